@@ -1,0 +1,43 @@
+# perflib: `make` lists the targets. Everything is installed into .venv on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := env -u PERFLIB_RUN $(BIN)
+FULL ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help report test lab faults clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+report: .venv/base ## measure this machine and write reports/index.html (FULL=1: the long grid)
+	$(BIN)/perflib record $(if $(FULL),,--quick)
+	$(BIN)/perflib report latest
+
+test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks against their committed outputs
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(RUN)/python -m pytest
+	NUMBA_DISABLE_JIT=1 $(RUN)/python -m pytest -q tests/test_ladder.py tests/test_rmsnorm.py
+	$(RUN)/python -m pytest --nbval notebooks
+
+lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
+	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00-start-here.ipynb
+
+faults: .venv/test ## plant every fault of tests/faults and show that its test turns red
+	$(RUN)/python tests/faults/run.py
+
+clean: ## remove what was built: .venv, reports, caches; recorded runs stay
+	rm -rf .venv reports build perflib.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "perflib needs Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); name one: make PYTHON=python3.12"; exit 1; }
+	@echo "creating .venv"
+	@$(PYTHON) -m venv .venv
+
+.venv/base .venv/lab .venv/test: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing perflib and what it needs into .venv"
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.$(if $(filter-out base,$(@F)),[$(@F)])'
+	@touch $@

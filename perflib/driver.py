@@ -1,0 +1,92 @@
+"""The compiled lane: run a kernel many times inside machine code, so that Python's call costs nothing per run.
+
+    compiled_loop(kernel, reps, args)   for _ in range(reps): kernel(*args)
+    empty_loop(reps)                    the same loop around nothing: its cost is the floor of `kernel` scope
+    canary(steps)                       a fixed chain of dependent integer steps: sees frequency and stolen time
+    compilations()                      context manager: counts what Numba compiles meanwhile
+
+Two guards keep LLVM honest: a barrier after each run, so that runs cannot be merged, and a consumer of the returned value,
+so that pure work is not deleted. Without the barrier an empty body costs nothing at all, because it is gone.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils, event
+from numba.extending import intrinsic
+
+__all__ = ["canary", "compilations", "compiled_loop", "empty_loop"]
+
+
+@intrinsic
+def _barrier(typingctx):
+    """Empty assembly that claims to touch all memory: no load or store moves across it."""
+
+    def codegen(context, builder, signature, args):
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def _consume(typingctx, value):
+    """Empty assembly that claims to read the value, by its address on the stack."""
+
+    def codegen(context, builder, signature, args):
+        address = cgutils.alloca_once_value(builder, args[0])
+        builder.asm(ir.FunctionType(ir.VoidType(), [address.type]), "", "r,~{memory}", [address], True)
+        return context.get_dummy_value()
+
+    return types.void(value), codegen
+
+
+@njit
+def compiled_loop(kernel, reps, args):
+    """Run kernel(*args) `reps` times; the kernel is a Numba dispatcher, args a tuple."""
+    for _ in range(reps):
+        _consume(kernel(*args))
+        _barrier()
+
+
+@njit(cache=True)
+def empty_loop(reps):
+    """The loop of `compiled_loop` around no kernel."""
+    for _ in range(reps):
+        _barrier()
+
+
+@njit(cache=True)
+def canary(steps):
+    """`steps` rounds of Marsaglia's xorshift: six dependent operations each that no compiler can shorten, no memory."""
+    state = np.uint64(88172645463325252)
+    for _ in range(steps):
+        state ^= state << np.uint64(13)
+        state ^= state >> np.uint64(7)
+        state ^= state << np.uint64(17)
+    return state
+
+
+class _Count:
+    """How many compilations were seen."""
+
+    compiled = 0
+
+
+@contextmanager
+def compilations() -> Iterator[_Count]:
+    """Count Numba's compile events inside the `with`, read as `.compiled` during and after it."""
+    count = _Count()
+
+    class Listener(event.Listener):
+        def on_start(self, event: event.Event) -> None:
+            count.compiled += 1
+
+        def on_end(self, event: event.Event) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        yield count

@@ -1,0 +1,26 @@
+"""The kernels that perflib measures, public names first: checked, documented, `out=None`.
+
+    matmul_naive, matmul_tiled, matmul_tiled_vectorised, matmul_ikj     (a, b, out=None[, tile=64])
+    rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
+    Kernel, KERNELS, find                                               descriptions: how a kernel is measured
+"""
+
+from .catalog import KERNELS, find
+from .description import Kernel, WrongResult, aligned_empty, verify
+from .ladder import matmul_ikj, matmul_naive, matmul_tiled, matmul_tiled_vectorised
+from .rmsnorm import rms_norm_fast, rms_norm_standard
+
+__all__ = [
+    "matmul_naive",
+    "matmul_tiled",
+    "matmul_tiled_vectorised",
+    "matmul_ikj",
+    "rms_norm_standard",
+    "rms_norm_fast",
+    "Kernel",
+    "KERNELS",
+    "find",
+    "WrongResult",
+    "aligned_empty",
+    "verify",
+]

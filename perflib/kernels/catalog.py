@@ -1,0 +1,134 @@
+"""The built-in kernels, described: the same description that makes your own kernel measurable.
+
+    KERNELS             every description by name
+    find(name)          one description; also by its callable
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from . import ladder, memory, rmsnorm, simd
+from .description import Kernel, aligned_empty
+
+__all__ = ["KERNELS", "find"]
+
+Arrays = tuple
+
+
+def _random(shape: int | tuple[int, ...], dtype: str, rng: np.random.Generator) -> np.ndarray:
+    array = aligned_empty(shape, dtype)
+    array[...] = rng.standard_normal(shape)
+    return array
+
+
+def _matmul_inputs(n: int, dtype: str, rng: np.random.Generator, tile: int | None = None) -> Arrays:
+    operands = _random((n, n), dtype, rng), _random((n, n), dtype, rng), aligned_empty((n, n), dtype)
+    return operands if tile is None else (*operands, tile)
+
+
+def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, tile: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """|C - C64| <= (K + 2) eps |A| |B| for any order of summation (Higham, Accuracy and Stability, section 3.5)."""
+    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    return a64 @ b64, (a.shape[1] + 2) * np.finfo(a.dtype).eps * (abs(a64) @ abs(b64))
+
+
+def _rms_inputs(n: int, dtype: str, rng: np.random.Generator, rows: int) -> Arrays:
+    return _random((rows, n), dtype, rng), _random(n, dtype, rng), 1e-5, aligned_empty((rows, n), dtype)
+
+
+def _rms_exact(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Relative (n / 16 + 16) eps: sixteen partial sums of n / 16 terms, then a handful of roundings."""
+    x64 = x.astype(np.float64)
+    exact = x64 / np.sqrt(np.mean(x64 * x64, axis=-1, keepdims=True) + eps) * weight
+    return exact, (x.shape[-1] / 16 + 16) * np.finfo(x.dtype).eps * abs(exact)
+
+
+def _numpy_rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> np.ndarray:
+    """What one writes without a compiler: RMS norm as a NumPy expression."""
+    np.multiply(x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + x.dtype.type(eps)), weight, out=out)
+    return out
+
+
+def _peak_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
+    return np.full(1, 0.5, dtype), simd.fma_steps(n, dtype), aligned_empty(1, dtype)
+
+
+_matmul = partial(
+    Kernel,
+    make=_matmul_inputs,
+    exact=_matmul_exact,
+    output=2,
+    flops=lambda n, tile=0: 2 * n**3,
+    bytes=lambda n, itemsize, tile=0: 3 * n * n * itemsize,
+)
+_rms = partial(
+    Kernel,
+    make=_rms_inputs,
+    exact=_rms_exact,
+    output=3,
+    params={"rows": 1},
+    unchecked=lambda x, weight, eps, out: (x.reshape(-1, weight.size), weight, eps, out.reshape(-1, weight.size)),
+    flops=lambda n, rows: 4 * n * rows,
+    bytes=lambda n, itemsize, rows: (2 * rows + 1) * n * itemsize,
+)
+_copy = partial(
+    Kernel,
+    make=lambda n, dtype, rng: (_random(n, dtype, rng), aligned_empty(n, dtype)),
+    exact=lambda x, out: (x, np.zeros(x.shape)),
+    output=1,
+    flops=lambda n: 0,
+    bytes=lambda n, itemsize: 2 * n * itemsize,
+)
+
+
+def _numpy_copy(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    np.copyto(out, x)
+    return out
+
+
+_tile = {"tile": ladder.DEFAULT_TILE}
+
+KERNELS: dict[str, Kernel] = {
+    kernel.name: kernel
+    for kernel in (
+        _matmul("matmul_naive", ladder.matmul_naive, compiled=ladder._matmul_naive),
+        _matmul("matmul_ikj", ladder.matmul_ikj, compiled=ladder._matmul_ikj),
+        _matmul("matmul_tiled", ladder.matmul_tiled, compiled=ladder._matmul_tiled, params=_tile),
+        _matmul(
+            "matmul_tiled_vectorised",
+            ladder.matmul_tiled_vectorised,
+            compiled=ladder._matmul_tiled_vectorised,
+            params=_tile,
+        ),
+        _matmul("numpy_matmul", np.matmul),
+        _rms("rms_norm_standard", rmsnorm.rms_norm_standard, compiled=rmsnorm._rms_norm_standard),
+        _rms("rms_norm_fast", rmsnorm.rms_norm_fast, compiled=rmsnorm._rms_norm_fast),
+        _rms("numpy_rms_norm", _numpy_rms_norm),
+        _copy("copy_loop", memory.copy_loop, compiled=memory._copy_loop),
+        _copy("numpy_copy", _numpy_copy),
+        Kernel(
+            "fma_peak",
+            simd.fma_peak,
+            compiled=simd._fma_peak_steps,
+            make=_peak_inputs,
+            exact=lambda half, steps, out: (np.ones(1), np.full(1, 1e-6)),
+            output=2,
+            flops=lambda n: 2 * n,
+            bytes=lambda n, itemsize: 0,
+        ),
+    )
+}
+
+
+def find(kernel: str | Callable) -> Kernel | None:
+    """The description with this name or callable; None for a callable that is nobody's.
+
+    Raises ValueError for an unknown name.
+    """
+    if isinstance(kernel, str):
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; got {kernel!r}")
+        return KERNELS[kernel]
+    return next((k for k in KERNELS.values() if kernel in (k.call, k.compiled)), None)

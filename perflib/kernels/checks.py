@@ -1,0 +1,84 @@
+"""Checks of arguments for the public kernels: one line that names argument, requirement and value.
+
+    matrices(a, b, out)             -> out, allocated if None; shapes M x K, K x N, M x N
+    rows(x, weight, eps, out)       -> x, out as two-dimensional views, and out as the caller sees it
+    positive_integer(name, value)   -> int
+
+Raise `TypeError` for a wrong kind or dtype, `ValueError` for a wrong shape, layout, value or overlap.
+"""
+
+import math
+import numbers
+
+import numpy as np
+
+__all__ = ["matrices", "positive_integer", "rows"]
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def positive_integer(name: str, value: object) -> int:
+    """`value` as int if it is an integer of at least 1 (a bool is not one)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer of at least 1, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def matrices(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """Check C = A B for M x K times K x N; returns `out`, new where it was None."""
+    _array("a", a, (2,))
+    _array("b", b, (2,), a.dtype)
+    if a.shape[1] != b.shape[0]:
+        raise ValueError(f"b must have {a.shape[1]} rows, as many as a has columns, got shape {b.shape}")
+    return _output(out, (a.shape[0], b.shape[1]), a.dtype, a=a, b=b)
+
+
+def rows(
+    x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Check a row-wise kernel; returns x and out as rows x n views, and out in the shape of x."""
+    _array("x", x, (1, 2))
+    _array("weight", weight, (1,), x.dtype)
+    if weight.shape[0] != x.shape[-1]:
+        raise ValueError(f"weight must have length {x.shape[-1]}, the row length of x, got {weight.shape[0]}")
+    if isinstance(eps, bool) or not isinstance(eps, numbers.Real):
+        raise TypeError(f"eps must be a real number, got {eps!r}")
+    if not (eps >= 0 and math.isfinite(eps)):
+        raise ValueError(f"eps must be finite and at least 0, got {eps}")
+    out = _output(out, x.shape, x.dtype, x=x, weight=weight)
+    if x.ndim == 2:
+        return x, out, out
+    return x.reshape(1, -1), out.reshape(1, -1), out
+
+
+def _array(name: str, value: object, ranks: tuple[int, ...], dtype: np.dtype | None = None) -> None:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a numpy array, got {type(value).__name__}")
+    if value.dtype not in DTYPES:
+        raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype} like the first argument, got {value.dtype}")
+    if value.ndim not in ranks:
+        raise ValueError(f"{name} must have {' or '.join(map(str, ranks))} dimensions, got shape {value.shape}")
+    if not value.flags.c_contiguous:
+        raise ValueError(
+            f"{name} must be C-contiguous, got strides {value.strides} for shape {value.shape}; use np.ascontiguousarray"
+        )
+    if not value.flags.aligned:
+        raise ValueError(f"{name} must be aligned to its items, got address {value.ctypes.data:#x}; use a copy")
+
+
+def _output(out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, **inputs: np.ndarray) -> np.ndarray:
+    if out is None:
+        return np.empty(shape, dtype)
+    _array("out", out, (len(shape),), dtype)
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+    for name, value in inputs.items():
+        if np.may_share_memory(out, value):
+            raise ValueError(f"out must not overlap {name}, got arrays that share memory")
+    return out

@@ -1,0 +1,78 @@
+"""What makes a kernel measurable: its callables, inputs, counts of work, and the check of its result.
+
+    Kernel              the description; whatever perflib measures about its own kernels, it measures about yours
+    aligned_empty       a buffer on a 64-byte boundary
+    verify              refuses a wrong result
+
+A dot product, described so that sweep, scaling and rates work for it:
+
+    dot = Kernel(
+        name="dot", call=my_dot, compiled=my_dot, make=lambda n, dtype, rng: (rng.random(n).astype(dtype),) * 2,
+        flops=lambda n: 2 * n, bytes=lambda n, itemsize: 2 * n * itemsize,
+        exact=lambda x, y: (x.astype(float) @ y, (len(x) + 2) * np.finfo(x.dtype).eps * (abs(x) @ abs(y))),
+    )
+
+Raises `WrongResult` where a kernel does not compute what it should, NaN included.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Kernel", "WrongResult", "aligned_empty", "verify"]
+
+ALIGNMENT = 64  # one cache line, and one 512-bit vector
+
+
+class WrongResult(ValueError):
+    """A kernel's result lies outside the error bound of its oracle."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One measurable kernel.
+
+    `make`, `flops` and `bytes` also receive the `params` by keyword. `make` returns the positional arguments
+    of `call` (public, checked) and, through `unchecked`, of `compiled` (machine code). `bytes` are the useful ones: each
+    input read once, each output written once, no temporaries, no write-allocate traffic (as STREAM counts).
+    `exact(*args)` returns the float64 result and the elementwise error bound, or is None for a kernel without
+    a result, such as a clock.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    make: Callable[..., tuple]
+    flops: Callable[..., int]
+    bytes: Callable[..., int]
+    compiled: Callable[..., Any] | None = None
+    exact: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
+    output: int | None = None
+    """Index of the output among the arguments; None if the result is returned."""
+    params: Mapping[str, int] = field(default_factory=dict)
+    """Parameters that may be swept, with their defaults, for example {"tile": 64}."""
+    unchecked: Callable[..., tuple] = lambda *args: args
+    """Arguments of `compiled` from those of `call`, where they differ in shape."""
+
+
+def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
+    """Uninitialised C-contiguous array that starts on a 64-byte boundary (np.empty promises 16)."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def verify(name: str, result: np.ndarray, exact: np.ndarray, bound: np.ndarray) -> None:
+    """Refuse a result unless |result - exact| <= bound everywhere; the comparison is positive, so NaN fails."""
+    result = np.asarray(result)
+    if result.shape != np.shape(exact):
+        raise WrongResult(f"{name}: result must have shape {np.shape(exact)}, got {result.shape}")
+    with np.errstate(invalid="ignore"):
+        right = np.abs(result.astype(np.float64) - exact) <= bound
+    if not right.all():
+        where = tuple(int(i) for i in np.argwhere(~np.atleast_1d(right))[0])
+        got, want = np.atleast_1d(result)[where], np.atleast_1d(exact)[where]
+        raise WrongResult(f"{name}: result[{', '.join(map(str, where))}] must be {want:.9g} within its bound, got {got:.9g}")

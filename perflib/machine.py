@@ -1,0 +1,225 @@
+"""Which machine this is, as far as the system tells, and the two limits that every rate is held against.
+
+    machine()                       -> Machine: CPU, caches, instruction sets, memory, system, versions, threads, clock
+    machine().peak_gflops(dtype)    multiply-add peak of one core, measured once per process
+    machine().copy_gb_per_s()       best copy bandwidth of one core, measured once per process
+    copy_elements(machine)          how long an array is that no cache holds
+
+What the system does not tell (a container without sysfs, macOS) is None or empty, never guessed. No host name, no user
+name and no path is ever read.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from .kernels.catalog import KERNELS
+from .kernels.simd import FMA_BLOCK
+from .measure import measure
+from .stats import Interval
+
+__all__ = ["FMA_PEAK_OPS", "Cache", "Machine", "copy_elements", "machine", "require_supported_system"]
+
+ISA = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vnni", "avx512bf16", "neon", "sve")
+PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "pandas")
+FMA_PEAK_OPS = 4096 * FMA_BLOCK  # some ten microseconds: far above the cost of the loop around it
+LARGEST_COPY = 256 << 20
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One level as the system reports it; `sharing` is the number of logical CPUs that share it."""
+
+    level: int
+    kind: str
+    size_bytes: int
+    line_bytes: int | None = None
+    ways: int | None = None
+    sets: int | None = None
+    sharing: int | None = None
+
+    @property
+    def name(self) -> str:
+        """L1d, L1i, L2, L3."""
+        return f"L{self.level}" + {"Data": "d", "Instruction": "i"}.get(self.kind, "")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Facts of the machine and the software that ran on it."""
+
+    cpu: str
+    target: str
+    """LLVM's name of the CPU, the one that Numba compiles for."""
+    isa: tuple[str, ...]
+    logical_cpus: int
+    caches: tuple[Cache, ...]
+    memory_bytes: int | None
+    page_policy: str | None
+    os: str
+    python: str
+    packages: dict[str, str]
+    clock: str
+
+    def data_caches(self) -> tuple[Cache, ...]:
+        """The levels that hold data, nearest first."""
+        return tuple(c for c in self.caches if c.kind != "Instruction")
+
+    def peak_gflops(self, dtype: str = "float32") -> Interval:
+        """Multiply-add peak of one core in GFLOP/s, by a loop that stays in registers."""
+        return _peak(dtype)
+
+    def copy_gb_per_s(self) -> Interval:
+        """Best copy of arrays that no cache holds, one core, read and written bytes counted, GB/s."""
+        return _copy(copy_elements(self))
+
+    def to_dict(self) -> dict:
+        """Plain data for run.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: dict) -> "Machine":
+        """The inverse of `to_dict`, also after a round trip through JSON."""
+        caches = tuple(Cache(**c) for c in facts["caches"])
+        return cls(**{**facts, "caches": caches, "isa": tuple(facts["isa"])})
+
+    def __str__(self) -> str:
+        memory = f"{self.memory_bytes / 2**30:.1f} GiB" if self.memory_bytes else "unknown"
+        levels = ", ".join(
+            f"{c.name} {_size(c.size_bytes)}" + (f" {c.ways}-way" if c.ways else "") for c in self.caches
+        )
+        return "\n".join(
+            (
+                f"CPU        {self.cpu} ({self.target}), {self.logical_cpus} logical CPUs",
+                f"ISA        {' '.join(self.isa) or 'unknown'}",
+                f"caches     {levels or 'unknown'} (as reported)",
+                f"memory     {memory}, transparent huge pages: {self.page_policy or 'unknown'}",
+                f"system     {self.os}, Python {self.python}",
+                f"packages   {', '.join(f'{k} {v}' for k, v in self.packages.items())}",
+                f"clock      {self.clock}",
+            )
+        )
+
+
+def machine(root: Path = Path("/")) -> Machine:
+    """Facts of this machine; `root` is where /proc and /sys are looked for."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    return Machine(
+        cpu=_cpu_name(root),
+        target=binding.get_host_cpu_name(),
+        isa=tuple(name for name in ISA if features.get(name)),
+        logical_cpus=os.cpu_count() or 1,
+        caches=_caches(root),
+        memory_bytes=_memory_bytes(root),
+        page_policy=_match(root / "sys/kernel/mm/transparent_hugepage/enabled", r"\[(\w+)\]"),
+        os=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: version(name) for name in PACKAGES},
+        clock=_clock(root),
+    )
+
+
+def copy_elements(machine: Machine, dtype: str = "float32") -> int:
+    """Elements of an array four times the last-level cache (STREAM's rule), from 64 MiB to 256 MiB."""
+    largest = max((c.size_bytes for c in machine.data_caches()), default=0)
+    return min(max(4 * largest, 64 << 20), LARGEST_COPY) // np.dtype(dtype).itemsize
+
+
+def require_supported_system() -> None:
+    """Raise OSError on a system where perflib does not measure."""
+    if sys.platform == "win32":
+        raise OSError("perflib measures on Linux and macOS; on Windows use the Linux subsystem (WSL)")
+
+
+@cache
+def _peak(dtype: str) -> Interval:
+    kernel = KERNELS["fma_peak"]
+    args = kernel.make(FMA_PEAK_OPS, dtype, np.random.default_rng(0))
+    return measure(kernel.compiled, *args, flops=kernel.flops(FMA_PEAK_OPS), budget_s=0.3).gflops
+
+
+@cache
+def _copy(elements: int) -> Interval:
+    kernels = KERNELS["copy_loop"], KERNELS["numpy_copy"]
+    args = kernels[0].make(elements, "float32", np.random.default_rng(0))
+    found = [measure(k.call, *args, bytes=k.bytes(elements, 4), budget_s=1.0).gb_per_s for k in kernels]
+    return max(found, key=lambda rate: rate.value)
+
+
+def _caches(root: Path) -> tuple[Cache, ...]:
+    found = []
+    for folder in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        size = _match(folder / "size", r"(\d+)K")
+        level, kind = _match(folder / "level", r"(\d+)"), _match(folder / "type", r"(\w+)")
+        if not (size and level and kind) or int(size) == 0:
+            continue
+        line, ways, sets = (
+            _count(folder / name) for name in ("coherency_line_size", "ways_of_associativity", "number_of_sets")
+        )
+        sharing = _match(folder / "shared_cpu_list", r"([\d,-]+)")
+        found.append(Cache(int(level), kind, int(size) << 10, line, ways, sets, _cpus(sharing) if sharing else None))
+    if not found and sys.platform == "darwin":
+        named = ((1, "Data", "hw.l1dcachesize"), (1, "Instruction", "hw.l1icachesize"), (2, "Unified", "hw.l2cachesize"))
+        found = [Cache(level, kind, int(size)) for level, kind, key in named if (size := _sysctl(key))]
+    return tuple(found)
+
+
+def _cpus(ranges: str) -> int:
+    """Number of CPUs in a list such as 0-3,8."""
+    ends = (part.split("-") for part in ranges.split(","))
+    return sum(int(e[-1]) - int(e[0]) + 1 for e in ends)
+
+
+def _cpu_name(root: Path) -> str:
+    return (
+        _match(root / "proc/cpuinfo", r"(?m)^model name\s*: (.+)$")
+        or _sysctl("machdep.cpu.brand_string")
+        or platform.processor()
+        or platform.machine()
+    )
+
+
+def _memory_bytes(root: Path) -> int | None:
+    kib = _match(root / "proc/meminfo", r"MemTotal:\s+(\d+) kB")
+    size = _sysctl("hw.memsize")
+    return int(kib) << 10 if kib else int(size) if size else None
+
+
+def _clock(root: Path) -> str:
+    source = _match(root / "sys/devices/system/clocksource/clocksource0/current_clocksource", r"(\S+)")
+    return time.get_clock_info("perf_counter").implementation + (f" on {source}" if source else "")
+
+
+def _sysctl(key: str) -> str | None:
+    if sys.platform != "darwin":
+        return None
+    done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _count(path: Path) -> int | None:
+    """A positive number in a file, None where there is none (some guests report 0 ways)."""
+    return int(_match(path, r"(\d+)") or 0) or None
+
+
+def _match(path: Path, pattern: str) -> str | None:
+    try:
+        found = re.search(pattern, path.read_text())
+    except OSError:
+        return None
+    return found[1].strip() if found else None
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes >> 10} KiB"
