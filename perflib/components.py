@@ -52,7 +52,7 @@ class PerformanceStats:
         self._passes: list[dict[str, int]] = []
         self._open: dict[str, int] | None = None
         if times_ms:
-            self._passes.append({name: 0 for name in self._names} | self._nanoseconds(times_ms))
+            self._passes.append(dict.fromkeys(self._names, 0) | self._nanoseconds(times_ms))
 
     @property
     def count(self) -> int:
@@ -95,7 +95,7 @@ class PerformanceStats:
             finally:
                 self._open[name] += self._clock() - start
             return
-        self._open = {n: 0 for n in self._names}
+        self._open = dict.fromkeys(self._names, 0)
         start = self._clock()
         try:
             yield

@@ -94,9 +94,7 @@ class Machine:
 
     def __str__(self) -> str:
         memory = f"{self.memory_bytes / 2**30:.1f} GiB" if self.memory_bytes else "unknown"
-        levels = ", ".join(
-            f"{c.name} {_size(c.size_bytes)}" + (f" {c.ways}-way" if c.ways else "") for c in self.caches
-        )
+        levels = ", ".join(f"{c.name} {_size(c.size_bytes)}" + (f" {c.ways}-way" if c.ways else "") for c in self.caches)
         return "\n".join(
             (
                 f"CPU        {self.cpu} ({self.target}), {self.logical_cpus} logical CPUs",
@@ -170,7 +168,11 @@ def _caches(root: Path) -> tuple[Cache, ...]:
         sharing = _match(folder / "shared_cpu_list", r"([\d,-]+)")
         found.append(Cache(int(level), kind, int(size) << 10, line, ways, sets, _cpus(sharing) if sharing else None))
     if not found and sys.platform == "darwin":
-        named = ((1, "Data", "hw.l1dcachesize"), (1, "Instruction", "hw.l1icachesize"), (2, "Unified", "hw.l2cachesize"))
+        named = (
+            (1, "Data", "hw.l1dcachesize"),
+            (1, "Instruction", "hw.l1icachesize"),
+            (2, "Unified", "hw.l2cachesize"),
+        )
         found = [Cache(level, kind, int(size)) for level, kind, key in named if (size := _sysctl(key))]
     return tuple(found)
 

@@ -218,7 +218,7 @@ def _measure(
     samples: dict[str, list[Sample]] = defaultdict(list)
     with quiet(threads):
         compile_s = {c.label: _first_run_s(c, clock) for c in cases}
-        reps = {c.label: calibrate(c, clock) for c in (*cases, *hidden)}
+        reps = {c.label: calibrate(c.run, clock) for c in (*cases, *hidden)}
         planned = plan_rounds({c.label: _batch_ns(c, reps[c.label], clock) for c in (*cases, *hidden)}, budget_s)
         end = clock() + budget_s * 1e9
         while True:
@@ -229,9 +229,7 @@ def _measure(
             if narrow or clock() >= end:
                 break
     ended_by = "half-width" if narrow else "budget"
-    return {
-        c.label: _summary(c, samples, ended_by, compile_s[c.label], work) for c in cases
-    }
+    return {c.label: _summary(c, samples, ended_by, compile_s[c.label], work) for c in cases}
 
 
 def _summary(

@@ -2,7 +2,7 @@
 
     Case                    one alternative: something that can run `reps` times
     case(fn, args, scope)   a Case for a function, in `call` or in `kernel` scope
-    calibrate(case)         how many runs make a batch of about a millisecond
+    calibrate(run)          how many runs make a batch of about a millisecond
     plan_rounds(...)        how many rounds each case gets from a budget: 6 to 30
     rounds(cases, ...)      yields the samples of one round after another
     quiet(threads)          context manager: thread counts set, garbage collection off, both restored
@@ -25,7 +25,19 @@ from .driver import canary, compilations, compiled_loop, empty_loop
 from .stats import MIN_SAMPLES
 from .timer import Clock, clock_step_ns
 
-__all__ = ["BATCH_NS", "CANARY", "FLOORS", "SCOPES", "Case", "Sample", "calibrate", "case", "plan_rounds", "quiet", "rounds"]
+__all__ = [
+    "BATCH_NS",
+    "CANARY",
+    "FLOORS",
+    "SCOPES",
+    "Case",
+    "Sample",
+    "calibrate",
+    "case",
+    "plan_rounds",
+    "quiet",
+    "rounds",
+]
 
 BATCH_NS = 1_000_000
 MAX_ROUNDS = 30
@@ -97,20 +109,20 @@ FLOORS = {
 CANARY = Case("canary", "kernel", lambda reps: canary(reps))
 
 
-def plan_rounds(case_ns: Mapping[str, float], budget_s: float) -> dict[str, int]:
-    """Rounds per label: its share of the budget over the time of one sample, at least 6 and at most 30."""
+def plan_rounds(case_ns: Mapping[str, float], budget_s: float, least: int = MIN_SAMPLES) -> dict[str, int]:
+    """Rounds per label: its share of the budget over the time of one sample, at least `least` and at most 30."""
     share_ns = budget_s * 1e9 / len(case_ns)
-    return {label: int(min(MAX_ROUNDS, max(MIN_SAMPLES, share_ns / ns))) for label, ns in case_ns.items()}
+    return {label: int(min(MAX_ROUNDS, max(least, share_ns / ns))) for label, ns in case_ns.items()}
 
 
-def calibrate(case: Case, clock: Clock = time.perf_counter_ns, batch_ns: int | None = None) -> int:
+def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, batch_ns: int | None = None) -> int:
     """Runs per batch: compiles first, grows at most tenfold, must reach the target twice in a row."""
     target = batch_ns or max(BATCH_NS, CLOCK_STEPS * clock_step_ns(clock, 1000))
-    case.run(1)
+    run(1)
     reps, reached = 1, 0
     while True:
         start = clock()
-        case.run(reps)
+        run(reps)
         took = max(1, clock() - start)
         reached = reached + 1 if took >= target else 0
         if reached == 2:

@@ -1,8 +1,8 @@
 """The kernels that perflib measures, public names first: checked, documented, `out=None`.
 
-    matmul_naive, matmul_tiled, matmul_tiled_vectorised, matmul_ikj     (a, b, out=None[, tile=64])
-    rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
-    Kernel, KERNELS, find                                               descriptions: how a kernel is measured
+matmul_naive, matmul_tiled, matmul_tiled_vectorised, matmul_ikj     (a, b, out=None[, tile=64])
+rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
+Kernel, KERNELS, find                                               descriptions: how a kernel is measured
 """
 
 from .catalog import KERNELS, find

@@ -1,7 +1,7 @@
 """The built-in kernels, described: the same description that makes your own kernel measurable.
 
-    KERNELS             every description by name
-    find(name)          one description; also by its callable
+KERNELS             every description by name
+find(name)          one description; also by its callable
 """
 
 from collections.abc import Callable
@@ -23,12 +23,11 @@ def _random(shape: int | tuple[int, ...], dtype: str, rng: np.random.Generator) 
     return array
 
 
-def _matmul_inputs(n: int, dtype: str, rng: np.random.Generator, tile: int | None = None) -> Arrays:
-    operands = _random((n, n), dtype, rng), _random((n, n), dtype, rng), aligned_empty((n, n), dtype)
-    return operands if tile is None else (*operands, tile)
+def _matmul_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
+    return _random((n, n), dtype, rng), _random((n, n), dtype, rng), aligned_empty((n, n), dtype)
 
 
-def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, tile: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, *tile: int) -> tuple[np.ndarray, np.ndarray]:
     """|C - C64| <= (K + 2) eps |A| |B| for any order of summation (Higham, Accuracy and Stability, section 3.5)."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     return a64 @ b64, (a.shape[1] + 2) * np.finfo(a.dtype).eps * (abs(a64) @ abs(b64))
@@ -60,8 +59,8 @@ _matmul = partial(
     make=_matmul_inputs,
     exact=_matmul_exact,
     output=2,
-    flops=lambda n, tile=0: 2 * n**3,
-    bytes=lambda n, itemsize, tile=0: 3 * n * n * itemsize,
+    flops=lambda n: 2 * n**3,
+    bytes=lambda n, itemsize: 3 * n * n * itemsize,
 )
 _rms = partial(
     Kernel,
@@ -76,7 +75,7 @@ _rms = partial(
 _copy = partial(
     Kernel,
     make=lambda n, dtype, rng: (_random(n, dtype, rng), aligned_empty(n, dtype)),
-    exact=lambda x, out: (x, np.zeros(x.shape)),
+    exact=lambda x, out: (x, 0.0),
     output=1,
     flops=lambda n: 0,
     bytes=lambda n, itemsize: 2 * n * itemsize,
@@ -95,12 +94,12 @@ KERNELS: dict[str, Kernel] = {
     for kernel in (
         _matmul("matmul_naive", ladder.matmul_naive, compiled=ladder._matmul_naive),
         _matmul("matmul_ikj", ladder.matmul_ikj, compiled=ladder._matmul_ikj),
-        _matmul("matmul_tiled", ladder.matmul_tiled, compiled=ladder._matmul_tiled, params=_tile),
+        _matmul("matmul_tiled", ladder.matmul_tiled, compiled=ladder._matmul_tiled, tuning=_tile),
         _matmul(
             "matmul_tiled_vectorised",
             ladder.matmul_tiled_vectorised,
             compiled=ladder._matmul_tiled_vectorised,
-            params=_tile,
+            tuning=_tile,
         ),
         _matmul("numpy_matmul", np.matmul),
         _rms("rms_norm_standard", rmsnorm.rms_norm_standard, compiled=rmsnorm._rms_norm_standard),

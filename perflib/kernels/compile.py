@@ -1,7 +1,7 @@
 """How every kernel here is compiled: one decorator, one set of floating-point licences.
 
-    FASTMATH        what LLVM may assume about floating-point arithmetic
-    compiled        decorator: numba.njit with these settings, machine code cached on disk
+FASTMATH        what LLVM may assume about floating-point arithmetic
+compiled        decorator: numba.njit with these settings, machine code cached on disk
 """
 
 from numba import njit

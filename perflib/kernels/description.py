@@ -34,11 +34,11 @@ class WrongResult(ValueError):
 class Kernel:
     """One measurable kernel.
 
-    `make`, `flops` and `bytes` also receive the `params` by keyword. `make` returns the positional arguments
-    of `call` (public, checked) and, through `unchecked`, of `compiled` (machine code). `bytes` are the useful ones: each
-    input read once, each output written once, no temporaries, no write-allocate traffic (as STREAM counts).
-    `exact(*args)` returns the float64 result and the elementwise error bound, or is None for a kernel without
-    a result, such as a clock.
+    `make(n, dtype, rng, **params)` returns the positional arguments of `call` (public, checked); followed by the tuning
+    parameters they are also, through `unchecked`, those of `compiled` (machine code). `flops(n, **params)` and
+    `bytes(n, itemsize, **params)` count the work; bytes are the useful ones: each input read once, each output written
+    once, no temporaries, no write-allocate traffic (as STREAM counts). `exact(*args)` returns the float64 result and
+    the elementwise error bound; None for something without a result, such as a clock.
     """
 
     name: str
@@ -47,11 +47,13 @@ class Kernel:
     flops: Callable[..., int]
     bytes: Callable[..., int]
     compiled: Callable[..., Any] | None = None
-    exact: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
+    exact: Callable[..., tuple[np.ndarray, np.ndarray | float]] | None = None
     output: int | None = None
     """Index of the output among the arguments; None if the result is returned."""
     params: Mapping[str, int] = field(default_factory=dict)
-    """Parameters that may be swept, with their defaults, for example {"tile": 64}."""
+    """Parameters of the problem besides n, with defaults, for example {"rows": 1}."""
+    tuning: Mapping[str, int] = field(default_factory=dict)
+    """Parameters that change the speed and not the result, with defaults, for example {"tile": 64}."""
     unchecked: Callable[..., tuple] = lambda *args: args
     """Arguments of `compiled` from those of `call`, where they differ in shape."""
 
@@ -65,7 +67,7 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) ->
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def verify(name: str, result: np.ndarray, exact: np.ndarray, bound: np.ndarray) -> None:
+def verify(name: str, result: np.ndarray, exact: np.ndarray, bound: np.ndarray | float) -> None:
     """Refuse a result unless |result - exact| <= bound everywhere; the comparison is positive, so NaN fails."""
     result = np.asarray(result)
     if result.shape != np.shape(exact):
@@ -75,4 +77,6 @@ def verify(name: str, result: np.ndarray, exact: np.ndarray, bound: np.ndarray) 
     if not right.all():
         where = tuple(int(i) for i in np.argwhere(~np.atleast_1d(right))[0])
         got, want = np.atleast_1d(result)[where], np.atleast_1d(exact)[where]
-        raise WrongResult(f"{name}: result[{', '.join(map(str, where))}] must be {want:.9g} within its bound, got {got:.9g}")
+        raise WrongResult(
+            f"{name}: result[{', '.join(map(str, where))}] must be {want:.9g} within its bound, got {got:.9g}"
+        )

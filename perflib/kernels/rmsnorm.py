@@ -55,9 +55,7 @@ def _rms_norm_fast(x, weight, eps, out):
             out[r, j] = x[r, j] * scale * weight[j]
 
 
-def rms_norm_standard(
-    x: np.ndarray, weight: np.ndarray, eps: float = 1e-5, out: np.ndarray | None = None
-) -> np.ndarray:
+def rms_norm_standard(x: np.ndarray, weight: np.ndarray, eps: float = 1e-5, out: np.ndarray | None = None) -> np.ndarray:
     """RMS norm in four loops. x: n or rows x n, weight: n, eps >= 0, out: like x, new if None."""
     x, out_rows, out = rows(x, weight, eps, out)
     _rms_norm_standard(x, weight, float(eps), out_rows)
