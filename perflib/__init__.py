@@ -1,0 +1,45 @@
+"""perflib: how fast is this kernel really, why, and how far is it from what this machine can do?
+
+    Timer, PerformanceStats                 stopwatch; where the time of a pass goes
+    measure, compare                        one function, several functions: intervals, states, verdicts
+    sweep, fit_scaling                      grids of sizes and parameters; exponents
+    machine, best_tile                      this machine; the tile that suits it, with the evidence of its run
+    load_run, list_runs                     recorded evidence
+    race                                    a claim settled here and now
+    kernels                                 what is measured, and how to describe your own
+
+The import compiles nothing, draws nothing and changes nothing.
+"""
+
+from . import kernels
+from .cachemodel import BestTile, best_tile
+from .components import PerformanceStats
+from .machine import Machine, machine
+from .measure import Comparison, Measurement, compare, measure
+from .race import race
+from .scaling import ScalingFit, fit_scaling
+from .store import Run, RunError, list_runs, load_run
+from .sweep import sweep
+from .timer import Timer
+
+__all__ = [
+    "Timer",
+    "PerformanceStats",
+    "measure",
+    "Measurement",
+    "compare",
+    "Comparison",
+    "sweep",
+    "fit_scaling",
+    "ScalingFit",
+    "machine",
+    "Machine",
+    "best_tile",
+    "BestTile",
+    "load_run",
+    "list_runs",
+    "Run",
+    "RunError",
+    "race",
+    "kernels",
+]

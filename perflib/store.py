@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -245,9 +246,9 @@ class RunWriter:
         self._done = _read_blocks(path)
 
     @classmethod
-    def start(cls, command: str, settings: dict[str, Any], machine: Machine, code: dict[str, Any]) -> "RunWriter":
+    def start(cls, command: str, settings: dict[str, Any], machine: Machine) -> "RunWriter":
         """Continue the newest unfinished run of the same command, code, settings and machine, else begin a new one."""
-        facts = {"command": command, "settings": settings, "machine": machine.to_dict(), "code": code}
+        facts = {"command": command, "settings": settings, "machine": machine.to_dict(), "code": _code()}
         facts = json.loads(json.dumps(facts))
         notices = []
         for path in reversed([p for p in list_runs() if p.parent.name == "runs"]):
@@ -342,6 +343,24 @@ def measuring_lock() -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
+
+
+def _code() -> dict[str, Any]:
+    """Which code measures: a digest of the package, and where there is git, its commit and whether it was clean."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+
+    def git(*words: str) -> str | None:
+        done = subprocess.run(["git", "-C", package, *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
+    except OSError:  # no git here
+        commit = changes = None
+    return {"digest": digest.hexdigest()[:16], "commit": commit, "clean": None if changes is None else not changes}
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """Kernels over a grid of sizes and parameters, all alternatives interleaved, as a tidy table of samples.
 
-    sweep([kernel, ...], sizes, ...)    -> DataFrame, one row per timed sample
-    Cell                                one point of a grid
+    sweep([kernel, ...], sizes, ...)    -> DataFrame, one row per timed sample; recorded, continued if interrupted
+    Cell, Block                         one point of a grid; the cells that are measured together
     sample_block(cells, ...)            yields the rows of one round after another
+    record_blocks(writer, blocks, ...)  blocks into a run, with progress
     per_run_ns(samples)                 the samples with a column of nanoseconds per run
 
-    >>> table = sweep(["rms_norm_fast"], [512, 1024], budget_s=0.1)
-    >>> sorted(table["n"].unique())
-    [512, 1024]
+    sweep(["rms_norm_fast"], [512, 1024, 2048])
+    sweep(["matmul_tiled"], [256, 512], tile=[16, 32, 64])
 
 Raises ValueError for an unknown kernel, scope or parameter and for a size below 1, `WrongResult` for a wrong kernel.
 """
@@ -20,14 +20,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .kernels.catalog import find
+from .kernels.checks import positive_integer
 from .kernels.description import Kernel, verify
+from .machine import machine
 from .sampling import CANARY, FLOORS, Case, Sample, calibrate, case, plan_rounds, quiet, rounds
 from .stats import MIN_SAMPLES
+from .store import RunWriter, measuring_lock
+from .timer import Timer
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cell", "per_run_ns", "sample_block", "sweep"]
+__all__ = ["Block", "Cell", "per_run_ns", "record_blocks", "sample_block", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Cell:
 
 
 def sample_block(
-    cells: Sequence[Cell], budget_s: float, seed: int = 0, least_rounds: int = MIN_SAMPLES
+    cells: Sequence[Cell], budget_s: float, seed: int | Sequence[int] = 0, least_rounds: int = MIN_SAMPLES
 ) -> Iterator[tuple[float, list[dict[str, Any]]]]:
     """Check every cell against its oracle, then yield (share done, rows) round by round, floor and canary included.
 
@@ -106,12 +110,38 @@ def _checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generat
 
 def _calibrated(case: Case) -> tuple[int, float]:
     """Runs per batch, and roughly the nanoseconds of one batch."""
-    from .timer import Timer
-
     reps = calibrate(case.run)
     timer = Timer()
     case.run(reps)
     return reps, max(1, timer.elapsed_ns())
+
+
+@dataclass(frozen=True)
+class Block:
+    """The unit of recording: cells that are measured together or not at all, and the seconds meant for them."""
+
+    topic: str
+    name: str
+    cells: tuple[Cell, ...]
+    budget_s: float
+    least_rounds: int = MIN_SAMPLES
+
+
+def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progress: bool = True) -> None:
+    """Measure every block that the run does not have yet; progress and time left go to stderr where somebody watches."""
+    from tqdm import tqdm
+
+    missing = [b for b in blocks if not writer.has(b.topic, b.name)]
+    bar_format = "{l_bar}{bar}| {elapsed} < {remaining} {desc}"
+    with tqdm(total=sum(b.budget_s for b in missing), disable=None if progress else True, bar_format=bar_format) as bar:
+        for number, block in enumerate(missing):
+            before = sum(b.budget_s for b in missing[:number])
+            bar.set_description_str(f"{block.topic}: {block.name}")
+            block_seed = [seed, *f"{block.topic} {block.name}".encode()]
+            with writer.block(block.topic, block.name) as append:
+                for share, rows in sample_block(block.cells, block.budget_s, block_seed, block.least_rounds):
+                    append([{"block": block.name, **row} for row in rows])
+                    bar.update(before + share * block.budget_s - bar.n)
 
 
 def sweep(
@@ -121,37 +151,37 @@ def sweep(
     dtype: str = "float32",
     budget_s: float = 10.0,
     seed: int = 0,
+    name: str = "sweep",
     progress: bool = True,
     **values: Sequence[int],
 ) -> "pd.DataFrame":
     """Measure kernels at sizes, and at every combination of parameter values, for example tile=[16, 32, 64].
 
-    Everything is interleaved in one block of at least six rounds; a longer budget gives up to thirty. Progress goes to
-    stderr where somebody watches. Integer columns in nanoseconds; see data/datapackage.json for all of them.
+    Recorded as a run of its own under `name`; interrupted, it is continued by the same call. A block, interleaved
+    throughout, is the whole grid for a scaling curve, or one size where parameters vary. Each cell gets 6 to 30 rounds.
+    Integer columns as described in data/datapackage.json, and `per_run_ns`.
     """
-    import pandas as pd
-    from tqdm.auto import tqdm
-
     described = [k if isinstance(k, Kernel) else _found(k) for k in kernels]
     for n in sizes:
-        if n < 1:
-            raise ValueError(f"sizes must be at least 1, got {n}")
+        positive_integer("sizes", n)
     grid = [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]
     cells = {}
     for kernel, n, chosen in product(described, sizes, grid):
         if unknown := chosen.keys() - kernel.params.keys() - kernel.tuning.keys():
-            raise ValueError(
-                f"{kernel.name} must have the parameter {sorted(unknown)[0]!r}; it has "
-                f"{', '.join((*kernel.params, *kernel.tuning)) or 'none'}"
-            )
+            known = ", ".join((*kernel.params, *kernel.tuning)) or "none"
+            raise ValueError(f"parameters of {kernel.name} must be among {known}; got {min(unknown)!r}")
         cell = Cell(kernel, int(n), scope, dtype, chosen)
         cells[cell.label] = cell
-    rows, bar = [], tqdm(total=100, unit="%", disable=None if progress else True)
-    with bar:
-        for share, batch in sample_block(list(cells.values()), budget_s, seed):
-            rows.extend(batch)
-            bar.update(round(100 * share) - bar.n)
-    return per_run_ns(pd.DataFrame(rows))
+    groups = {"all sizes": tuple(cells.values())}
+    if len(grid) > 1:
+        groups = {f"n={n}": tuple(c for c in cells.values() if c.n == n) for n in sizes}
+    blocks = [Block(name, title, group, budget_s / len(groups)) for title, group in groups.items()]
+    settings = {"cells": list(cells), "budget_s": budget_s, "seed": seed}
+    with measuring_lock():
+        writer = RunWriter.start(name, settings, machine())
+        record_blocks(writer, blocks, seed, progress)
+        run = writer.finish()
+    return per_run_ns(run.samples(name))
 
 
 def _found(kernel: str | Callable) -> Kernel:

@@ -1,0 +1,107 @@
+"""The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
+
+    perflib machine | record [--quick] | report [RUN] | execute | runs
+
+Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["run"]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit status."""
+    from .kernels.description import WrongResult
+    from .store import RunError
+
+    args = _parser().parse_args(argv)
+    try:
+        args.command(args)
+    except KeyboardInterrupt:
+        print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
+        return 130
+    except (RunError, WrongResult, OSError) as problem:
+        print(f"perflib: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="perflib", description="How fast is a numeric kernel in Python really, and why.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    machine = commands.add_parser("machine", help="facts and measured limits of this machine")
+    machine.add_argument("--json", action="store_true", help="as JSON")
+    machine.set_defaults(command=_machine)
+
+    record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
+    record.add_argument("--quick", action="store_true", help="every series on a coarser grid: about a minute")
+    record.set_defaults(command=_record)
+
+    report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
+    report.add_argument("run", nargs="?", metavar="RUN", help="id or path; by default the latest recorded run")
+    report.set_defaults(command=_report)
+
+    execute = commands.add_parser("execute", help="re-execute the committed notebooks on the reference run")
+    execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
+    execute.set_defaults(command=_execute)
+
+    runs = commands.add_parser("runs", help="what is recorded")
+    runs.set_defaults(command=_runs)
+    return parser
+
+
+def _machine(args: argparse.Namespace) -> None:
+    from .machine import machine
+
+    here = machine()
+    limits = {
+        "peak_gflops_float32": here.peak_gflops("float32"),
+        "peak_gflops_float64": here.peak_gflops("float64"),
+        "copy_gb_per_s": here.copy_gb_per_s(),
+    }
+    if args.json:
+        intervals = {name: {"value": i.value, "low": i.low, "high": i.high} for name, i in limits.items()}
+        print(json.dumps({**here.to_dict(), "limits": intervals}, indent=1))
+        return
+    print(here)
+    units = {"peak_gflops_float32": "GFLOP/s", "peak_gflops_float64": "GFLOP/s", "copy_gb_per_s": "GB/s"}
+    for name, i in limits.items():
+        print(f"{name:<20} {i.value:.1f} [{i.low:.1f}, {i.high:.1f}] {units[name]}, one core, measured now")
+
+
+def _record(args: argparse.Namespace) -> None:
+    from .record import record
+
+    print(record(quick=args.quick).path)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from .report import build
+    from .store import list_runs, load_run
+
+    recorded = any(path.parent.name == "runs" for path in list_runs())
+    print(build(load_run(args.run or ("latest" if recorded else None))))
+
+
+def _execute(args: argparse.Namespace) -> None:
+    from .report import execute_in_place
+
+    execute_in_place(args.notebooks)
+
+
+def _runs(args: argparse.Namespace) -> None:
+    from .store import list_runs, load_run
+
+    for path in list_runs():
+        run = load_run(path)
+        rows = sum(run.blocks.values())
+        print(
+            f"{run.id}  {path.parent.name}  {'complete' if run.finished else 'unfinished'}  {rows} samples  {run.machine.cpu}"
+        )

@@ -1,0 +1,154 @@
+"""What a run of a machine contains, and the program that records it.
+
+    plan(quick)         the blocks of a run: topics, kernels, sizes, and the seconds meant for each
+    record(quick)       measure them into data/runs/<run-id>/ and return the Run
+
+Seconds by topic (quick / full): limits 3 / 6, timing 4 / 12, matmul 20 / 200, tiles 20 / 450, rmsnorm 6 / 20. What a case
+needs at least (six rounds, nine for tiles) is taken even where it exceeds them.
+"""
+
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from .kernels.catalog import find
+from .kernels.codegen import count_instructions
+from .kernels.compile import FASTMATH
+from .kernels.description import Kernel
+from .machine import FMA_PEAK_OPS, Machine, copy_elements, machine, require_supported_system
+from .store import Run, RunWriter, measuring_lock
+from .sweep import Block, Cell, record_blocks
+from .timer import Timer, clock_step_ns
+
+__all__ = ["AGAIN", "TILES", "plan", "record"]
+
+AGAIN = " (again)"  # the second label of a kernel that is compared with itself
+TILES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
+CODEGEN = (*TEXTBOOK, "rms_norm_fast")
+
+
+def record(quick: bool = False, seed: int = 0, progress: bool = True) -> Run:
+    """Measure this machine. An interrupted recording is continued; what it has is not measured again.
+
+    Raises RunError where another measurement runs or nothing can be written, OSError on an unsupported system.
+    """
+    require_supported_system()
+    with measuring_lock():
+        here = machine()
+        writer = RunWriter.start("quick" if quick else "full", {"seed": seed}, here)
+        if progress:
+            _say(*writer.notices, f"recording into {writer.path}")
+        record_blocks(writer, plan(quick, here), seed, progress)
+        if not writer.has("clock", "steps"):
+            _record_clock_steps(writer)
+        return writer.finish(codegen=_codegen())
+
+
+def plan(quick: bool, machine: Machine) -> list[Block]:
+    """All blocks of a run, in the order in which they are measured."""
+    return [*_limits(quick, machine), *_timing(quick), *_matmul(quick), *_tiles(quick), *_rmsnorm(quick)]
+
+
+def _limits(quick: bool, machine: Machine) -> list[Block]:
+    peaks = tuple(Cell(find("fma_peak"), FMA_PEAK_OPS, dtype=d) for d in ("float32", "float64"))
+    elements = copy_elements(machine)
+    copies = Cell(find("copy_loop"), elements), Cell(find("numpy_copy"), elements, "call")
+    return [Block("limits", "peak", peaks, 1), Block("limits", "copy", copies, 2 if quick else 5)]
+
+
+def _clock(name: str, call) -> Kernel:
+    return Kernel(name, call, make=lambda n, dtype, rng: (), flops=lambda n: 0, bytes=lambda n, itemsize: 0)
+
+
+def _timing(quick: bool) -> list[Block]:
+    fast = find("rms_norm_fast")
+    clocks = (
+        _clock("two_clock_readings", lambda: (time.perf_counter_ns(), time.perf_counter_ns())),
+        _clock("timer_start_and_elapsed", lambda: Timer().elapsed_ns()),
+    )
+    scopes = [Cell(fast, n, scope) for n in (64, 512, 4096, 32768) for scope in ("kernel", "call")]
+    twins = Cell(fast, 512), Cell(replace(fast, name=fast.name + AGAIN), 512)
+    again = [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(20 if quick else 60)]
+    return [
+        Block("timing", "clock", tuple(Cell(k, None, "call") for k in clocks), 0.2),
+        Block("timing", "scopes", tuple(scopes), 1),
+        *again,
+    ]
+
+
+def _matmul(quick: bool) -> list[Block]:
+    sizes = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+    few = (64, 128, 192, 256, 384)
+    if quick:
+        sizes = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
+    blocks = [_ladder("float32 scaling", sizes, "float32", 12 if quick else 90)]
+    called = tuple(Cell(find(k), n, "call") for k in (*TEXTBOOK, "numpy_matmul") for n in (64, 128, 256))
+    blocks.append(Block("matmul", "float32 called", called, 2 if quick else 10))
+    blocks.append(_ladder("float64 scaling", few if quick else sizes[::2], "float64", 4 if quick else 40))
+    if not quick:
+        blocks.append(_ladder("float32 large", (513, 640, 768, 1024), "float32", 60))
+    return blocks
+
+
+def _ladder(name: str, sizes: tuple[int, ...], dtype: str, budget_s: float) -> Block:
+    cells = [Cell(find(k), n, "kernel", dtype) for k in TEXTBOOK for n in sizes]
+    cells += [Cell(find("numpy_matmul"), n, "call", dtype) for n in sizes]
+    return Block("matmul", name, tuple(cells), budget_s)
+
+
+def _tiles(quick: bool) -> list[Block]:
+    sizes = (64, 96, 128, 192, 256, 320, 384, 448, 512, 513, 528, 640, 768, 1024, 1040)
+    tiles = TILES
+    if quick:
+        sizes, tiles = (64, 128, 192, 256, 384, 512), (16, 32, 64, 96)
+    tiled = find("matmul_tiled")
+    blocks = []
+    for n in sizes:
+        fitting = tuple(Cell(tiled, n, values={"tile": t}) for t in tiles if t <= n)
+        blocks.append(Block("tiles", f"n={n}", fitting, max(0.4, 1e-7 * n**3 * len(fitting) / 11), least_rounds=9))
+    return blocks
+
+
+def _rmsnorm(quick: bool) -> list[Block]:
+    kernels = ("rms_norm_standard", "rms_norm_fast")
+    sizes = [64, 128, 256, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192]
+    sizes += [2**k for k in range(14, 23, 2 if quick else 1)]
+    rows = [4**k for k in range(7)] if quick else [2**k for k in range(14)]
+    blocks = []
+    for dtype in ("float32", "float64"):
+        cells = [Cell(find(k), n, "kernel", dtype) for k in kernels for n in sizes]
+        cells += [Cell(find("numpy_rms_norm"), n, "call", dtype) for n in sizes]
+        blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), 3 if quick else 8))
+    called = [Cell(find(k), n, "call") for k in (*kernels, "numpy_rms_norm") for n in (512, 1024, 2048)]
+    blocks.append(Block("rmsnorm", "float32 called", tuple(called), 1 if quick else 3))
+    batch = [Cell(find(k), 2048, values={"rows": r}) for k in kernels for r in rows]
+    blocks.append(Block("rmsnorm", "float32 batch", tuple(batch), 2 if quick else 5))
+    return blocks
+
+
+def _record_clock_steps(writer: RunWriter) -> None:
+    """The smallest step of the clock, thirty times: a step is no batch, so each row is one observation."""
+    with writer.block("clock", "steps") as append:
+        for number in range(30):
+            row = {"kernel": "perf_counter_ns", "scope": "call", "threads": 1, "round": number, "position": 0, "reps": 1}
+            step = max(1, clock_step_ns(readings=2000))
+            append([{"block": "steps", **row, "elapsed_ns": step, "cpu_ns": 0, "switches": 0, "compiled": 0}])
+
+
+def _codegen() -> dict[str, dict[str, int]]:
+    """Instructions in the machine code of each kernel, float32; the seed's also with sums in the order written."""
+    rng = np.random.default_rng(0)
+    counts = {}
+    for name, suffix, fastmath in (*((k, "", FASTMATH) for k in CODEGEN), ("matmul_tiled", ", strict", set())):
+        kernel = find(name)
+        args = kernel.unchecked(*kernel.make(8, "float32", rng, **kernel.params), *kernel.tuning.values())
+        counts[name + suffix] = count_instructions(kernel.compiled, *args, fastmath=fastmath)
+    return counts
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
