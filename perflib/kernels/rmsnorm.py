@@ -30,7 +30,8 @@ def _rms_norm_standard(x, weight, eps, out):
     for r in range(x.shape[0]):
         squares = np.empty(n, x.dtype)
         for j in range(n):
-            squares[j] = x[r, j] * x[r, j]
+            value = x[r, j]
+            squares[j] = value * value
         total = x.dtype.type(0)
         for j in range(n):
             total += squares[j]
@@ -49,7 +50,8 @@ def _rms_norm_fast(x, weight, eps, out):
     for r in range(x.shape[0]):
         total = x.dtype.type(0)
         for j in range(n):
-            total += x[r, j] * x[r, j]
+            value = x[r, j]
+            total += value * value
         scale = x.dtype.type(1 / np.sqrt(total / n + eps))
         for j in range(n):
             out[r, j] = x[r, j] * scale * weight[j]

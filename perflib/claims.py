@@ -1,0 +1,232 @@
+"""The seed's claims, judged on a run by rules that were fixed before any data existed.
+
+    judge_all(run)      -> a Claim for each of S1 to S9
+    Claim               what is claimed, the rule, HOLDS / FAILS / UNDECIDED, and the evidence in a sentence
+    claims_table(run)   the verdicts as a table
+
+A ratio or an exponent holds if its whole interval lies on the right side, fails if the whole interval lies on the wrong
+side, and is undecided otherwise, as it is where the run lacks the series. A claim that fails is a result.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .cachemodel import tile_times, worst_ratio
+from .counting import count_accesses, count_allocations
+from .kernels.catalog import find
+from .scaling import ScalingFit, fit_scaling
+from .stats import Interval, SampleError
+from .store import Run, RunError
+from .tables import Table, by_size, peak_gflops, ratio, summary, text
+
+__all__ = ["Claim", "above", "claims_table", "judge_all", "matmul_fit", "missing", "rms_fit"]
+
+HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
+SEED = {"scope": "kernel", "dtype": "float32", "tile": 64}
+RMS = {"scope": "kernel", "dtype": "float32", "block": "float32 scaling"}
+RMS_SIZES = (512, 1024, 2048)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the seed and what a run says of it."""
+
+    id: str
+    text: str
+    rule: str
+    verdict: str
+    evidence: str
+
+
+def judge_all(run: Run) -> list[Claim]:
+    """Every claim, in order; one whose series the run lacks is undecided and says so."""
+    return [_judge(run, *stated) for stated in _CLAIMS]
+
+
+def claims_table(run: Run) -> Table:
+    """The verdicts and their evidence."""
+    header = ("id", "claim", "verdict", "evidence")
+    return Table(header, tuple((c.id, c.text, c.verdict, c.evidence) for c in judge_all(run)))
+
+
+def missing(run: Run, topic: str) -> str:
+    """The sentence that stands where a series would, if the run has none."""
+    return f"Run {run.id} has no {topic} series; `perflib record` measures it."
+
+
+def above(interval: Interval, threshold: float) -> str:
+    """HOLDS if the whole interval is above the threshold, FAILS if it is below."""
+    return HOLDS if interval.low > threshold else FAILS if interval.high < threshold else UNDECIDED
+
+
+def matmul_fit(run: Run, kernel: str = "matmul_tiled") -> ScalingFit:
+    """Exponent of a matrix product over the sizes 64 to 512, float32, kernel scope, tile 64 where it has one."""
+    wanted = SEED if find(kernel).tuning else {**SEED, "tile": None}
+    return _fit(run, "matmul", kernel, 64, 512, {**wanted, "block": "float32 scaling"})
+
+
+def rms_fit(run: Run, kernel: str = "rms_norm_fast") -> ScalingFit:
+    """Exponent of an RMS norm over the sizes 512 to 8192, float32, kernel scope."""
+    return _fit(run, "rmsnorm", kernel, 512, 8192, RMS)
+
+
+def _fit(run: Run, topic: str, kernel: str, least: int, most: int, wanted: dict) -> ScalingFit:
+    sizes, times = by_size(run, topic, kernel, **wanted)
+    inside = [i for i, n in enumerate(sizes) if least <= n <= most]
+    if len(inside) < 8:
+        raise RunError(f"{kernel} has {len(inside)} sizes in {least} to {most}, 8 are needed")
+    return fit_scaling([sizes[i] for i in inside], times[:, inside])
+
+
+def _judge(run: Run, name: str, stated: str, rule: str, judge: Callable[[Run], tuple[str, str]]) -> Claim:
+    try:
+        verdict, evidence = judge(run)
+    except (RunError, SampleError) as problem:
+        verdict, evidence = UNDECIDED, f"not recorded: {problem}"
+    return Claim(name, stated, rule, verdict, evidence)
+
+
+def _exponent(fit: ScalingFit, expected: float) -> tuple[str, str]:
+    verdict = {"consistent": HOLDS, "inconsistent": FAILS, "inconclusive": UNDECIDED}[fit.verdict(expected)]
+    local = f"local exponents {min(fit.local):.2f} to {max(fit.local):.2f}"
+    return verdict, f"{fit!r}; Theil-Sen {fit.theil_sen.value:.3f}; {local}"
+
+
+def _s1(run: Run) -> tuple[str, str]:
+    return _exponent(matmul_fit(run), 3)
+
+
+def _s2(run: Run) -> tuple[str, str]:
+    return _exponent(rms_fit(run), 1)
+
+
+def _s3(run: Run) -> tuple[str, str]:
+    peak = peak_gflops(run)
+    row = summary(run, "matmul", kernel="matmul_tiled", n=256, block="float32 scaling", **SEED).iloc[0]
+    share = Interval(row["gflops"] / peak.value, row["low_gflops"] / peak.high, row["high_gflops"] / peak.low, 0.9)
+    grows = _s1(run)[0]
+    slow = grows == HOLDS and share.high < 0.1
+    verdict = HOLDS if share.low >= 0.5 else FAILS if slow else UNDECIDED
+    return (
+        verdict,
+        f"S1 {grows}, and at n = 256 the kernel reaches {text(share, 3)} of the peak of {peak.value:.0f} GFLOP/s",
+    )
+
+
+def _s4(run: Run) -> tuple[str, str]:
+    naive, tiled = (
+        summary(run, "matmul", kernel=k, dtype="float32", scope="kernel") for k in ("matmul_naive", "matmul_tiled")
+    )
+    n = max(set(naive["n"]) & set(tiled["n"]))
+    shared = {"n": n, "scope": "kernel", "dtype": "float32"}
+    found = ratio(run, "matmul", {**shared, "kernel": "matmul_naive"}, {**shared, "kernel": "matmul_tiled", "tile": 64})
+    return above(found, 1.1), f"naive / tiled 64 at n = {n}: {text(found)}"
+
+
+def _s5(run: Run) -> tuple[str, str]:
+    losses = {}
+    for n in sorted({int(v) for v in run.samples("tiles")["n"].dropna()}):
+        times = tile_times(run, n)
+        if 64 in times and len(times.columns) > 1:
+            losses[n] = worst_ratio(times, 64)
+    if not losses:
+        raise RunError("no size with tile 64 and another one")
+    verdicts = [above(loss, 1.05) for loss in losses.values()]
+    verdict = FAILS if HOLDS in verdicts else HOLDS if set(verdicts) == {FAILS} else UNDECIDED
+    worst = max(losses, key=lambda n: losses[n].value)
+    over = sum(v == HOLDS for v in verdicts)
+    return verdict, (
+        f"tile 64 / best tile is surely above 1.05 at {over} of {len(losses)} sizes; worst {text(losses[worst])} at n = {worst}"
+    )
+
+
+def _s6(run: Run) -> tuple[str, str]:
+    counts = run.meta.get("codegen", {})
+    if "matmul_tiled" not in counts:
+        raise RunError("no code was counted")
+    free, strict = counts["matmul_tiled"], counts["matmul_tiled, strict"]
+    verdict = HOLDS if free["packed_fma"] else FAILS
+    return verdict, (
+        f"{free['packed_fma']} packed multiply-adds, fed by {free['gathers']} gathers, where sums may be reordered; "
+        f"{strict['packed_fma']} where they may not"
+    )
+
+
+def _s7(run: Run) -> tuple[str, str]:
+    ratios = {n: rms_ratio(run, n) for n in RMS_SIZES}
+    verdicts = [above(r, 1.6) for r in ratios.values()]
+    verdict = FAILS if FAILS in verdicts else HOLDS if set(verdicts) == {HOLDS} else UNDECIDED
+    return verdict, "standard / fast: " + ", ".join(f"{text(r)} at {n}" for n, r in ratios.items())
+
+
+def rms_ratio(run: Run, n: int) -> Interval:
+    """Time of the standard over the fast RMS norm at n, corrected for three sizes looked at."""
+    shared = {"n": n, **RMS}
+    over, under = ({**shared, "kernel": k} for k in ("rms_norm_standard", "rms_norm_fast"))
+    return ratio(run, "rmsnorm", over, under, comparisons=len(RMS_SIZES))
+
+
+def _s8(run: Run) -> tuple[str, str]:
+    counts = {}
+    for name in ("rms_norm_standard", "rms_norm_fast"):
+        kernel = find(name)
+        args = kernel.make(256, "float32", np.random.default_rng(0), rows=1)
+        counts[name] = count_accesses(kernel.compiled, args).passes, round(count_allocations(kernel.compiled, args))
+    (passes, arrays), (fast_passes, fast_arrays) = counts.values()
+    verdict = HOLDS if counts == {"rms_norm_standard": (4, 2), "rms_norm_fast": (2, 0)} else FAILS
+    return verdict, (
+        f"counted: {fast_passes} passes instead of {passes} and {fast_arrays} temporary arrays instead of {arrays}"
+    )
+
+
+def _s9(run: Run) -> tuple[str, str]:
+    step = int(run.samples("clock")["elapsed_ns"].min())
+    row = summary(run, "timing", kernel="timer_start_and_elapsed").iloc[0]
+    cost = Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95)
+    verdict = FAILS if step >= 100 or cost.low > 1000 else HOLDS if cost.high < 1000 else UNDECIDED
+    return verdict, f"smallest step {step} ns; start and elapsed together {text(cost, 0)} ns"
+
+
+_CLAIMS = (
+    (
+        "S1",
+        "Matmul time grows eightfold per doubling of n: O(n³)",
+        "exponent of matmul_tiled, tile 64, inside 3 ± 0.1",
+        _s1,
+    ),
+    ("S2", "RMS-norm time grows twofold per doubling: O(n)", "exponent of rms_norm_fast inside 1 ± 0.1", _s2),
+    (
+        "S3",
+        "Growing as expected shows an efficient implementation",
+        "fails if S1 holds while the kernel stays below 0.1 of the peak at n = 256; holds if it reaches 0.5",
+        _s3,
+    ),
+    (
+        "S4",
+        "Tiling makes large matrices faster through cache hits",
+        "naive / tiled 64 at the largest common size above 1.1",
+        _s4,
+    ),
+    ("S5", "64 is the right tile for modern CPUs", "tile 64 / best tile below 1.05 at every size recorded", _s5),
+    (
+        "S6",
+        "The seed's inner loop is easy to vectorise",
+        "the code generated for it contains packed multiply-adds",
+        _s6,
+    ),
+    (
+        "S7",
+        "The fast RMS norm is about twice as fast as the standard one",
+        "standard / fast above 1.6 at 512, 1024 and 2048",
+        _s7,
+    ),
+    ("S8", "It needs two passes instead of four and no temporary instead of two", "counted", _s8),
+    (
+        "S9",
+        "The timer resolves nanoseconds and costs less than one microsecond",
+        "smallest step below 100 ns, start and elapsed together below 1000 ns",
+        _s9,
+    ),
+)

@@ -1,0 +1,141 @@
+"""From samples to tables: times net of the loop's cost, medians with intervals, ratios paired by round.
+
+    net_times(run, topic)                   the samples with `net_ns`, nanoseconds per run without the floor of its round
+    summary(run, topic)                     one row per case: median, 95 % interval, count
+    by_size(run, topic, kernel, ...)        sizes, and a table of rounds x sizes
+    ratio(run, topic, over, under)          time of one case over another's, paired within a block
+    peak_gflops(run, dtype), copy_gb_per_s(run)     the measured limits of the run's machine
+    Table                                   rows of text that read well in a notebook, a report and a terminal
+
+Raises `RunError` where the run lacks what is asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .kernels.catalog import KERNELS
+from .stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
+from .store import Run, RunError
+
+__all__ = ["Table", "by_size", "copy_gb_per_s", "net_times", "peak_gflops", "ratio", "select", "summary", "text"]
+
+CASE = ["kernel", "scope", "dtype", "n", "tile", "rows"]
+ITEMSIZE = {"float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of ready-made text under headers that carry the units."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def _frame(self) -> pd.DataFrame:
+        return pd.DataFrame(list(self.rows), columns=list(self.header))
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
+        lines = [self.header, tuple("-" * w for w in widths), *self.rows]
+        return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(r, widths, strict=True)).rstrip() for r in lines)
+
+    def _repr_html_(self) -> str:
+        return self._frame().to_html(index=False, border=0, escape=True)
+
+
+@lru_cache(maxsize=16)
+def net_times(run: Run, topic: str) -> pd.DataFrame:
+    """Samples of a topic without floor and canary; `net_ns` is the time per run less the floor of the same round."""
+    samples = run.samples(topic)
+    samples = samples.assign(net_ns=samples["elapsed_ns"] / samples["reps"])
+    floor = samples[samples["kernel"] == "floor"].groupby(["block", "scope", "round"])["net_ns"].min().rename("floor_ns")
+    cases = samples[~samples["kernel"].isin(["floor", "canary"])].join(floor, on=["block", "scope", "round"])
+    # a round without its own floor takes the block's median one
+    usual = cases.groupby(["block", "scope"])["floor_ns"].transform("median")
+    floor_ns = cases["floor_ns"].fillna(usual).fillna(0.0)
+    return cases.assign(floor_ns=floor_ns, net_ns=cases["net_ns"] - floor_ns).reset_index(drop=True)
+
+
+def select(times: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """Rows whose columns have the wanted values; None is no condition."""
+    for name, value in wanted.items():
+        if value is not None:
+            times = times[times[name] == value]
+    return times
+
+
+def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
+    """Median and interval in nanoseconds of every case of a topic; GFLOP/s and GB/s where the kernel counts them."""
+    rows = []
+    for key, group in select(net_times(run, topic), **wanted).groupby(CASE, dropna=False, sort=True):
+        case = dict(zip(CASE, key, strict=True))
+        interval = _interval(group["net_ns"])
+        rates = _rates(case, interval) if interval.low > 0 else {}
+        rows.append(
+            {**case, "ns": interval.value, "low_ns": interval.low, "high_ns": interval.high, **rates, "samples": len(group)}
+        )
+    if not rows:
+        raise RunError(f"run {run.id} has no {topic} with {wanted}")
+    return pd.DataFrame(rows)
+
+
+def by_size(run: Run, topic: str, kernel: str, **wanted: Any) -> tuple[list[int], np.ndarray]:
+    """Sizes in rising order, and net nanoseconds as rounds x sizes, NaN where a case sat a round out."""
+    times = select(net_times(run, topic), kernel=kernel, **wanted)
+    if times.empty:
+        raise RunError(f"run {run.id} has no {kernel} in {topic} with {wanted}")
+    table = times.pivot_table(index=["block", "round"], columns="n", values="net_ns", aggfunc="median")
+    return [int(n) for n in table.columns], table.to_numpy(dtype=float)
+
+
+def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any], comparisons: int = 1) -> Interval:
+    """Time of the case `over` / time of the case `under`, from the rounds of the blocks that have both."""
+    times = net_times(run, topic)
+    pairs = [select(times, **case).set_index(["block", "round"])["net_ns"] for case in (over, under)]
+    shared = pairs[0].index.intersection(pairs[1].index)
+    if len(shared) < MIN_SAMPLES:
+        raise RunError(f"run {run.id} has {len(shared)} rounds of both {dict(over)} and {dict(under)} in {topic}")
+    return ratio_interval(pairs[0][shared].to_numpy(), pairs[1][shared].to_numpy(), comparisons=comparisons)
+
+
+def peak_gflops(run: Run, dtype: str = "float32") -> Interval:
+    """Multiply-add peak of one core of the run's machine, GFLOP/s."""
+    row = summary(run, "limits", kernel="fma_peak", dtype=dtype).iloc[0]
+    return Interval(row["gflops"], row["low_gflops"], row["high_gflops"], 0.95)
+
+
+def copy_gb_per_s(run: Run) -> Interval:
+    """The better of the copies recorded, arrays far larger than the caches, GB/s of bytes read and written."""
+    copies = [summary(run, "limits", kernel=k).iloc[0] for k in ("copy_loop", "numpy_copy")]
+    row = max(copies, key=lambda r: r["gb_per_s"])
+    return Interval(row["gb_per_s"], row["low_gb_per_s"], row["high_gb_per_s"], 0.95)
+
+
+def text(interval: Interval, digits: int = 2) -> str:
+    """`2.05 [1.98, 2.11]`"""
+    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _interval(times: pd.Series) -> Interval:
+    """Median and interval; fewer than six samples have none and get their range."""
+    if len(times) >= MIN_SAMPLES:
+        return median_interval(times.to_numpy())
+    return Interval(median(times.to_numpy()), float(times.min()), float(times.max()), 1 - 2 * 0.5 ** len(times))
+
+
+def _rates(case: Mapping[str, Any], time_ns: Interval) -> dict[str, float]:
+    kernel = KERNELS.get(case["kernel"])
+    if kernel is None or pd.isna(case["n"]):
+        return {}
+    params = {name: int(case[name]) for name in kernel.params}
+    n = int(case["n"])
+    work = {"gflops": kernel.flops(n, **params), "gb_per_s": kernel.bytes(n, ITEMSIZE[case["dtype"]], **params)}
+    found = {}
+    for name, amount in work.items():
+        rate = time_ns.inverse(amount)
+        found |= {name: rate.value, f"low_{name}": rate.low, f"high_{name}": rate.high}
+    return found
