@@ -138,7 +138,7 @@ def _s5(run: Run) -> tuple[str, str]:
     worst = max(losses, key=lambda n: losses[n].value)
     over = sum(v == HOLDS for v in verdicts)
     return verdict, (
-        f"tile 64 / best tile is surely above 1.05 at {over} of {len(losses)} sizes; worst {text(losses[worst])} at n = {worst}"
+        f"tile 64 / best tile is above 1.05 at {over} of {len(losses)} sizes; worst {text(losses[worst])} at n = {worst}"
     )
 
 

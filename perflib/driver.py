@@ -5,8 +5,9 @@
     canary(steps)                       a fixed chain of dependent integer steps: sees frequency and stolen time
     compilations()                      context manager: counts what Numba compiles meanwhile
 
-Two guards keep LLVM honest: a barrier after each run, so that runs cannot be merged, and a consumer of the returned value,
-so that pure work is not deleted. Without the barrier an empty body costs nothing at all, because it is gone.
+Three guards keep LLVM honest: a barrier after each run, so that runs cannot be merged; a consumer of the returned value, so
+that pure work is not deleted; and numbers that are fresh in each run, so that pure work on them is not moved out of the
+loop. Without the barrier an empty body costs nothing at all, because it is gone.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils, event
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 __all__ = ["canary", "compilations", "compiled_loop", "empty_loop"]
 
@@ -44,12 +45,45 @@ def _consume(typingctx, value):
     return types.void(value), codegen
 
 
+@intrinsic
+def _forget(typingctx, numbers):
+    """The same tuple of numbers, each by way of memory that assembly claims to change: to LLVM another one per run."""
+
+    def codegen(context, builder, signature, args):
+        result = args[0]
+        for i in range(len(numbers)):
+            address = cgutils.alloca_once_value(builder, builder.extract_value(result, i))
+            builder.asm(ir.FunctionType(ir.VoidType(), [address.type]), "", "r,~{memory}", [address], True)
+            result = builder.insert_value(result, builder.load(address), i)
+        return result
+
+    return numbers(numbers), codegen
+
+
+def _loop(kernel, reps, args):
+    """The body of `compiled_loop`, chosen by the types of the arguments when it is compiled."""
+
+
+@overload(_loop)
+def _choose_loop(kernel, reps, args):
+    def loop(kernel, reps, args):
+        for _ in range(reps):
+            _consume(kernel(*args))
+            _barrier()
+
+    def loop_over_numbers(kernel, reps, args):
+        for _ in range(reps):
+            _consume(kernel(*_forget(args)))
+            _barrier()
+
+    only_numbers = all(isinstance(kind, (types.Number, types.Boolean)) for kind in args.types)
+    return loop_over_numbers if only_numbers else loop
+
+
 @njit
 def compiled_loop(kernel, reps, args):
     """Run kernel(*args) `reps` times; the kernel is a Numba dispatcher, args a tuple."""
-    for _ in range(reps):
-        _consume(kernel(*args))
-        _barrier()
+    _loop(kernel, reps, args)
 
 
 @njit(cache=True)

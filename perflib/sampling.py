@@ -41,6 +41,7 @@ __all__ = [
 
 BATCH_NS = 1_000_000
 MAX_ROUNDS = 30
+GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many one takes (Weyl)
 CLOCK_STEPS = 1000  # a batch is never shorter than this many steps of the clock
 SCOPES = ("kernel", "call")
 
@@ -141,11 +142,13 @@ def rounds(
 ) -> Iterator[list[Sample]]:
     """Yield the samples of each round: all cases, order drawn anew, batches lengthened by 0 to 20 %.
 
-    `planned` gives rounds per label: a case with fewer takes part in evenly spaced rounds. Numbers start at `first`.
+    `planned` gives rounds per label: a case with fewer sits some out, spread evenly, and takes part only in rounds that
+    every case with more takes part in, so that pairs stay pairs. Numbers start at `first`.
     """
     total = max(planned.values())
+    spread = np.argsort(np.argsort(np.arange(total) * GOLDEN % 1))
     for number in range(total):
-        due = [c for c in cases if (number + 1) * planned[c.label] // total > number * planned[c.label] // total]
+        due = [c for c in cases if spread[number] < planned[c.label]]
         samples = []
         for position, index in enumerate(rng.permutation(len(due))):
             one = due[index]

@@ -85,7 +85,7 @@ def data_folder() -> Path:
     return clone / "data" if (clone / "pyproject.toml").is_file() else platformdirs.user_data_path("perflib")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One recorded run. `samples(topic)` is its tidy table; `meta` is run.json."""
 

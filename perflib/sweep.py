@@ -77,7 +77,10 @@ def sample_block(
             cases[label] = Case(label, extra.scope, extra.run)
             columns[label] = {"kernel": extra.label, "scope": extra.scope, "dtype": "", "threads": 1}
         taken = {label: _calibrated(c) for label, c in cases.items()}
-        planned = plan_rounds({label: ns for label, (_, ns) in taken.items()}, budget_s, least_rounds)
+        sizes = {label: columns[label].get("n") for label in cases}  # all alternatives of a size get the same rounds
+        together = {n: sum(ns for label, (_, ns) in taken.items() if sizes[label] == n) for n in sizes.values()}
+        by_size = plan_rounds(together, budget_s, least_rounds)
+        planned = {label: by_size[n] for label, n in sizes.items()}
         reps = {label: count for label, (count, _) in taken.items()}
         total = max(planned.values())
         for done, batch in enumerate(rounds(list(cases.values()), reps, rng, planned), start=1):
