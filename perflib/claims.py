@@ -21,7 +21,7 @@ from .stats import Interval, SampleError
 from .store import Run, RunError
 from .tables import Table, by_size, peak_gflops, ratio, summary, text
 
-__all__ = ["Claim", "above", "claims_table", "judge_all", "matmul_fit", "missing", "rms_fit"]
+__all__ = ["Claim", "above", "claims_table", "judge_all", "matmul_fit", "rms_fit", "rms_ratio"]
 
 HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
 SEED = {"scope": "kernel", "dtype": "float32", "tile": 64}
@@ -49,11 +49,6 @@ def claims_table(run: Run) -> Table:
     """The verdicts and their evidence."""
     header = ("id", "claim", "verdict", "evidence")
     return Table(header, tuple((c.id, c.text, c.verdict, c.evidence) for c in judge_all(run)))
-
-
-def missing(run: Run, topic: str) -> str:
-    """The sentence that stands where a series would, if the run has none."""
-    return f"Run {run.id} has no {topic} series; `perflib record` measures it."
 
 
 def above(interval: Interval, threshold: float) -> str:

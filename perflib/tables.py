@@ -6,13 +6,14 @@
     ratio(run, topic, over, under)          time of one case over another's, paired within a block
     peak_gflops(run, dtype), copy_gb_per_s(run)     the measured limits of the run's machine
     Table                                   rows of text that read well in a notebook, a report and a terminal
+    or_missing                              decorator: the standard sentence where the run lacks the series
 
 Raises `RunError` where the run lacks what is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,19 @@ from .kernels.catalog import KERNELS
 from .stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
 from .store import Run, RunError
 
-__all__ = ["Table", "by_size", "copy_gb_per_s", "net_times", "peak_gflops", "ratio", "select", "summary", "text"]
+__all__ = [
+    "Missing",
+    "Table",
+    "by_size",
+    "copy_gb_per_s",
+    "net_times",
+    "or_missing",
+    "peak_gflops",
+    "ratio",
+    "select",
+    "summary",
+    "text",
+]
 
 CASE = ["kernel", "scope", "dtype", "n", "tile", "rows"]
 ITEMSIZE = {"float32": 4, "float64": 8}
@@ -45,6 +58,29 @@ class Table:
 
     def _repr_html_(self) -> str:
         return self._frame().to_html(index=False, border=0, escape=True)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Stands where a table or a picture would, if the run lacks the series."""
+
+    sentence: str
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+
+def or_missing(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `build(run, ...)` answer with the standard sentence, instead of an error, where the run lacks its series."""
+
+    @wraps(build)
+    def built(run: Run, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return build(run, *args, **kwargs)
+        except RunError as problem:
+            return Missing(f"Not in this run: {problem}. `perflib record` measures it.")
+
+    return built
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,181 @@
+"""How figures are drawn: one style, direct labels, cache levels, and pictures that carry their own description.
+
+    Picture             a PNG and its sentence; shows itself in a notebook, as one bundle with alt text
+    picture             decorator: a function that draws on axes and returns the sentence becomes one that gives a Picture
+    curve, fitted, seed_points, log_axes, cache_lines, label_ends       the parts that figures share
+
+Colours are Okabe and Ito's, told apart also by marker; sizes are in pixels of a high-density screen.
+"""
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from .scaling import ScalingFit
+from .store import Run
+from .tables import or_missing
+
+__all__ = [
+    "LOOKS",
+    "Picture",
+    "cache_lines",
+    "curve",
+    "fitted",
+    "label_ends",
+    "log_axes",
+    "picture",
+    "plain_ticks",
+    "seed_points",
+]
+
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "figure.facecolor": "white",
+}
+LOOKS = {  # kernel: label, colour, marker
+    "matmul_naive": ("naive", "#D55E00", "o"),
+    "matmul_tiled": ("tiled 64 (seed)", "#0072B2", "s"),
+    "matmul_tiled_vectorised": ("tiled 64, vectorised", "#009E73", "^"),
+    "matmul_ikj": ("ikj", "#CC79A7", "D"),
+    "numpy_matmul": ("NumPy (call)", "#555555", "v"),
+    "rms_norm_standard": ("standard", "#D55E00", "o"),
+    "rms_norm_fast": ("fast", "#0072B2", "s"),
+    "numpy_rms_norm": ("NumPy expression (call)", "#555555", "v"),
+}
+SEED_COLOUR = "#E69F00"
+WIDTH, HEIGHT, DPI = 7.6, 4.4, 150
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as PNG bytes, and one sentence that says what is to be seen in it."""
+
+    png: bytes
+    alt: str
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict, dict]:
+        return {"image/png": self.png, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+
+
+def picture(draw: Callable[..., str]) -> Callable[..., Picture]:
+    """Give `draw(axes, run)` a styled figure and turn what it drew and returned into a Picture."""
+
+    @or_missing
+    @wraps(draw)
+    def drawn(run: Run) -> Picture:
+        with rc_context(STYLE):
+            figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+            alt = draw(figure.add_subplot(), run)
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+        return Picture(file.getvalue(), alt)
+
+    return drawn
+
+
+def curve(axes: Axes, name: str, x, y, low=None, high=None, line: str = "-") -> None:
+    label, colour, marker = LOOKS[name]
+    reach = None if low is None else np.maximum([np.asarray(y - low, float), np.asarray(high - y, float)], 0)
+    axes.errorbar(
+        np.asarray(x, float),
+        np.asarray(y, float),
+        reach,
+        color=colour,
+        marker=marker,
+        linestyle=line,
+        capsize=2,
+        label=label,
+    )
+
+
+def fitted(axes: Axes, fit: ScalingFit, unit: float) -> None:
+    ends = np.array([fit.sizes[0], fit.sizes[-1]])
+    label = f"fit: slope {fit.exponent.value:.2f} [{fit.exponent.low:.2f}, {fit.exponent.high:.2f}]"
+    axes.plot(ends, [fit.predict_ns(n) / unit for n in ends], color="black", linestyle="--", linewidth=1, label=label)
+
+
+def seed_points(axes: Axes, seed, unit: float = 1.0) -> None:
+    reach = seed["half_step_us"] * unit
+    axes.errorbar(
+        seed["n"],
+        seed["time_us"] * unit,
+        reach,
+        fmt="*",
+        markersize=9,
+        color=SEED_COLOUR,
+        capsize=3,
+        label="published by the seed (another machine)",
+    )
+
+
+def log_axes(axes: Axes, sizes: Iterable, xlabel: str, ylabel: str) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    plain_ticks(axes)
+
+
+def plain_ticks(axes: Axes) -> None:
+    """Numbers as people write them: 64, 0.5, 1000."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+
+
+def cache_lines(axes: Axes, run: Run, place: Callable[[float], float], what: str) -> None:
+    """A line where the data fill each reported cache, if that lies inside the plot."""
+    low, high = axes.get_xlim()
+    for cache in run.machine.data_caches():
+        x = place(cache.size_bytes)
+        if low < x < high:
+            axes.axvline(x, color="#999999", linestyle=":", linewidth=1.2)
+            axes.annotate(
+                f"{what} {cache.name}",
+                (x, 0.02),
+                xycoords=("data", "axes fraction"),
+                rotation=90,
+                ha="right",
+                va="bottom",
+                fontsize=8,
+                color="#666666",
+            )
+    axes.set_xlim(low, high)
+
+
+def label_ends(axes: Axes) -> None:
+    """Direct labels to the right of each curve, moved apart where they would meet; no legend."""
+    curves = [(c.lines[0].get_xydata()[-1], c.get_label(), c.lines[0].get_color()) for c in axes.containers]
+    scale = axes.transData.transform
+    axes.autoscale_view()
+    placed: list[float] = []
+    for (x, y), label, colour in sorted(curves, key=lambda c: c[0][1]):
+        pixel = scale((x, y))[1]
+        if placed and pixel < placed[-1] + 13:
+            pixel = placed[-1] + 13
+        placed.append(pixel)
+        offset = (pixel - scale((x, y))[1]) * 72 / axes.figure.dpi
+        axes.annotate(
+            label,
+            (x, y),
+            (8, offset),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=9,
+            annotation_clip=False,
+        )

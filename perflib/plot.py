@@ -1,0 +1,310 @@
+"""The figures: each from a run, each with a sentence that says what is to be seen.
+
+    matmul_rates, matmul_times, local_exponents     the ladder against size
+    tile_map, tile_losses                           tile x size, and what the default tile costs
+    rms_times, rms_bandwidth                        RMS norm against size and working set
+    scopes, self_comparisons                        what a call costs, how often A/A is wrong
+    overview(run)                                   the main figures of the report and the notebook each leads to
+
+Where the run lacks a series, the standard sentence stands in the figure's place.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from .cachemodel import best_tile, tile_times, worst_ratio
+from .claims import matmul_fit, rms_fit
+from .drawing import (
+    LOOKS,
+    Picture,
+    cache_lines,
+    curve,
+    fitted,
+    label_ends,
+    log_axes,
+    picture,
+    plain_ticks,
+    seed_points,
+)
+from .kernels.ladder import DEFAULT_TILE
+from .stats import Interval
+from .store import Run, data_folder
+from .tables import copy_gb_per_s, peak_gflops, ratio, summary
+
+__all__ = [
+    "Picture",
+    "local_exponents",
+    "matmul_rates",
+    "matmul_times",
+    "overview",
+    "rms_bandwidth",
+    "rms_times",
+    "scopes",
+    "seed_figures",
+    "self_ratios",
+    "self_comparisons",
+    "tile_losses",
+    "tile_map",
+]
+
+
+def seed_figures() -> pd.DataFrame:
+    """The published table: kernel, n, time in microseconds and half a step of its last digit."""
+    return pd.read_csv(data_folder() / "seed" / "published.csv", comment="#")
+
+
+@picture
+def matmul_rates(axes: Axes, run: Run) -> str:
+    """GFLOP/s of each rung against n, with the measured peak and the sizes at which three matrices fill a cache."""
+    table = summary(run, "matmul", dtype="float32")
+    best = {}
+    for name in ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj", "numpy_matmul"):
+        rows = _scaling_rows(table, name, "call" if name.startswith("numpy") else "kernel")
+        best[name] = rows["gflops"].max()
+        curve(axes, name, rows["n"], rows["gflops"], rows["low_gflops"], rows["high_gflops"])
+    peak = peak_gflops(run)
+    axes.axhline(peak.value, color="black", linestyle="--", linewidth=1)
+    axes.annotate(
+        f"multiply-add peak {peak.value:.0f}",
+        (0.01, peak.value),
+        xycoords=("axes fraction", "data"),
+        va="bottom",
+        fontsize=9,
+    )
+    log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "GFLOP/s, one core")
+    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill")
+    label_ends(axes)
+    top = max(best, key=best.get)
+    return (
+        f"GFLOP/s against n: the naive product peaks at {best['matmul_naive']:.1f}, the seed's tiles at "
+        f"{best['matmul_tiled']:.1f}, ikj at {best['matmul_ikj']:.1f}, and {LOOKS[top][0]} leads with {best[top]:.0f} "
+        f"of a peak of {peak.value:.0f}."
+    )
+
+
+def _scaling_rows(table, name: str, scope: str):
+    """The rows of one kernel, one per n."""
+    rows = table[(table["kernel"] == name) & (table["scope"] == scope)]
+    return rows.drop_duplicates("n", keep="first")
+
+
+@picture
+def matmul_times(axes: Axes, run: Run) -> str:
+    """Time of the seed's kernel against n, the fitted line, and what the seed published."""
+    fit = matmul_fit(run)
+    rows = _scaling_rows(summary(run, "matmul", kernel="matmul_tiled", dtype="float32"), "matmul_tiled", "kernel")
+    curve(axes, "matmul_tiled", rows["n"], rows["ns"] / 1e3, rows["low_ns"] / 1e3, rows["high_ns"] / 1e3, line="")
+    fitted(axes, fit, 1e3)
+    seed = seed_figures()
+    seed = seed[seed["kernel"] == "matmul_tiled"]
+    seed_points(axes, seed)
+    log_axes(axes, rows["n"], "n (matrices n × n, float32, tile 64)", "time of one product (µs)")
+    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill")
+    axes.legend(frameon=False, loc="lower right")
+    return (
+        f"Time of matmul_tiled against n with the fitted line of slope {fit.exponent.value:.2f}, and the seed's published "
+        f"times at 64, 128 and 256, which lie {_seed_factor(seed, rows):.1f} times as high."
+    )
+
+
+@picture
+def local_exponents(axes: Axes, run: Run) -> str:
+    """Exponent between neighbouring sizes: where the curve bends, and at which cache."""
+    lowest, highest = {}, {}
+    for name in ("matmul_naive", "matmul_tiled", "matmul_ikj"):
+        fit = matmul_fit(run, name)
+        middles = np.sqrt(np.array(fit.sizes[1:]) * np.array(fit.sizes[:-1]))
+        curve(axes, name, middles, np.array(fit.local))
+        lowest[name], highest[name] = min(fit.local), max(fit.local)
+    axes.axhline(3, color="black", linestyle="--", linewidth=1)
+    log_axes(axes, fit.sizes, "n between two neighbouring sizes", "local exponent of n")
+    axes.set_yscale("linear")
+    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill")
+    label_ends(axes)
+    name = max(highest, key=highest.get)
+    return (
+        f"Local exponents scatter around 3, from {min(lowest.values()):.1f} to {max(highest.values()):.1f}; the largest "
+        f"belongs to {LOOKS[name][0]}."
+    )
+
+
+@picture
+def tile_map(axes: Axes, run: Run) -> str:
+    """Speed of each tile as a fraction of the best one at its size; the model's tile is framed."""
+    sizes = sorted({int(n) for n in run.samples("tiles")["n"].dropna()})
+    medians = {n: tile_times(run, n).median() for n in sizes}
+    tiles = sorted({t for m in medians.values() for t in m.index})
+    share = np.array([[medians[n].min() / medians[n].get(t, np.nan) for n in sizes] for t in tiles])
+    mesh = axes.pcolormesh(np.ma.masked_invalid(share), cmap="cividis", vmin=0, vmax=1, edgecolors="white", linewidth=1)
+    for (row, column), value in np.ndenumerate(share):
+        if not np.isnan(value):
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                f"{value:.2f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if value < 0.6 else "black",
+            )
+    for column, n in enumerate(sizes):
+        near = min(medians[n].index, key=lambda t: abs(np.log(t / best_tile(n, run=run).model)))
+        axes.add_patch(_frame(column, tiles.index(near)))
+    axes.set_xticks(np.arange(len(sizes)) + 0.5, sizes)
+    axes.set_yticks(np.arange(len(tiles)) + 0.5, tiles)
+    axes.grid(visible=False)
+    axes.set_xlabel("n, the leading dimension (float32)")
+    axes.set_ylabel("tile")
+    axes.figure.colorbar(mesh, label="speed / speed of the best tile at this n", ax=axes)
+    default = share[tiles.index(DEFAULT_TILE)]
+    worst = int(np.nanargmin(default))
+    return (
+        f"Heat map of tile against n as a fraction of the best tile: tile 64 falls to {np.nanmin(default):.2f} at "
+        f"n = {sizes[worst]}; frames mark the recorded tile nearest to the model's."
+    )
+
+
+def _frame(column: int, row: int) -> Rectangle:
+    return Rectangle((column + 0.06, row + 0.06), 0.88, 0.88, fill=False, edgecolor="#D55E00", linewidth=2)
+
+
+@picture
+def tile_losses(axes: Axes, run: Run) -> str:
+    """What a tile of 64 costs against the best one, per size, with intervals."""
+    sizes, losses = [], []
+    for n in sorted({int(v) for v in run.samples("tiles")["n"].dropna()}):
+        times = tile_times(run, n)
+        if DEFAULT_TILE in times and len(times.columns) > 1:
+            sizes.append(n)
+            losses.append(worst_ratio(times, DEFAULT_TILE))
+    middle = np.array([loss.value for loss in losses])
+    reach = [[loss.value - loss.low for loss in losses], [loss.high - loss.value for loss in losses]]
+    places = np.arange(len(sizes))
+    axes.errorbar(places, middle, np.maximum(reach, 0), fmt="s", color=LOOKS["matmul_tiled"][1], capsize=3)
+    axes.axhline(1.05, color="black", linestyle="--", linewidth=1)
+    axes.annotate("claim S5: below 1.05", (0.01, 1.05), xycoords=("axes fraction", "data"), va="bottom", fontsize=9)
+    axes.set_xticks(places, sizes)
+    axes.set_xlabel("n, the leading dimension (float32)")
+    axes.set_ylabel("time at tile 64 / time at the best tile")
+    worst = int(middle.argmax())
+    return (
+        f"Tile 64 against the best tile at each n: the loss goes up to {middle[worst]:.2f} at n = {sizes[worst]}, and "
+        f"{int(sum(loss.high < 1.05 for loss in losses))} of {len(sizes)} sizes stay surely below 1.05."
+    )
+
+
+@picture
+def rms_times(axes: Axes, run: Run) -> str:
+    """Time of each RMS norm against n, the fitted line of the fast one, and the seed's whole microseconds."""
+    table = summary(run, "rmsnorm", dtype="float32", rows=1)
+    table = table[table["n"] <= 8192]
+    for name in ("rms_norm_standard", "rms_norm_fast", "numpy_rms_norm"):
+        rows = _scaling_rows(table, name, "call" if name.startswith("numpy") else "kernel")
+        curve(axes, name, rows["n"], rows["ns"], rows["low_ns"], rows["high_ns"])
+    fit = rms_fit(run)
+    fitted(axes, fit, 1)
+    seed = seed_figures()
+    seed = seed[seed["kernel"] == "rms_norm_fast"]
+    seed_points(axes, seed, 1e3)
+    log_axes(axes, table["n"].unique(), "n (one row, float32)", "time of one row (ns)")
+    axes.legend(frameon=False, loc="upper left")
+    fast = _scaling_rows(table, "rms_norm_fast", "kernel")
+    return (
+        f"RMS-norm time against n: the fast kernel follows a line of slope {fit.exponent.value:.2f}; the seed's published "
+        f"microseconds lie {_seed_factor(seed, fast):.0f} times as high."
+    )
+
+
+@picture
+def rms_bandwidth(axes: Axes, run: Run) -> str:
+    """Useful GB/s of each RMS norm against the bytes of one row, with cache sizes and the copy bandwidth."""
+    table = summary(run, "rmsnorm", dtype="float32", rows=1)
+    ends = {}
+    for name in ("rms_norm_standard", "rms_norm_fast", "numpy_rms_norm"):
+        rows = _scaling_rows(table, name, "call" if name.startswith("numpy") else "kernel")
+        curve(axes, name, 12 * rows["n"] / 1024, rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
+        ends[name] = rows["gb_per_s"].max(), rows["gb_per_s"].iloc[-1]
+    copy = copy_gb_per_s(run)
+    axes.axhline(copy.value, color="black", linestyle="--", linewidth=1)
+    axes.annotate(
+        f"best copy from memory, {copy.value:.0f} GB/s",
+        (0.01, copy.value),
+        xycoords=("axes fraction", "data"),
+        va="bottom",
+        fontsize=9,
+    )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel("x, weight and out together (KiB)")
+    axes.set_ylabel("GB/s of useful bytes, one core")
+    plain_ticks(axes)
+    cache_lines(axes, run, lambda size: size / 1024, "fill")
+    label_ends(axes)
+    high, last = ends["rms_norm_fast"]
+    return (
+        f"RMS-norm bandwidth against working set: the fast kernel reaches {high:.0f} GB/s inside the caches and "
+        f"{last:.0f} GB/s at the largest row, where a copy reaches {copy.value:.0f}."
+    )
+
+
+@picture
+def scopes(axes: Axes, run: Run) -> str:
+    """The same kernel in both scopes: what a Python call adds."""
+    table = summary(run, "timing", kernel="rms_norm_fast")
+    kernel, call = (_scaling_rows(table, "rms_norm_fast", scope) for scope in ("kernel", "call"))
+    for rows, label, look in ((kernel, "kernel scope", "#0072B2"), (call, "call scope", "#D55E00")):
+        reach = [rows["ns"] - rows["low_ns"], rows["high_ns"] - rows["ns"]]
+        axes.errorbar(rows["n"], rows["ns"], reach, color=look, marker="s", capsize=3, label=label)
+    log_axes(axes, kernel["n"], "n (one row, float32)", "time of one run of rms_norm_fast (ns)")
+    label_ends(axes)
+    factors = (call["ns"].to_numpy() / kernel["ns"].to_numpy()).round(1)
+    return (
+        f"The same RMS norm in both scopes: a call from Python takes {factors[0]:.0f} times the kernel at "
+        f"n = {kernel['n'].iloc[0]} and {factors[-1]:.1f} times at n = {kernel['n'].iloc[-1]}."
+    )
+
+
+@picture
+def self_comparisons(axes: Axes, run: Run) -> str:
+    """Ratio of a kernel with itself, block by block: what this machine calls different although it is the same."""
+    found = self_ratios(run)
+    places = np.arange(len(found))
+    middle = np.array([r.value for r in found])
+    reach = [[r.value - r.low for r in found], [r.high - r.value for r in found]]
+    wrong = np.array([not r.low <= 1 <= r.high for r in found])
+    for chosen, colour, label in ((~wrong, "#0072B2", "covers 1"), (wrong, "#D55E00", "misses 1")):
+        if chosen.any():
+            axes.errorbar(
+                places[chosen], middle[chosen], np.array(reach)[:, chosen], fmt="o", color=colour, capsize=2, label=label
+            )
+    axes.axhline(1, color="black", linestyle="--", linewidth=1)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("comparison, in the order taken")
+    axes.set_ylabel("time of a kernel / time of the same kernel")
+    axes.legend(frameon=False)
+    return (
+        f"A kernel compared with itself {len(found)} times: {int(wrong.sum())} of the 95 % intervals miss 1; all medians "
+        f"lie within {100 * abs(middle - 1).max():.1f} % of it."
+    )
+
+
+def self_ratios(run: Run) -> list[Interval]:
+    """Paired ratio of rms_norm_fast at 512 with itself, one per A/A block of the run."""
+    blocks = sorted(b for topic, b in run.blocks if topic == "timing" and b.startswith("a-a"))
+    pair = [{"kernel": k, "n": 512} for k in ("rms_norm_fast", "rms_norm_fast (again)")]
+    return [ratio(run, "timing", *({**case, "block": b} for case in pair)) for b in blocks]
+
+
+def overview(run: Run) -> list[tuple[Picture, str]]:
+    """The main figures, and the stem of the notebook that tells more about each."""
+    figures = ((matmul_rates, "02-matmul-scaling"), (tile_map, "03-tile-size"), (rms_bandwidth, "04-rmsnorm"))
+    drawn = [(draw(run), stem) for draw, stem in figures]
+    return [(found, stem) for found, stem in drawn if isinstance(found, Picture)]
+
+
+def _seed_factor(seed, rows) -> float:
+    """Median of published over measured time at the sizes both have."""
+    mine = rows.set_index(rows["n"].astype(int))["ns"]
+    return float(np.median([t * 1e3 / mine[n] for n, t in zip(seed["n"], seed["time_us"], strict=True) if n in mine]))

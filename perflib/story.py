@@ -1,0 +1,160 @@
+"""The tables that the notebooks show: each from a run, or from counting.
+
+    clock_table(run)        what the clock resolves and what the timer costs
+    scope_table(run)        one kernel in both scopes, and the dispatch between them
+    rate_table(run)         the ladder at the seed's sizes and beyond, against the peak
+    fit_table(run)          exponents of the ladder and of the RMS norms
+    seed_table(run)         the published figures beside this run's
+    tile_table(run)         model's tile, best tile and the seed's tile at each size
+    rms_table(run)          standard against fast
+    pass_table()            reads, writes, passes and temporaries of the RMS norms: counted, the same everywhere
+
+Where the run lacks a series, the standard sentence stands in the table's place.
+"""
+
+import numpy as np
+
+from .cachemodel import best_tile, tile_times, worst_ratio
+from .claims import RMS_SIZES, matmul_fit, rms_fit, rms_ratio
+from .counting import count_accesses, count_allocations
+from .kernels.catalog import find
+from .kernels.ladder import DEFAULT_TILE
+from .plot import seed_figures
+from .stats import Interval
+from .store import Run
+from .tables import Table, or_missing, peak_gflops, summary, text
+
+__all__ = [
+    "clock_table",
+    "fit_table",
+    "pass_table",
+    "rate_table",
+    "rms_table",
+    "scope_table",
+    "seed_table",
+    "tile_table",
+]
+
+LADDER = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
+
+
+def _ns(row, digits: int = 0) -> str:
+    return text(Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95), digits)
+
+
+@or_missing
+def clock_table(run: Run) -> Table:
+    """Smallest step of the clock, and the cost of two readings and of a Timer."""
+    rows = [("smallest step of the clock", str(int(run.samples("clock")["elapsed_ns"].min())))]
+    for kernel, label in (("two_clock_readings", "two readings"), ("timer_start_and_elapsed", "Timer: start and elapsed")):
+        rows.append((label, _ns(summary(run, "timing", kernel=kernel).iloc[0])))
+    return Table(("what", "ns [95 % interval]"), tuple(rows))
+
+
+@or_missing
+def scope_table(run: Run) -> Table:
+    """rms_norm_fast at several sizes: kernel, call, and the difference, which is dispatch and checks."""
+    rows = []
+    for n in sorted(int(v) for v in summary(run, "timing", kernel="rms_norm_fast")["n"].unique()):
+        kernel, call = (
+            summary(run, "timing", kernel="rms_norm_fast", n=n, scope=s, block="scopes").iloc[0] for s in ("kernel", "call")
+        )
+        rows.append(
+            (str(n), _ns(kernel, 1), _ns(call), f"{call['ns'] - kernel['ns']:.0f}", f"{call['ns'] / kernel['ns']:.1f}")
+        )
+    return Table(("n", "kernel scope (ns)", "call scope (ns)", "difference (ns)", "call / kernel"), tuple(rows))
+
+
+@or_missing
+def rate_table(run: Run, sizes: tuple[int, ...] = (64, 128, 256, 512)) -> Table:
+    """GFLOP/s of each rung at a few sizes, and the share of the peak at the last of them."""
+    peak, rows = peak_gflops(run).value, []
+    for name in (*LADDER, "numpy_matmul"):
+        found = summary(run, "matmul", kernel=name, dtype="float32", block="float32 scaling").set_index("n")["gflops"]
+        shares = [f"{found[n]:.2f}" for n in sizes if n in found]
+        rows.append((name, *shares, f"{100 * found[sizes[-1]] / peak:.1f}"))
+    return Table(("kernel", *(f"n = {n} (GFLOP/s)" for n in sizes), f"share of the peak at {sizes[-1]} (%)"), tuple(rows))
+
+
+@or_missing
+def fit_table(run: Run) -> Table:
+    """Exponents with the wider of noise and model interval, Theil-Sen beside them, and the verdict."""
+    fits = [(name, matmul_fit(run, name), 3) for name in LADDER]
+    fits += [(name, rms_fit(run, name), 1) for name in ("rms_norm_standard", "rms_norm_fast")]
+    rows = [
+        (
+            name,
+            str(expected),
+            text(f.exponent),
+            f"{f.theil_sen.value:.2f}",
+            f"{min(f.local):.2f} ... {max(f.local):.2f}",
+            f.verdict(expected),
+        )
+        for name, f, expected in fits
+    ]
+    return Table(("kernel", "expected", "exponent [95 %]", "Theil-Sen", "local exponents", "verdict"), tuple(rows))
+
+
+@or_missing
+def seed_table(run: Run) -> Table:
+    """Published times with half a step of their last digit, and what the same kernel takes here from Python."""
+    rows = []
+    for _, seed in seed_figures().iterrows():
+        topic, tile = ("matmul", DEFAULT_TILE) if seed["kernel"] == "matmul_tiled" else ("rmsnorm", None)
+        here = summary(run, topic, kernel=seed["kernel"], n=seed["n"], scope="call", dtype="float32", tile=tile).iloc[0]
+        published = f"{seed['time_us']:g} ± {seed['half_step_us']:g}"
+        factor = seed["time_us"] * 1e3 / here["ns"]
+        rows.append((seed["kernel"], str(seed["n"]), published, f"{here['ns'] / 1e3:.1f}", f"{factor:.1f}"))
+    return Table(("kernel", "n", "published (µs)", "here, called from Python (µs)", "published / here"), tuple(rows))
+
+
+@or_missing
+def tile_table(run: Run) -> Table:
+    """At each size: the model's tile, the best recorded one, and what the seed's 64 costs against it."""
+    rows = []
+    for n in sorted({int(v) for v in run.samples("tiles")["n"].dropna()}):
+        found = best_tile(n, run=run)
+        times = tile_times(run, n)
+        near = min(times.columns, key=lambda t: abs(np.log(t / found.model)))
+        cost = "1 (it is the best)" if near == found.measured else text(worst_ratio(times, near))
+        loss = text(found.default_loss) if found.default_loss else "not recorded"
+        rows.append((str(n), str(found.model), str(found.measured), str(near), cost, loss))
+    header = (
+        "n",
+        "model's tile",
+        "best recorded tile",
+        "recorded tile nearest to the model",
+        "its time / best",
+        "time of tile 64 / best",
+    )
+    return Table(header, tuple(rows))
+
+
+@or_missing
+def rms_table(run: Run) -> Table:
+    """Standard and fast RMS norm at the seed's sizes, kernel scope, same compiler flags, and their paired ratio."""
+    rows = []
+    for n in RMS_SIZES:
+        both = summary(run, "rmsnorm", n=n, rows=1, scope="kernel", dtype="float32").set_index("kernel")
+        cells = [_ns(both.loc[k]) for k in ("rms_norm_standard", "rms_norm_fast")]
+        rows.append((str(n), *cells, text(rms_ratio(run, n))))
+    return Table(("n", "standard (ns)", "fast (ns)", "standard / fast"), tuple(rows))
+
+
+def pass_table(n: int = 256) -> Table:
+    """What each RMS norm does per element: counted in the uncompiled lane; temporaries by Numba's runtime statistics."""
+    rows = []
+    for name in ("rms_norm_standard", "rms_norm_fast"):
+        kernel = find(name)
+        args = kernel.make(n, "float32", np.random.default_rng(0), rows=1)
+        seen = count_accesses(kernel.compiled, args)
+        rows.append(
+            (
+                name,
+                f"{seen.reads / n:.0f}",
+                f"{seen.writes / n:.0f}",
+                str(seen.passes),
+                f"{count_allocations(kernel.compiled, args):.0f}",
+            )
+        )
+    return Table(("kernel", "reads per element", "writes per element", "passes", "temporary arrays"), tuple(rows))
