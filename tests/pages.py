@@ -1,0 +1,161 @@
+"""What a page of the report must be, checked with the parser of the standard library and, where there is one, a browser.
+
+problems(page)              every fault of one HTML file, as sentences; [] is what a test asks for
+in_browser(pages, width)    what Chromium sees: pictures, requests, width, console
+"""
+
+import base64
+import html
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FETCHING = {"script", "link", "iframe", "object", "embed", "audio", "video", "source", "base", "form"}
+
+
+class Page(HTMLParser):
+    """The parts of a page that the checks ask for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.title = ""
+        self._inside = ""
+        self.style = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "title":
+            self.title += data
+        elif self._inside == "style":
+            self.style += data
+
+    def all(self, name: str) -> list[dict[str, str]]:
+        """Attributes of every element of a name."""
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+    @property
+    def ids(self) -> list[str]:
+        """Every id, in order."""
+        return [attributes["id"] for _, attributes in self.tags if "id" in attributes]
+
+    @property
+    def levels(self) -> list[int]:
+        """Levels of the headings, in order."""
+        return [int(tag[1]) for tag, _ in self.tags if re.fullmatch("h[1-6]", tag)]
+
+
+def problems(path: Path) -> list[str]:
+    """Every fault of a page."""
+    page = Page(path)
+    found = [*_structure(page), *_fetching(page), *_links(page)]
+    for image in page.all("img"):
+        found += _picture(image)
+    return [f"{path.name}: {fault}" for fault in found]
+
+
+def _structure(page: Page) -> list[str]:
+    found = []
+    if [a.get("lang") for a in page.all("html")] != ["en"]:
+        found.append("no language")
+    if not page.title.strip():
+        found.append("no title")
+    if page.levels[:1] != [1] or page.levels.count(1) != 1:
+        found.append(f"must open with its only h1, has levels {page.levels}")
+    found += [f"h{a} is followed by h{b}" for a, b in zip(page.levels, page.levels[1:], strict=False) if b > a + 1]
+    found += [f"id {name!r} occurs more than once" for name in set(page.ids) if page.ids.count(name) > 1]
+    found += ["code is not folded" for attributes in page.all("details") if "open" in attributes]
+    return found
+
+
+def _fetching(page: Page) -> list[str]:
+    found = [f"<{tag}> is not allowed" for tag, _ in page.tags if tag in FETCHING]
+    for tag, attributes in page.tags:
+        found += [f"<{tag}> has {name}" for name in attributes if name.startswith("on") or name == "srcset"]
+        source = attributes.get("src", "data:")
+        found += [f"<{tag}> fetches {source[:60]}"] if not source.startswith("data:") else []
+        found += [f"<{tag}> has url() in its style"] if "url(" in attributes.get("style", "") else []
+    if "url(" in page.style or "@import" in page.style:
+        found.append("the style fetches something")
+    if not any("default-src 'none'" in meta.get("content", "") for meta in page.all("meta")):
+        found.append("no policy that refuses scripts and requests")
+    return found
+
+
+def _links(page: Page) -> list[str]:
+    found = []
+    for link in page.all("a"):
+        target, _, fragment = link["href"].partition("#")
+        if re.match(r"https?://", target):
+            continue  # followed by a reader, fetched by nobody
+        file = page.path.parent / unquote(target) if target else page.path
+        if not file.is_file():
+            found.append(f"link to {target}, which is not there")
+        elif fragment and unquote(fragment) not in Page(file).ids:
+            found.append(f"link to {link['href']}, which has no such place")
+    return found
+
+
+def _picture(image: dict[str, str]) -> list[str]:
+    source, alt = image.get("src", ""), image.get("alt", "")
+    if not source.startswith("data:image/png;base64,"):
+        return [f"picture is not embedded: {source[:60]}"]
+    size = struct.unpack(">II", base64.b64decode(source.partition(",")[2])[16:24])
+    found = [] if len(alt) >= 20 else [f"description {alt!r} is shorter than 20 characters"]
+    declared = (int(image.get("width") or 0), int(image.get("height") or 0))
+    return found if declared == size and min(size) > 0 else [*found, f"declared as {declared}, is {size}"]
+
+
+_PROBE = """<!DOCTYPE html><title>probe</title><body><script>
+const seen = [], pages = PAGES;
+function look(frame, page) {
+  const w = frame.contentWindow, d = frame.contentDocument;
+  seen.push({page: page, images: [...d.images].map(i => [i.complete, i.naturalWidth, i.clientWidth, i.clientHeight]),
+    requests: w.performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:")),
+    overflow: d.documentElement.scrollWidth - d.documentElement.clientWidth});
+  if (seen.length == pages.length) { document.body.textContent = "SEEN" + JSON.stringify(seen) + "END"; }
+}
+for (const page of pages) {
+  const frame = document.createElement("iframe");
+  frame.style.cssText = "width: WIDTHpx; height: 800px; border: 0";
+  frame.onload = () => look(frame, page);
+  frame.src = page;
+  document.body.append(frame);
+}
+</script>"""
+
+
+def in_browser(pages: list[Path], scratch: Path, width: int = 1000) -> tuple[list[dict], str]:
+    """What Chromium sees of each page, in a frame so wide, and its console. No name can be resolved meanwhile."""
+    probe = scratch / "probe.html"
+    probe.write_text(_PROBE.replace("PAGES", json.dumps([p.as_uri() for p in pages])).replace("WIDTH", str(width)))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+    flags += ["--no-first-run", "--allow-file-access-from-files", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    flags += [f"--user-data-dir={scratch / 'profile'}", "--enable-logging=stderr", "--virtual-time-budget=10000"]
+    done = subprocess.run(
+        [BROWSER, *flags, "--dump-dom", probe.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "HOME": str(scratch)},
+        check=True,
+    )
+    seen = re.search(r"SEEN(.*)END", done.stdout, re.S)
+    assert seen, done.stdout[-2000:] + done.stderr[-2000:]
+    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+    return json.loads(html.unescape(seen[1])), console
