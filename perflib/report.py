@@ -47,9 +47,8 @@ NOTEBOOKS = CLONE / "notebooks"
 TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "How fast are matrix product and RMS norm on this machine?"
 TILE_SIZES = (64, 128, 256, 512, 1024)
-MARKS = {"HOLDS": "✓", "FAILS": "✗", "UNDECIDED": "?"}
 CELL_LIMIT_S = 300
-NUMBER = re.compile(r"[-−+]?\d[\d.,e+−-]*( ?[%x×])?( \[.*\])?|[-–—]?|nan|NaN|<NA>")
+NUMBER = re.compile(r"[-−+]?\d[^A-Za-z]*(e[+-]?\d+)?( \([^()]*\))?|[-–—]?|nan|NaN")
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
@@ -63,7 +62,7 @@ METADATA = {
 
 @dataclass(frozen=True)
 class _Page:
-    """A notebook as HTML: `heading`, `opening` and `body` are markup, `title` is text, `toc` has level, id and text."""
+    """A notebook as HTML: `heading` and `body` are markup, all else is text; `toc` has level, id and text."""
 
     stem: str
     heading: str
@@ -74,6 +73,10 @@ class _Page:
     @property
     def title(self) -> str:
         return _text(self.heading)
+
+    @property
+    def name(self) -> str:
+        return self.stem.lstrip("0123456789-").replace("-", " ")
 
 
 def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
@@ -118,7 +121,7 @@ def _require_replaceable(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     index = out / "index.html"
-    if not index.is_file() or 'name="generator" content="perflib"' not in index.read_text(encoding="utf-8")[:2000]:
+    if not index.is_file() or 'name="generator" content="perflib"' not in index.read_text(errors="replace")[:2000]:
         raise RunError(f"{out} is not a report of perflib; remove it or name another folder")
 
 
@@ -175,19 +178,18 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[s
 
 
 def _first_line(message: object) -> str:
-    return next(iter(str(message).strip().splitlines()), "no message")
+    return str(message).strip().partition("\n")[0]
 
 
 def _write_report(folder: Path, run: Run, executed: Iterable[tuple[Path, nbformat.NotebookNode]]) -> None:
     exporter = _exporter()
     pages = [_page(exporter, path.stem, notebook) for path, notebook in executed]
     templates = exporter.environment.overlay(autoescape=True)
-    frame = {"run": run, "recorded": run.meta["finished"] or run.meta["started"]}
-    data = folder / "data" / run.id
-    data.mkdir(parents=True)
+    frame = {"run": run, "recorded": run.meta["finished"] or run.meta["started"], "pages": pages}
+    (data := folder / "data" / run.id).mkdir(parents=True)
     for file in sorted(f for f in run.path.iterdir() if f.suffix in (".csv", ".json") or f.name == "SHA256SUMS"):
         shutil.copyfile(file, data / file.name)
-    for before, page, after in zip([None, *pages], pages, [*pages[1:], None], strict=False):
+    for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
         around = {"title": page.title, "previous": before, "next": after}
         text = templates.get_template("page.html.j2").render(**frame, **around, **vars(page))
         (folder / f"{page.stem}.html").write_text(text, encoding="utf-8")
@@ -211,6 +213,7 @@ def _exporter() -> HTMLExporter:
 def _aligned(markup: str) -> str:
     """A table as pandas writes it, without its style sheet; columns of numbers get the class `num`."""
     markup = re.sub(r"(?s)<style.*?</style>\s*", "", markup)
+    markup = re.sub(r"<td>(HOLDS|FAILS|UNDECIDED)</td>", r'<td class="verdict \1">\1</td>', markup)
     rows = [re.findall(r"(?s)<t[hd].*?</t[hd]>", row) for row in re.findall(r"(?s)<tr.*?</tr>", markup)]
     numeric = [all(NUMBER.fullmatch(_text(cell)) for cell in column[1:]) for column in zip(*rows, strict=False)]
     if len({len(row) for row in rows}) != 1 or len(rows) < 2:  # no table, or one with joined cells
@@ -225,9 +228,10 @@ def _page(exporter: HTMLExporter, stem: str, notebook: nbformat.NotebookNode) ->
     found = re.search(r"(?s)<h1>(.*?)</h1>", body)
     if found:
         body = body.replace(found[0], "", 1)
-    opening = re.search(r"(?s)<p>(.*?)</p>", body)
+    first = re.search(r"(?s)<p>(.*?)</p>", body)
+    opening = re.match(r"(?s)(.*[.?!])?", _text(first[1]) if first else "")[0]  # whole sentences
     body, toc = _with_anchors(body)
-    return _Page(stem, found[1] if found else html.escape(stem), opening[1] if opening else "", body, toc)
+    return _Page(stem, found[1] if found else html.escape(stem), opening, body, toc)
 
 
 def _with_anchors(body: str) -> tuple[str, tuple[dict[str, Any], ...]]:
@@ -254,12 +258,10 @@ def _index(run: Run, pages: Sequence[_Page], data: Path) -> dict[str, Any]:
         "title": TITLE,
         "counts": Counter(claim.verdict for claim in claims),
         "claims": claims,
-        "marks": MARKS,
         "as_text": text,
         "facts": [*_machine(run), *_limits(run)],
         "tiles": [best_tile(n, run=run) for n in TILE_SIZES],
         "figures": [_figure(picture, by_stem[stem]) for picture, stem in overview(run) if stem in by_stem],
-        "pages_list": pages,
         "files": [(file.name, file.stat().st_size) for file in sorted(data.iterdir())],
     }
 
