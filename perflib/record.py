@@ -18,9 +18,10 @@ from .kernels.codegen import count_instructions
 from .kernels.compile import FASTMATH
 from .kernels.description import Kernel
 from .machine import FMA_PEAK_OPS, Machine, copy_elements, machine, require_supported_system
-from .store import Run, RunWriter, measuring_lock
+from .store import Run
 from .sweep import Block, Cell, record_blocks
 from .timer import Timer, clock_step_ns
+from .writer import RunWriter, measuring_lock
 
 __all__ = ["AGAIN", "TILES", "plan", "record"]
 

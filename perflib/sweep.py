@@ -25,8 +25,8 @@ from .kernels.description import Kernel, verify
 from .machine import machine
 from .sampling import CANARY, FLOORS, Case, Sample, calibrate, case, plan_rounds, quiet, rounds
 from .stats import MIN_SAMPLES
-from .store import RunWriter, measuring_lock
 from .timer import Timer
+from .writer import RunWriter, measuring_lock
 
 if TYPE_CHECKING:
     import pandas as pd
