@@ -11,6 +11,9 @@
 The import compiles nothing, draws nothing and changes nothing.
 """
 
+from . import startup as startup  # first: what Ctrl-C gets while the rest still loads
+
+# isort: split
 from . import kernels
 from .cachemodel import BestTile, best_tile
 from .components import PerformanceStats

@@ -1,17 +1,18 @@
-"""`perflib` and `python -m perflib`: hands over to the command line; Ctrl-C while it still loads is no traceback either."""
+"""`perflib` and `python -m perflib`: hands over to the command line."""
 
+import signal
 import sys
+
+from perflib.cli import run
+from perflib.startup import leave
 
 __all__ = ["main"]
 
 
 def main() -> int:
-    """Run the command line; 130 after an interrupt."""
-    try:
-        from perflib.cli import run
-    except KeyboardInterrupt:
-        print("perflib: interrupted before anything was begun", file=sys.stderr)
-        return 130
+    """Run the command line; returns the exit status."""
+    if signal.getsignal(signal.SIGINT) is leave and "record" not in sys.argv[1:2]:  # the others have things to tidy up
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(sys.argv[1:])
 
 

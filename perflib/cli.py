@@ -7,19 +7,20 @@ Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 1
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from .kernels.description import WrongResult
+from .store import RunError, list_runs, load_run
 
 __all__ = ["run"]
 
 
 def run(argv: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
-    from .kernels.description import WrongResult
-    from .store import RunError
-
     args = _parser().parse_args(argv)
     try:
         args.command(args)
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     record.set_defaults(command=_record)
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
-    report.add_argument("run", nargs="?", metavar="RUN", help="id or path; by default the latest recorded run")
+    report.add_argument("run", nargs="?", metavar="RUN", help="id or path; by default PERFLIB_RUN, else the latest recorded run")
     report.set_defaults(command=_report)
 
     execute = commands.add_parser("execute", help="re-execute the committed notebooks on the reference run")
@@ -84,10 +85,8 @@ def _record(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     from .report import build
-    from .store import list_runs, load_run
 
-    recorded = any(path.parent.name == "runs" for path in list_runs())
-    print(build(load_run(args.run or ("latest" if recorded else None))))
+    print(build(load_run(args.run or (None if os.environ.get("PERFLIB_RUN") else "latest"))))
 
 
 def _execute(args: argparse.Namespace) -> None:
@@ -97,11 +96,11 @@ def _execute(args: argparse.Namespace) -> None:
 
 
 def _runs(args: argparse.Namespace) -> None:
-    from .store import list_runs, load_run
-
     for path in list_runs():
-        run = load_run(path)
-        rows = sum(run.blocks.values())
-        print(
-            f"{run.id}  {path.parent.name}  {'complete' if run.finished else 'unfinished'}  {rows} samples  {run.machine.cpu}"
-        )
+        try:
+            run = load_run(path)
+            state = "complete" if run.finished else "unfinished"
+            facts = f"{state}  {sum(run.blocks.values())} samples  {run.machine.cpu}"
+        except RunError as problem:
+            facts = f"damaged: {problem}"
+        print(f"{path.name}  {path.parent.name}  {facts}")

@@ -1,0 +1,35 @@
+"""What holds from the first moment on when perflib is the program: Ctrl-C and Windows get one line, not a traceback.
+
+Loading Numba takes half a second, and Ctrl-C may come at any time in it, or within a compilation, where an exception can
+surface as another one. So the program leaves at once. Nothing is lost by that: a run on disk is made to be killed at any
+byte. A program that merely imports perflib keeps its own handling.
+"""
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+__all__ = ["leave"]
+
+WINDOWS = "perflib runs on Linux and macOS; on Windows use the Linux subsystem (WSL)"
+
+
+def leave(*_) -> None:
+    """Handle SIGINT: say how to continue, and end."""
+    newline = "\n" if os.isatty(2) else ""  # below the progress bar
+    os.write(2, f"{newline}interrupted; continue with: perflib {shlex.join(sys.argv[1:])}\n".encode())
+    os._exit(130)
+
+
+# While Python looks for the module of `python -m perflib`, the program's name is -m.
+_name = sys.argv[0] if sys.argv else ""
+_is_program = _name == "-m" or Path(_name).stem == "perflib"
+
+if sys.platform == "win32":
+    if _is_program:
+        sys.exit(WINDOWS)
+    raise ImportError(WINDOWS)
+if _is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, leave)
