@@ -9,9 +9,12 @@
     sweep(["rms_norm_fast"], [512, 1024, 2048])
     sweep(["matmul_tiled"], [256, 512], tile=[16, 32, 64])
 
-Raises ValueError for an unknown kernel, scope or parameter and for a size below 1, `WrongResult` for a wrong kernel.
+Raises ValueError or TypeError for an unknown kernel, scope or parameter and for a size below 1 before anything is recorded,
+`WrongResult` for a wrong kernel before anything of it is timed, `RunError` where nothing can be written.
 """
 
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -25,6 +28,7 @@ from .kernels.description import Kernel, verify
 from .machine import machine
 from .sampling import CANARY, FLOORS, Case, Sample, calibrate, case, plan_rounds, quiet, rounds
 from .stats import MIN_SAMPLES
+from .store import COLUMNS, digest
 from .timer import Timer
 from .writer import RunWriter, measuring_lock
 
@@ -52,6 +56,11 @@ class Cell:
 
     def _chosen(self, defaults: Mapping[str, int]) -> dict[str, int]:
         return {name: self.values.get(name, default) for name, default in defaults.items()}
+
+    @property
+    def function(self) -> Callable | None:
+        """What the scope measures."""
+        return self.kernel.compiled if self.scope == "kernel" else self.kernel.call
 
     @property
     def label(self) -> str:
@@ -95,7 +104,7 @@ def _sample_columns(sample: Sample) -> dict[str, int]:
 
 
 def _checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
-    """The case of a cell, its result compared with the oracle once."""
+    """The case of a cell, the result of what it measures compared with the oracle once."""
     kernel, params, tuning = cell.kernel, cell._chosen(cell.kernel.params), cell._chosen(cell.kernel.tuning)
     key = (kernel.make, kernel.exact, cell.n, cell.dtype, tuple(params.items()))
     if key not in inputs:
@@ -103,12 +112,16 @@ def _checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generat
         inputs[key] = args, kernel.exact(*args) if kernel.exact else None
     args, exact = inputs[key]
     args = (*args, *tuning.values())
-    if exact:
-        result = kernel.call(*args)
-        verify(cell.label, result if kernel.output is None else args[kernel.output], *exact)
+    output = None if kernel.output is None else args[kernel.output]
     if cell.scope == "kernel":
-        return case(cell.label, kernel.compiled, kernel.unchecked(*args), "kernel")
-    return case(cell.label, kernel.call, args, cell.scope)
+        args = kernel.unchecked(*args)
+    one = case(cell.label, cell.function, args, cell.scope)
+    if exact:
+        if output is not None and np.issubdtype(output.dtype, np.inexact):
+            output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel
+        result = cell.function(*args)
+        verify(cell.label, result if output is None else output, *exact)
+    return one
 
 
 def _calibrated(case: Case) -> tuple[int, float]:
@@ -135,16 +148,22 @@ def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progres
     from tqdm import tqdm
 
     missing = [b for b in blocks if not writer.has(b.topic, b.name)]
-    bar_format = "{l_bar}{bar}| {elapsed} < {remaining} {desc}"
+    bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
     with tqdm(total=sum(b.budget_s for b in missing), disable=None if progress else True, bar_format=bar_format) as bar:
         for number, block in enumerate(missing):
             before = sum(b.budget_s for b in missing[:number])
             bar.set_description_str(f"{block.topic}: {block.name}")
             block_seed = [seed, *f"{block.topic} {block.name}".encode()]
-            with writer.block(block.topic, block.name) as append:
+            with writer.block(block.topic, block.name, _parameters(blocks, block.topic)) as append:
                 for share, rows in sample_block(block.cells, block.budget_s, block_seed, block.least_rounds):
                     append([{"block": block.name, **row} for row in rows])
                     bar.update(before + share * block.budget_s - bar.n)
+
+
+def _parameters(blocks: Sequence[Block], topic: str) -> list[str]:
+    """Columns that only this topic's kernels have."""
+    named = {name for b in blocks if b.topic == topic for cell in b.cells for name in cell.columns()}
+    return sorted(named - COLUMNS.keys())
 
 
 def sweep(
@@ -160,38 +179,72 @@ def sweep(
 ) -> "pd.DataFrame":
     """Measure kernels at sizes, and at every combination of parameter values, for example tile=[16, 32, 64].
 
-    Recorded as a run of its own under `name`; interrupted, it is continued by the same call. A block, interleaved
+    Recorded as a run of its own, topic `name`; interrupted, it is continued by the same call. A block, interleaved
     throughout, is the whole grid for a scaling curve, or one size where parameters vary. Each cell gets 6 to 30 rounds.
     Integer columns as described in data/datapackage.json, and `per_run_ns`.
     """
-    described = [k if isinstance(k, Kernel) else _found(k) for k in kernels]
-    for n in sizes:
-        positive_integer("sizes", n)
-    grid = [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]
-    cells = {}
-    for kernel, n, chosen in product(described, sizes, grid):
-        if unknown := chosen.keys() - kernel.params.keys() - kernel.tuning.keys():
-            known = ", ".join((*kernel.params, *kernel.tuning)) or "none"
-            raise ValueError(f"parameters of {kernel.name} must be among {known}; got {min(unknown)!r}")
-        cell = Cell(kernel, int(n), scope, dtype, chosen)
-        cells[cell.label] = cell
+    if not re.fullmatch(r"[\w-]+", name) or name == "blocks":
+        raise ValueError(f"name must be letters, digits, - and _, and not blocks; got {name!r}")
+    if not budget_s > 0:
+        raise ValueError(f"budget_s must be above 0, got {budget_s}")
+    cells = _grid(kernels, sizes, scope, np.dtype(dtype).name, values)
     groups = {"all sizes": tuple(cells.values())}
-    if len(grid) > 1:
+    if any(len(chosen) > 1 for chosen in values.values()):
         groups = {f"n={n}": tuple(c for c in cells.values() if c.n == n) for n in sizes}
     blocks = [Block(name, title, group, budget_s / len(groups)) for title, group in groups.items()]
-    settings = {"cells": list(cells), "budget_s": budget_s, "seed": seed}
+    sources = {c.kernel.name: _source(c.function) for c in cells.values()}
+    settings = {"name": name, "cells": list(cells), "sources": sources, "budget_s": budget_s, "seed": seed}
     with measuring_lock():
-        writer = RunWriter.start(name, settings, machine())
+        writer = RunWriter.start("sweep", settings, machine())
         record_blocks(writer, blocks, seed, progress)
         run = writer.finish()
     return per_run_ns(run.samples(name))
 
 
-def _found(kernel: str | Callable) -> Kernel:
-    found = find(kernel)
+def _grid(
+    kernels: Sequence[str | Kernel | Callable],
+    sizes: Sequence[int],
+    scope: str,
+    dtype: str,
+    values: Mapping[str, Sequence[int]],
+) -> dict[str, Cell]:
+    """The cells by label, refused unless all of them can be measured and told apart."""
+    for name, chosen in {"kernels": kernels, "sizes": sizes, **values}.items():
+        if not len(chosen):
+            raise ValueError(f"{name} must not be empty")
+    described = {}
+    for kernel in map(_described, kernels):
+        if described.setdefault(kernel.name, kernel) is not kernel:
+            raise ValueError(f"kernels must have names of their own, got {kernel.name!r} twice")
+        parameters = {*kernel.params, *kernel.tuning}
+        if unknown := values.keys() - parameters:
+            known = ", ".join(sorted(parameters)) or "none"
+            raise ValueError(f"parameters of {kernel.name} must be among {known}; got {min(unknown)!r}")
+        if taken := parameters & COLUMNS.keys() - {"tile", "rows"}:
+            raise ValueError(f"parameters of {kernel.name} must not be named like a column, got {min(taken)!r}")
+    sizes = [positive_integer("sizes", n) for n in sizes]
+    checked = [[positive_integer(name, value) for value in chosen] for name, chosen in values.items()]
+    cells = {}
+    for kernel, n, *chosen in product(described.values(), sizes, *checked):
+        cell = Cell(kernel, n, scope, dtype, dict(zip(values, chosen, strict=True)))
+        case(cell.label, cell.function, (), scope)  # refuses a scope that the kernel does not have
+        cells[cell.label] = cell
+    return cells
+
+
+def _described(kernel: str | Kernel | Callable) -> Kernel:
+    found = kernel if isinstance(kernel, Kernel) else find(kernel)
     if found is None:
         raise ValueError(f"kernels must be described, got {kernel!r}; describe it with perflib.kernels.Kernel")
     return found
+
+
+def _source(function: Callable) -> str | None:
+    """A digest of a function's source: an interrupted sweep is not continued with another kernel of the same name."""
+    try:
+        return digest(inspect.getsource(getattr(function, "py_func", function)).encode())[:16]
+    except (OSError, TypeError):  # built in
+        return None
 
 
 def per_run_ns(samples: "pd.DataFrame") -> "pd.DataFrame":
