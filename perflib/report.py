@@ -29,7 +29,7 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbconvert import HTMLExporter
 from tqdm import tqdm
 
@@ -51,12 +51,7 @@ CELL_LIMIT_S = 300
 NUMBER = re.compile(r"[-−+]?\d[^A-Za-z]*(e[+-]?\d+)?( \([^()]*\))?|[-–—]?|nan|NaN")
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-    "language_info": {
-        "file_extension": ".py",
-        "mimetype": "text/x-python",
-        "name": "python",
-        "pygments_lexer": "ipython3",
-    },
+    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"},
 }
 
 
@@ -158,23 +153,24 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[s
         notebook,
         kernel_name="python3",
         timeout=CELL_LIMIT_S,
-        extra_arguments=["--log-level=ERROR"],
+        shutdown_kernel="immediate",
+        extra_arguments=["--log-level=ERROR"],  # not even a word about its transport
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent.resolve())}},
     )
     count = 0
-    with client.setup_kernel(env=dict(environment)):
-        for index, cell in enumerate(notebook.cells):
-            count += cell.cell_type == "code" and bool(cell.source.strip())
-            try:
+    try:
+        with client.setup_kernel(env=dict(environment)):
+            for index, cell in enumerate(notebook.cells):
+                count += cell.cell_type == "code" and bool(cell.source.strip())
                 client.execute_cell(cell, index)
-            except CellExecutionError as problem:
-                raise RunError(f"{path.name}, cell [{count}]: {problem.ename}: {_first_line(problem.evalue)}") from None
-            except (CellTimeoutError, DeadKernelError) as problem:
-                raise RunError(f"{path.name}, cell [{count}]: {_first_line(problem)}") from None
-            bar.update()
+                bar.update()
+    except CellExecutionError as problem:
+        raise RunError(f"{path.name}, cell [{count}]: {problem.ename}: {_first_line(problem.evalue)}") from None
+    except (CellTimeoutError, KeyError, RuntimeError) as problem:  # no such kernel; one that dies or never answers
+        raise RunError(f"{path.name}, cell [{count}]: {_first_line(problem)}") from None
 
 
 def _first_line(message: object) -> str:
@@ -191,10 +187,10 @@ def _write_report(folder: Path, run: Run, executed: Iterable[tuple[Path, nbforma
         shutil.copyfile(file, data / file.name)
     for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
         around = {"title": page.title, "previous": before, "next": after}
-        text = templates.get_template("page.html.j2").render(**frame, **around, **vars(page))
-        (folder / f"{page.stem}.html").write_text(text, encoding="utf-8")
-    text = templates.get_template("index.html.j2").render(**frame, **_index(run, pages, data))
-    (folder / "index.html").write_text(text, encoding="utf-8")
+        written = templates.get_template("page.html.j2").render(**frame, **around, **vars(page))
+        (folder / f"{page.stem}.html").write_text(written, encoding="utf-8")
+    written = templates.get_template("index.html.j2").render(**frame, **_index(run, pages, data))
+    (folder / "index.html").write_text(written, encoding="utf-8")
 
 
 def _exporter() -> HTMLExporter:
@@ -215,9 +211,9 @@ def _aligned(markup: str) -> str:
     markup = re.sub(r"(?s)<style.*?</style>\s*", "", markup)
     markup = re.sub(r"<td>(HOLDS|FAILS|UNDECIDED)</td>", r'<td class="verdict \1">\1</td>', markup)
     rows = [re.findall(r"(?s)<t[hd].*?</t[hd]>", row) for row in re.findall(r"(?s)<tr.*?</tr>", markup)]
-    numeric = [all(NUMBER.fullmatch(_text(cell)) for cell in column[1:]) for column in zip(*rows, strict=False)]
     if len({len(row) for row in rows}) != 1 or len(rows) < 2:  # no table, or one with joined cells
         return markup
+    numeric = [all(NUMBER.fullmatch(_text(cell)) for cell in column[1:]) for column in zip(*rows, strict=True)]
     marks = iter([number for _ in rows for number in numeric])
     return re.sub(r"<t[hd](?=[ >])", lambda cell: cell[0] + ' class="num"' * next(marks), markup)
 
@@ -239,11 +235,10 @@ def _with_anchors(body: str) -> tuple[str, tuple[dict[str, Any], ...]]:
     toc, used = [], Counter({"main": 1})
 
     def anchor(heading: re.Match) -> str:
-        level, text = heading[1], _text(heading[2])
-        name = re.sub(r"\s+", "-", text)
+        level, name = heading[1], re.sub(r"\s+", "-", _text(heading[2]))
         used[name] += 1
         name += f"-{used[name]}" if used[name] > 1 else ""
-        toc.append({"level": int(level), "id": name, "text": text})
+        toc.append({"level": int(level), "id": name, "text": _text(heading[2])})
         return f'<h{level} id="{html.escape(name)}">{heading[2]}</h{level}>'
 
     body = re.sub(r"(?s)<h([2-6])>(.*?)</h\1>", anchor, body)
