@@ -69,7 +69,7 @@ class PerformanceStats:
         """Take over the passes of `sample`, which must have the same components."""
         if sample.components != self.components:
             raise ValueError(f"sample must have the components {self.components}, got {sample.components}")
-        self._passes.extend(dict(p) for p in sample._passes)
+        self._passes.extend([dict(p) for p in sample._passes])  # a list: `sample` may be self
 
     def average(self) -> "PerformanceStats":
         """The mean pass, as statistics of one pass. Raises SampleError if there is none."""
@@ -164,7 +164,9 @@ class PerformanceStats:
         result = {}
         for field, ms in times_ms.items():
             name = field.removesuffix("_ms")
-            self._require_name(name if field.endswith("_ms") else field)
+            if name == field:
+                raise ValueError(f"times must be named <component>_ms, got {field!r}")
+            self._require_name(name)
             if not (ms >= 0 and math.isfinite(ms)):
                 raise ValueError(f"{field} must be finite and at least 0, got {ms}")
             result[name] = round(ms * 1e6)

@@ -1,0 +1,72 @@
+"""Oracles: slow, obvious, float64, by plain NumPy and Python; nothing here comes from perflib.
+
+matmul, rms_norm                result and elementwise error bound
+order_coverage, kendall_tau     statistics by their definitions
+tile_limit                      conflicts of a tile counted line by line
+guarded                         a buffer between two bands that nobody may touch
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+BAND = 67  # elements on each side: odd, so that no alignment hides an overrun
+
+
+def matmul(a, b):
+    """A B and (K + 2) eps |A| |B|, plus half a denormal for each product that may underflow."""
+    products = a.astype(np.float64)[:, :, None] * b.astype(np.float64)[None, :, :]
+    info, k = np.finfo(a.dtype), a.shape[1]
+    return products.sum(axis=1), (k + 2) * info.eps * abs(products).sum(axis=1) + k * float(info.smallest_subnormal)
+
+
+def rms_norm(x, weight, eps):
+    """x weight / sqrt(mean(x^2) + eps) by rows, and its relative bound (n / 16 + 16) eps."""
+    x64 = x.astype(np.float64)
+    mean = np.array([math.fsum(v * v for v in row) / max(1, len(row)) for row in np.atleast_2d(x64).tolist()])
+    exact = np.atleast_2d(x64) / np.sqrt(mean + eps)[:, None] * weight.astype(np.float64)
+    info, n = np.finfo(x.dtype), x.shape[-1]
+    bound = (n / 16 + 16) * info.eps * abs(exact) + 4 * float(info.smallest_subnormal)
+    return exact.reshape(x.shape), bound.reshape(x.shape)
+
+
+def agrees(result, exact, bound):
+    """Positively within the bound everywhere, so that NaN does not agree."""
+    return result.shape == exact.shape and bool((abs(result.astype(np.float64) - exact) <= bound).all())
+
+
+def order_coverage(count, rank):
+    """Chance that the median lies between the values of rank `rank` from below and from above, counted from 0."""
+    return 1 - 2 * sum(math.comb(count, i) for i in range(rank + 1)) / 2**count
+
+
+def kendall_tau(values):
+    """Concordant less discordant pairs over all pairs, for values without ties."""
+    signs = [math.copysign(1, later - earlier) for earlier, later in itertools.combinations(values, 2)]
+    return sum(signs) / len(signs)
+
+
+def tile_limit(n, itemsize, size_bytes, line_bytes, ways):
+    """Largest T such that T rows of T items at a stride of n items put at most ways - 1 lines into each set."""
+    sets = size_bytes // (line_bytes * ways)
+    tile = 1
+    while True:
+        larger = tile + 1
+        lines = {(i * n + j) * itemsize // line_bytes for i in range(larger) for j in range(larger)}
+        taken = [0] * sets
+        for line in lines:
+            taken[line % sets] += 1
+        if max(taken) > max(1, ways - 1):
+            return tile
+        tile = larger
+
+
+def guarded(values):
+    """A copy of `values` between two bands of NaN, and a function that says whether the bands are as they were."""
+    buffer = np.full(values.size + 2 * BAND, np.nan, values.dtype)
+    inner = buffer[BAND : BAND + values.size].reshape(values.shape)
+    inner[...] = values
+    bands = buffer[:BAND], buffer[BAND + values.size :]
+    before = [band.tobytes() for band in bands]
+    return inner, lambda: [band.tobytes() for band in bands] == before
