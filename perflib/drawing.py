@@ -2,7 +2,7 @@
 
     Picture             a PNG and its sentence; shows itself in a notebook, as one bundle with alt text
     picture             decorator: a function that draws on axes and returns the sentence becomes one that gives a Picture
-    curve, fitted, seed_points, log_axes, cache_lines, label_ends       the parts that figures share
+    curve, fitted, seed_points, log_axes, level, cache_lines, label_ends    the parts that figures share
 
 Colours are Okabe and Ito's, told apart also by marker; sizes are in pixels of a high-density screen.
 """
@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from functools import wraps
 
 import numpy as np
+import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from .scaling import ScalingFit
@@ -29,6 +32,7 @@ __all__ = [
     "curve",
     "fitted",
     "label_ends",
+    "level",
     "log_axes",
     "picture",
     "plain_ticks",
@@ -45,6 +49,7 @@ STYLE = {
     "lines.linewidth": 1.6,
     "lines.markersize": 4.5,
     "figure.facecolor": "white",
+    "legend.edgecolor": "none",
 }
 LOOKS = {  # kernel: label, colour, marker
     "matmul_naive": ("naive", "#D55E00", "o"),
@@ -102,15 +107,18 @@ def curve(axes: Axes, name: str, x, y, low=None, high=None, line: str = "-") -> 
     )
 
 
-def fitted(axes: Axes, fit: ScalingFit, unit: float) -> None:
+def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:
+    """The fitted line over the sizes that it was fitted to, with its slope in the legend."""
     ends = np.array([fit.sizes[0], fit.sizes[-1]])
     label = f"fit: slope {fit.exponent.value:.2f} [{fit.exponent.low:.2f}, {fit.exponent.high:.2f}]"
-    axes.plot(ends, [fit.predict_ns(n) / unit for n in ends], color="black", linestyle="--", linewidth=1, label=label)
+    times = [fit.predict_ns(n) / unit for n in ends]
+    return axes.plot(ends, times, color="black", linestyle="--", linewidth=1, label=label)[0]
 
 
-def seed_points(axes: Axes, seed, unit: float = 1.0) -> None:
+def seed_points(axes: Axes, seed: pd.DataFrame, unit: float = 1.0) -> ErrorbarContainer:
+    """The published times, with half a step of their last digit, in `unit` per microsecond."""
     reach = seed["half_step_us"] * unit
-    axes.errorbar(
+    return axes.errorbar(
         seed["n"],
         seed["time_us"] * unit,
         reach,
@@ -137,6 +145,15 @@ def plain_ticks(axes: Axes) -> None:
         axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
 
 
+def level(axes: Axes, value: float, label: str, at: float = 0.01) -> None:
+    """A dashed line across, named at this share of its length."""
+    axes.axhline(value, color="black", linestyle="--", linewidth=1)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    axes.annotate(
+        label, (at, value), (0, 4), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9, bbox=box
+    )
+
+
 def cache_lines(axes: Axes, run: Run, place: Callable[[float], float], what: str) -> None:
     """A line where the data fill each reported cache, if that lies inside the plot."""
     low, high = axes.get_xlim()
@@ -158,8 +175,11 @@ def cache_lines(axes: Axes, run: Run, place: Callable[[float], float], what: str
 
 
 def label_ends(axes: Axes) -> None:
-    """Direct labels to the right of each curve, moved apart where they would meet; no legend."""
-    curves = [(c.lines[0].get_xydata()[-1], c.get_label(), c.lines[0].get_color()) for c in axes.containers]
+    """Direct labels to the right of each curve that no legend names, moved apart where they would meet."""
+    legend = axes.get_legend()
+    named = {entry.get_text() for entry in legend.get_texts()} if legend else set()
+    drawn = [c for c in axes.containers if c.get_label() not in named]
+    curves = [(c.lines[0].get_xydata()[-1], c.get_label(), c.lines[0].get_color()) for c in drawn]
     scale = axes.transData.transform
     axes.autoscale_view()
     placed: list[float] = []

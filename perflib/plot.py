@@ -23,6 +23,7 @@ from .drawing import (
     curve,
     fitted,
     label_ends,
+    level,
     log_axes,
     picture,
     plain_ticks,
@@ -65,14 +66,7 @@ def matmul_rates(axes: Axes, run: Run) -> str:
         best[name] = rows["gflops"].max()
         curve(axes, name, rows["n"], rows["gflops"], rows["low_gflops"], rows["high_gflops"])
     peak = peak_gflops(run)
-    axes.axhline(peak.value, color="black", linestyle="--", linewidth=1)
-    axes.annotate(
-        f"multiply-add peak {peak.value:.0f}",
-        (0.01, peak.value),
-        xycoords=("axes fraction", "data"),
-        va="bottom",
-        fontsize=9,
-    )
+    level(axes, peak.value, f"multiply-add peak {peak.value:.0f}")
     log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "GFLOP/s, one core")
     cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill")
     label_ends(axes)
@@ -102,7 +96,7 @@ def matmul_times(axes: Axes, run: Run) -> str:
     seed_points(axes, seed)
     log_axes(axes, rows["n"], "n (matrices n × n, float32, tile 64)", "time of one product (µs)")
     cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(loc="upper left")
     return (
         f"Time of matmul_tiled against n with the fitted line of slope {fit.exponent.value:.2f}, and the seed's published "
         f"times at 64, 128 and 256, which lie {_seed_factor(seed, rows):.1f} times as high."
@@ -183,8 +177,7 @@ def tile_losses(axes: Axes, run: Run) -> str:
     reach = [[loss.value - loss.low for loss in losses], [loss.high - loss.value for loss in losses]]
     places = np.arange(len(sizes))
     axes.errorbar(places, middle, np.maximum(reach, 0), fmt="s", color=LOOKS["matmul_tiled"][1], capsize=3)
-    axes.axhline(1.05, color="black", linestyle="--", linewidth=1)
-    axes.annotate("claim S5: below 1.05", (0.01, 1.05), xycoords=("axes fraction", "data"), va="bottom", fontsize=9)
+    level(axes, 1.05, "claim S5: below 1.05")
     axes.set_xticks(places, sizes)
     axes.set_xlabel("n, the leading dimension (float32)")
     axes.set_ylabel("time at tile 64 / time at the best tile")
@@ -204,12 +197,13 @@ def rms_times(axes: Axes, run: Run) -> str:
         rows = _scaling_rows(table, name, "call" if name.startswith("numpy") else "kernel")
         curve(axes, name, rows["n"], rows["ns"], rows["low_ns"], rows["high_ns"])
     fit = rms_fit(run)
-    fitted(axes, fit, 1)
+    line = fitted(axes, fit, 1)
     seed = seed_figures()
     seed = seed[seed["kernel"] == "rms_norm_fast"]
-    seed_points(axes, seed, 1e3)
+    stars = seed_points(axes, seed, 1e3)
     log_axes(axes, table["n"].unique(), "n (one row, float32)", "time of one row (ns)")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(handles=[line, stars], loc="lower right")
+    label_ends(axes)
     fast = _scaling_rows(table, "rms_norm_fast", "kernel")
     return (
         f"RMS-norm time against n: the fast kernel follows a line of slope {fit.exponent.value:.2f}; the seed's published "
@@ -227,14 +221,7 @@ def rms_bandwidth(axes: Axes, run: Run) -> str:
         curve(axes, name, 12 * rows["n"] / 1024, rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
         ends[name] = rows["gb_per_s"].max(), rows["gb_per_s"].iloc[-1]
     copy = copy_gb_per_s(run)
-    axes.axhline(copy.value, color="black", linestyle="--", linewidth=1)
-    axes.annotate(
-        f"best copy from memory, {copy.value:.0f} GB/s",
-        (0.01, copy.value),
-        xycoords=("axes fraction", "data"),
-        va="bottom",
-        fontsize=9,
-    )
+    level(axes, copy.value, f"best copy from memory {copy.value:.0f}", at=0.3)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xlabel("x, weight and out together (KiB)")
@@ -283,7 +270,7 @@ def self_comparisons(axes: Axes, run: Run) -> str:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("comparison, in the order taken")
     axes.set_ylabel("time of a kernel / time of the same kernel")
-    axes.legend(frameon=False)
+    axes.legend()
     return (
         f"A kernel compared with itself {len(found)} times: {int(wrong.sum())} of the 95 % intervals miss 1; all medians "
         f"lie within {100 * abs(middle - 1).max():.1f} % of it."
