@@ -5,7 +5,7 @@
     >>> fit_scaling([64, 80, 100, 128, 160, 200, 256, 320], [n**3 for n in (64, 80, 100, 128, 160, 200, 256, 320)])
     exponent 3.000 [3.000, 3.000] over 8 sizes, 64 to 320
 
-Raises `SampleError` for fewer than three distinct sizes and for sizes or times that are not above 0.
+Raises `SampleError` for fewer than three distinct sizes and for sizes or times that are not above 0 and finite.
 """
 
 from collections.abc import Sequence
@@ -86,10 +86,12 @@ def _checked(sizes: Sequence[int], times: Sequence[float] | np.ndarray) -> tuple
         raise SampleError(f"sizes must be at least 3 distinct numbers, got {np.unique(n).size} of {n.size}")
     if table.ndim != 2 or table.shape[1] != len(n):
         raise SampleError(f"times must have {len(n)} columns, one per size, got shape {np.shape(times)}")
-    if not (n > 0).all():
-        raise SampleError(f"sizes must be above 0, got {n.min():g}")
-    if np.isnan(table).all(axis=0).any() or not (table[~np.isnan(table)] > 0).all():
-        raise SampleError("times must be above 0, with at least one for every size")
+    wrong = n[~((n > 0) & (n < np.inf))]
+    if len(wrong):
+        raise SampleError(f"sizes must be above 0 and finite, got {wrong[0]:g}")
+    taken = table[~np.isnan(table)]
+    if np.isnan(table).all(axis=0).any() or not ((taken > 0) & (taken < np.inf)).all():
+        raise SampleError("times must be above 0 and finite, with at least one for every size")
     return n, table
 
 

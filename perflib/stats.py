@@ -85,6 +85,8 @@ def ratio_interval(
     Works on logarithms, so that a ratio and its inverse agree. `comparisons` divides the error
     rate (Bonferroni), for the case that several ratios are judged together.
     """
+    if comparisons < 1:
+        raise SampleError(f"comparisons must be at least 1, got {comparisons}")
     top, bottom = _finite(over, at_least=1), _finite(under, at_least=1)
     if len(top) != len(bottom):
         raise SampleError(f"paired samples must have equal length, got {len(top)} and {len(bottom)}")

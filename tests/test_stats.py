@@ -1,0 +1,257 @@
+"""Statistics on small exact samples, and on synthetic ones with fixed seeds."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import kendall_tau, order_coverage
+
+from perflib.stats import Interval, SampleError, drift, lag1, median, median_interval, ratio_interval
+
+TRIALS = 1000
+
+
+def normal(rng, count):
+    return 100 + 3 * rng.standard_normal(count)
+
+
+def lognormal(rng, count):
+    return 100 * np.exp(0.5 * rng.standard_normal(count))
+
+
+def spiky(rng, count):
+    """Half a narrow peak on each side of 100, and one sample in ten that something interrupted."""
+    return 100 + rng.choice([-1, 1], count) * np.where(rng.random(count) < 0.1, 90, 1) * rng.random(count)
+
+
+@pytest.mark.parametrize(("samples", "expected"), [([3], 3), ([4, 1], 2.5), ([9, 1, 5], 5), ([1, 1, 1, 100], 1)])
+def test_the_median_is_the_middle(samples, expected):
+    assert median(samples) == expected
+
+
+def test_six_samples_reach_from_least_to_greatest():
+    interval = median_interval([15, 10, 14, 11, 13, 12])
+
+    assert interval == Interval(12.5, 10, 15, 1 - 2 / 2**6)
+
+
+@pytest.mark.parametrize(("count", "rank"), [(6, 0), (8, 0), (9, 1), (15, 3), (30, 9), (100, 39)])
+def test_the_interval_ends_at_the_ranks_of_the_published_table(count, rank):
+    """Ranks of the 95 % interval as in David and Nagaraja; coverage by counting coin tosses."""
+    interval = median_interval(np.arange(count))
+
+    assert (interval.low, interval.high) == (rank, count - 1 - rank)
+    assert interval.coverage == pytest.approx(order_coverage(count, rank), rel=1e-12)
+
+
+@given(st.integers(6, 60), st.sampled_from([0.5, 0.8, 0.9, 0.95]))
+def test_the_interval_is_the_narrowest_that_keeps_its_confidence(count, confidence):
+    interval = median_interval(np.arange(count), confidence)
+
+    rank = int(interval.low)
+    assert interval.coverage >= confidence
+    assert order_coverage(count, rank) >= confidence - 1e-12
+    assert rank + 1 > (count - 1) / 2 or order_coverage(count, rank + 1) < confidence
+
+
+def test_the_order_of_the_samples_does_not_matter():
+    values = np.random.default_rng(1).random(20)
+
+    assert median_interval(values) == median_interval(np.sort(values)[::-1])
+
+
+@pytest.mark.parametrize("draw", [normal, lognormal, spiky])
+@pytest.mark.parametrize("count", [8, 15, 30])
+def test_the_interval_covers_the_median_as_often_as_it_says(draw, count):
+    rng = np.random.default_rng(count)
+
+    found = [median_interval(draw(rng, count)) for _ in range(TRIALS)]
+
+    covered = np.mean([i.low <= 100 <= i.high for i in found])
+    assert 0.93 <= covered <= 0.999
+    assert abs(covered - found[0].coverage) < 0.025
+
+
+def test_a_ratio_is_the_median_of_pairs():
+    """Every pair doubles, although the machine slowed down tenfold in the middle."""
+    under = [10, 11, 12, 100, 110, 120]
+
+    assert ratio_interval([2 * u for u in under], under).value == pytest.approx(2, rel=1e-12)
+    assert ratio_interval([2 * u for u in under], under).half_width == pytest.approx(0, abs=1e-12)
+
+
+def test_a_ratio_and_its_inverse_agree():
+    rng = np.random.default_rng(2)
+    over, under = lognormal(rng, 30), lognormal(rng, 30)
+
+    there, back = ratio_interval(over, under), ratio_interval(under, over)
+
+    assert (1 / back.value, 1 / back.high, 1 / back.low) == pytest.approx((there.value, there.low, there.high))
+
+
+def test_more_comparisons_make_every_interval_wider():
+    rng = np.random.default_rng(3)
+    over, under = normal(rng, 30), normal(rng, 30)
+
+    one, ten = ratio_interval(over, under), ratio_interval(over, under, comparisons=10)
+
+    assert ten.low < one.low < one.value == ten.value < one.high < ten.high
+    assert ten.coverage >= 0.995
+
+
+@pytest.mark.parametrize(("comparisons", "most"), [(1, 0.06), (5, 0.012)])
+def test_identical_alternatives_are_rarely_told_apart(comparisons, most):
+    rng = np.random.default_rng(4)
+
+    found = [ratio_interval(spiky(rng, 30), spiky(rng, 30), comparisons=comparisons) for _ in range(TRIALS)]
+
+    assert np.mean([not i.low <= 1 <= i.high for i in found]) <= most
+
+
+def test_a_planted_five_percent_is_found():
+    rng = np.random.default_rng(5)
+
+    found = [ratio_interval(1.05 * normal(rng, 30), normal(rng, 30)) for _ in range(TRIALS)]
+
+    assert np.mean([i.low > 1 for i in found]) > 0.9
+
+
+def test_drift_is_kendalls_tau():
+    values = np.random.default_rng(6).random(12)
+
+    assert drift(values)[0] == pytest.approx(kendall_tau(values), rel=1e-12)
+
+
+def test_a_flat_series_does_not_drift():
+    assert drift([5] * 10) == (0, 1)
+    assert lag1([5] * 10) == 0
+
+
+def test_a_trend_is_seen_in_noise_and_noise_is_not_a_trend():
+    rng = np.random.default_rng(7)
+    trend = np.linspace(0, 12, 30)
+
+    with_trend = [drift(normal(rng, 30) + trend) for _ in range(200)]
+    without = [drift(normal(rng, 30)) for _ in range(200)]
+
+    assert np.mean([tau > 0.3 and p < 0.001 for tau, p in with_trend]) > 0.8
+    assert np.mean([p < 0.001 for _, p in without]) < 0.01
+
+
+def test_the_direction_of_a_drift_is_its_sign():
+    assert drift(range(10))[0] == pytest.approx(1)
+    assert drift(range(10, 0, -1))[0] == pytest.approx(-1)
+
+
+def test_lag_one_tells_slow_waves_from_noise():
+    rng = np.random.default_rng(8)
+    waves = [np.sin(np.arange(30) / 3) + 0.2 * rng.standard_normal(30) for _ in range(100)]
+
+    assert min(lag1(w) for w in waves) > 0.5
+    assert max(lag1(normal(rng, 30)) for _ in range(100)) < 0.6
+    assert abs(np.mean([lag1(normal(rng, 30)) for _ in range(300)])) < 0.1
+
+
+def test_lag_one_of_alternating_samples_is_negative():
+    assert lag1([1, 2] * 10) < -0.9
+
+
+def test_one_outlier_does_not_make_neighbours_resemble():
+    values = np.random.default_rng(9).random(30)
+    spiked = values.copy()
+    spiked[values.argmax()] = 1e9
+
+    assert lag1(spiked) == lag1(values)
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [(Interval(10, 9, 12, 0.95), 0.15), (Interval(-10, -12, -9, 0.95), 0.15), (Interval(0, -1, 1, 0.95), math.inf)],
+)
+def test_the_half_width_is_a_share_of_the_value(interval, expected):
+    assert interval.half_width == pytest.approx(expected)
+
+
+def test_a_scaled_interval_keeps_its_order():
+    assert Interval(2, 1, 4, 0.9).scaled(-2) == Interval(-4, -8, -2, 0.9)
+
+
+def test_a_time_becomes_a_rate():
+    """The longest time is the lowest rate."""
+    assert Interval(2, 1, 4, 0.9).inverse(8) == Interval(4, 2, 8, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (1, 4, True),
+        (0, 5, True),
+        (1.5, 5, None),
+        (0, 3, None),
+        (2, 3, None),
+        (4.1, 5, False),
+        (0, 0.9, False),
+        (4, 5, None),
+    ],
+)
+def test_inside_is_true_false_or_neither(low, high, expected):
+    assert Interval(2, 1, 4, 0.95).inside(low, high) is expected
+
+
+@pytest.mark.parametrize("what", [median, median_interval, drift, lag1])
+def test_nothing_has_no_statistics(refused, what):
+    with refused(SampleError, "samples must be at least", "got 0"):
+        what([])
+
+
+@pytest.mark.parametrize("what", [median, median_interval, drift, lag1])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_samples_must_be_finite(refused, what, bad):
+    with refused(SampleError, "samples must be finite", "NaN or infinity"):
+        what([1, 2, 3, 4, 5, 6, bad])
+
+
+def test_samples_must_be_one_dimensional(refused):
+    with refused(SampleError, "samples must be one-dimensional", "(2, 3)"):
+        median(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_fewer_than_six_samples_have_no_interval(refused, count):
+    with refused(SampleError, f"samples must be more than {count}", "0.95"):
+        median_interval(range(count))
+
+
+@pytest.mark.parametrize("what", [drift, lag1])
+def test_fewer_than_six_samples_show_no_trend(refused, what):
+    with refused(SampleError, "samples must be at least 6", "got 5"):
+        what(range(5))
+
+
+@pytest.mark.parametrize("confidence", [0, 1, -0.5, 95, math.nan])
+def test_confidence_must_be_a_probability(refused, confidence):
+    with refused(SampleError, "confidence must lie between 0 and 1", f"got {confidence}"):
+        median_interval(range(10), confidence)
+
+
+def test_pairs_must_be_pairs(refused):
+    with refused(SampleError, "paired samples must have equal length", "got 7 and 6"):
+        ratio_interval(range(1, 8), range(1, 7))
+
+
+@pytest.mark.parametrize("bad", [0, -1])
+@pytest.mark.parametrize("side", [0, 1])
+def test_samples_of_a_ratio_must_be_above_zero(refused, side, bad):
+    pair = [[1.0] * 6, [1.0] * 6]
+    pair[side][3] = bad
+
+    with refused(SampleError, "samples of a ratio must be above 0"):
+        ratio_interval(*pair)
+
+
+@pytest.mark.parametrize("comparisons", [0, -1])
+def test_a_ratio_is_compared_at_least_once(refused, comparisons):
+    with refused(SampleError, "comparisons must be at least 1", f"got {comparisons}"):
+        ratio_interval([1] * 6, [1] * 6, comparisons=comparisons)
