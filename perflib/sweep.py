@@ -149,14 +149,16 @@ def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progres
 
     missing = [b for b in blocks if not writer.has(b.topic, b.name)]
     bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
-    with tqdm(total=sum(b.budget_s for b in missing), disable=None if progress else True, bar_format=bar_format) as bar:
+    total = sum(b.budget_s for b in missing)
+    with tqdm(total=total, disable=None if progress else True, bar_format=bar_format, smoothing=0) as bar:
         for number, block in enumerate(missing):
             before = sum(b.budget_s for b in missing[:number])
-            bar.set_description_str(f"{block.topic}: {block.name}")
+            bar.set_description_str(f"{block.topic}: {block.name}, compiling and checking")
             block_seed = [seed, *f"{block.topic} {block.name}".encode()]
             with writer.block(block.topic, block.name, _parameters(blocks, block.topic)) as append:
                 for share, rows in sample_block(block.cells, block.budget_s, block_seed, block.least_rounds):
                     append([{"block": block.name, **row} for row in rows])
+                    bar.set_description_str(f"{block.topic}: {block.name}", refresh=False)
                     bar.update(before + share * block.budget_s - bar.n)
 
 

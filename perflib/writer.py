@@ -161,18 +161,14 @@ def _opened(path: Path) -> io.TextIOWrapper:
 
 
 def _new_folder(facts: dict[str, Any]) -> Path:
-    """A folder of its own for a run that starts now, its name sorted by time."""
-    now = datetime.now(UTC)
+    """A folder for a run that starts now; names sort by time, so two within a second get different seconds."""
+    runs, now = data_folder() / "runs", datetime.now(UTC)
+    stamps = (f"{now + timedelta(seconds=later):%Y%m%dT%H%M%SZ}" for later in count())
+    stamp = next(stamp for stamp in stamps if not any(runs.glob(f"{stamp}-*")))
     words = re.findall(r"[a-z0-9]+", re.sub(r"\((r|tm)\)", " ", facts["machine"]["cpu"].lower()))
-    kind = "-".join([*words[:3], facts["command"]])
-    for seconds in count():
-        path = data_folder() / "runs" / f"{now + timedelta(seconds=seconds):%Y%m%dT%H%M%SZ}-{kind}"
-        with _storing(path):
-            try:
-                path.mkdir(parents=True)
-                break
-            except FileExistsError:
-                continue
+    path = runs / "-".join([stamp, *words[:3], facts["command"]])
+    with _storing(path):
+        path.mkdir(parents=True)
     _append(path / "blocks.csv", [_line(BLOCK_COLUMNS)])
     _replace(path / "run.json", _json({"schema": SCHEMA, "started": f"{now:%FT%TZ}", "finished": None, **facts}))
     return path
