@@ -1,0 +1,84 @@
+"""Plant every fault of faults.toml, one at a time, and show that the test it names turns red.
+
+    python tests/faults/run.py [NAME ...]       all of them, or those whose name contains one of the words
+
+Works on copies of the tree, two faults at a time, with a cache for compiled code of their own. Exit status 1 if a fault is
+missed, if its text does not occur exactly once, or if a named test is red without any fault.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+ROOT = Path(__file__).parents[2]
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "runs", "reports", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
+)
+WORKERS = 2
+
+
+def run_tests(tree: Path, tests: list[str]) -> subprocess.CompletedProcess:
+    """pytest in a copy that shadows the installed package, with a fresh cache of compiled code."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": cache, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment.pop("PERFLIB_RUN", None)
+        shadowed = "import perflib, sys; sys.exit(not perflib.__file__.startswith(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", shadowed, str(tree)], cwd=tree, env=environment, check=True)
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def plant(tree: Path, fault: dict[str, str]) -> str:
+    """`caught`, or what went wrong instead."""
+    file = tree / fault["file"]
+    sound = file.read_text()
+    if sound.count(fault["find"]) != 1:
+        return f"its text occurs {sound.count(fault['find'])} times"
+    file.write_text(sound.replace(fault["find"], fault["replace"]))
+    try:
+        done = run_tests(tree, [fault["test"]])
+    finally:
+        file.write_text(sound)
+    if done.returncode == 1:
+        return "caught"
+    return "MISSED" if done.returncode == 0 else f"pytest ended with {done.returncode}: {done.stdout.strip()[-300:]}"
+
+
+def main(words: list[str]) -> int:
+    """Run the chosen faults; 0 if all were caught."""
+    faults = tomllib.loads((Path(__file__).parent / "faults.toml").read_text())["fault"]
+    chosen = [f for f in faults if not words or any(word in f["name"] for word in words)]
+    with tempfile.TemporaryDirectory() as folder:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(WORKERS):
+            trees.put(Path(shutil.copytree(ROOT, Path(folder) / str(number), ignore=LEFT_OUT)))
+        tree = trees.get()
+        sound = run_tests(tree, sorted({f["test"] for f in chosen}))
+        trees.put(tree)
+        if sound.returncode:
+            print(f"red without any fault:\n{sound.stdout[-3000:]}")
+            return 1
+
+        def judge(fault: dict[str, str]) -> bool:
+            tree = trees.get()
+            try:
+                outcome = plant(tree, fault)
+            finally:
+                trees.put(tree)
+            print(f"{outcome:8}  {fault['name']}  ({fault['test']})", flush=True)
+            return outcome == "caught"
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            caught = list(pool.map(judge, chosen))
+    print(f"{sum(caught)} caught, {len(caught) - sum(caught)} missed")
+    return 0 if all(caught) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
