@@ -20,7 +20,7 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 def positive_integer(name: str, value: object) -> int:
     """`value` as int if it is an integer of at least 1 (a bool is not one)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer of at least 1, got {value!r}")
+        raise TypeError(f"{name} must be an integer of at least 1, got {_shown(value)}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
     return int(value)
@@ -43,14 +43,19 @@ def rows(
     _array("weight", weight, (1,), x.dtype)
     if weight.shape[0] != x.shape[-1]:
         raise ValueError(f"weight must have length {x.shape[-1]}, the row length of x, got {weight.shape[0]}")
-    if isinstance(eps, bool) or not isinstance(eps, numbers.Real):
-        raise TypeError(f"eps must be a real number, got {eps!r}")
+    if type(eps) is not float and (isinstance(eps, bool) or not isinstance(eps, numbers.Real)):  # float: 0.3 us saved
+        raise TypeError(f"eps must be a real number, got {_shown(eps)}")
     if not (eps >= 0 and math.isfinite(eps)):
         raise ValueError(f"eps must be finite and at least 0, got {eps}")
     out = _output(out, x.shape, x.dtype, x=x, weight=weight)
     if x.ndim == 2:
         return x, out, out
     return x.reshape(1, -1), out.reshape(1, -1), out
+
+
+def _shown(value: object) -> str:
+    """The value on one line, which the text of an array may not be."""
+    return " ".join(repr(value).split())
 
 
 def _array(name: str, value: object, ranks: tuple[int, ...], dtype: np.dtype | None = None) -> None:
