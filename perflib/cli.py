@@ -46,10 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     record.set_defaults(command=_record)
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
-    report.add_argument("run", nargs="?", metavar="RUN", help="id or path; by default PERFLIB_RUN, else the latest recorded run")
+    report.add_argument(
+        "run", nargs="?", metavar="RUN", help="id or path; by default PERFLIB_RUN, else the latest recorded run"
+    )
     report.set_defaults(command=_report)
 
-    execute = commands.add_parser("execute", help="re-execute the committed notebooks on the reference run")
+    execute = commands.add_parser(
+        "execute", help="re-execute the committed notebooks on the reference run, and renew README"
+    )
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
     execute.set_defaults(command=_execute)
 
@@ -90,9 +94,13 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _execute(args: argparse.Namespace) -> None:
+    from .readme import update_readme
     from .report import execute_in_place
 
+    os.environ.pop("PERFLIB_RUN", None)  # what is committed tells of the reference run
     execute_in_place(args.notebooks)
+    if not args.notebooks:
+        update_readme(load_run())
 
 
 def _runs(args: argparse.Namespace) -> None:

@@ -1,0 +1,46 @@
+"""The README: its program runs, its generated table is that of the reference run."""
+
+import re
+
+import pytest
+
+from perflib import load_run, readme
+from perflib.readme import between, markdown, update_readme
+from perflib.store import RunError
+from perflib.tables import Table
+
+TEXT = readme.README.read_text()
+
+
+def test_the_program_of_the_readme_runs_and_has_ten_lines(capsys):
+    program = re.search(r"```python\n(.*?)```", TEXT, re.S)[1]
+
+    exec(compile(program, "README", "exec"), {})
+
+    assert len([line for line in program.splitlines() if line]) <= 10
+    assert len(re.findall(r"scope", capsys.readouterr().out)) >= 4
+
+
+def test_the_readme_has_fewer_than_a_hundred_lines():
+    assert len(TEXT.splitlines()) < 100
+
+
+def test_the_table_and_the_picture_are_those_of_the_reference_run(tmp_path):
+    copy = tmp_path / "README.md"
+    copy.write_text(TEXT)
+    (tmp_path / "data").mkdir()
+
+    update_readme(load_run(), copy)
+
+    assert copy.read_text() == TEXT
+    assert (tmp_path / "data" / "ladder.png").read_bytes()[:4] == b"\x89PNG"
+    assert (readme.README.parent / "data" / "ladder.png").is_file()
+
+
+def test_a_bar_in_a_cell_does_not_break_the_table():
+    assert markdown(Table(("a", "b"), (("1|2", "3"),))).splitlines()[-1] == r"| 1\|2 | 3 |"
+
+
+def test_a_missing_marker_is_refused():
+    with pytest.raises(RunError, match="marker 'ladder'"):
+        between("nothing", "ladder", "x")
