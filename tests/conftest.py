@@ -9,7 +9,7 @@ from hypothesis import settings
 
 os.environ.pop("PERFLIB_RUN", None)
 
-settings.register_profile("perflib", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("perflib", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("perflib")
 
 
