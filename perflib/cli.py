@@ -46,14 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     record.set_defaults(command=_record)
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
-    report.add_argument(
-        "run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded"
-    )
+    report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
     report.set_defaults(command=_report)
 
-    execute = commands.add_parser(
-        "execute", help="re-execute the notebooks on the reference run, renew README"
-    )
+    execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
     execute.set_defaults(command=_execute)
 

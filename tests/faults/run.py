@@ -18,8 +18,6 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "runs", "reports", "__pycache__", ".*cache", ".hypothesis", "*.egg-info")
-    ".git", ".venv", "runs", "reports", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
-)
 WORKERS = 2
 
 
