@@ -84,9 +84,10 @@ def _record(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from .report import build
+    run = load_run(args.run or (None if os.environ.get("PERFLIB_RUN") else "latest"))
+    from .report import build  # takes seconds, a wrong name does not
 
-    print(build(load_run(args.run or (None if os.environ.get("PERFLIB_RUN") else "latest"))))
+    print(build(run))
 
 
 def _execute(args: argparse.Namespace) -> None:

@@ -1,0 +1,170 @@
+"""The command line as a user runs it: results on stdout, one line on stderr where something is wrong, exit status."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from runs import isolate, start, write
+
+from perflib import cli
+from perflib.kernels.description import WrongResult
+from perflib.startup import WINDOWS
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    return isolate(tmp_path, monkeypatch)
+
+
+def perflib(*words):
+    """Exit status, stdout and stderr of `python -m perflib ...`."""
+    done = subprocess.run([sys.executable, "-m", "perflib", *words], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_machine_prints_facts_and_limits(capsys):
+    assert cli.run(["machine"]) == 0
+
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    for word in ("CPU", "caches", "packages", "peak_gflops_float32", "GFLOP/s", "copy_gb_per_s", "GB/s", "measured now"):
+        assert word in printed.out
+
+
+def test_machine_as_json_is_read_by_a_program(capsys):
+    assert cli.run(["machine", "--json"]) == 0
+
+    printed = capsys.readouterr()
+    facts = json.loads(printed.out)
+    assert printed.err == ""
+    assert facts["logical_cpus"] == os.cpu_count()
+    for name in ("peak_gflops_float32", "peak_gflops_float64", "copy_gb_per_s"):
+        limit = facts["limits"][name]
+        assert 0 < limit["low"] <= limit["value"] <= limit["high"]
+
+
+def test_runs_lists_what_is_recorded_and_what_is_damaged(data, capsys):
+    complete, unfinished, damaged = start("full"), start("quick"), start("sweep")
+    for run in (complete, unfinished):
+        write(run, "tiles", "n=64")
+    complete.finish()
+    (damaged.path / "run.json").write_text('{"schema": 7}')
+
+    assert cli.run(["runs"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{complete.path.name}  runs  complete  3 samples  Test(R) Chip 9000",
+        f"{unfinished.path.name}  runs  unfinished  3 samples  Test(R) Chip 9000",
+        f"{damaged.path.name}  runs  damaged: {damaged.path / 'run.json'}: schema must be 1, got 7",
+    ]
+
+
+def test_runs_of_nothing_prints_nothing():
+    assert perflib("runs") == (0, "", "")
+
+
+def test_an_unknown_run_is_one_line_and_status_1():
+    assert perflib("report", "nowhere") == (1, "", "perflib: no run 'nowhere'; recorded: none\n")
+
+
+def test_a_report_of_nothing_says_what_to_record():
+    assert perflib("report") == (1, "", "perflib: no recorded run yet; record one: perflib record --quick\n")
+
+
+def test_a_report_is_of_the_run_that_perflib_run_names(monkeypatch, capsys):
+    monkeypatch.setenv("PERFLIB_RUN", "nowhere")
+
+    assert cli.run(["report"]) == 1
+    assert capsys.readouterr().err == "perflib: PERFLIB_RUN: no run 'nowhere'; recorded: none\n"
+
+
+@pytest.mark.parametrize("words", [(), ("fly",), ("runs", "--json"), ("record", "quick"), ("machine", "--yaml")])
+def test_wrong_usage_is_status_2(words, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.run(words)
+
+    assert left.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "usage: perflib" in printed.err
+
+
+def test_every_command_says_what_it_does():
+    status, out, _ = perflib("--help")
+
+    assert status == 0
+    for command in ("machine", "record", "report", "execute", "runs"):
+        assert f"    {command} " in out
+
+
+@pytest.mark.parametrize("problem", [WrongResult("k: wrong"), OSError("k: wrong")])
+def test_a_problem_of_any_command_is_one_line(problem, monkeypatch, capsys):
+    def fail(args):
+        raise problem
+
+    monkeypatch.setattr(cli, "_runs", fail)
+
+    assert cli.run(["runs"]) == 1
+    assert capsys.readouterr().err == "perflib: k: wrong\n"
+
+
+def test_ctrl_c_in_a_command_says_how_to_repeat_it(monkeypatch, capsys):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_report", interrupted)
+
+    assert cli.run(["report", "a run"]) == 130
+    assert capsys.readouterr().err == "interrupted; continue with: perflib report 'a run'\n"
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_line(data):
+    (data / "runs").write_text("a file where the folder should be")
+
+    status, out, errors = perflib("record", "--quick")
+
+    assert (status, out) == (1, "")
+    assert errors.startswith(f"perflib: cannot write {data / 'runs'}")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("moment", range(5))
+def test_ctrl_c_while_perflib_loads_or_compiles_is_one_line(moment):
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "perflib", "record", "--quick"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.endswith("perflib.startup\n"):  # before it there is only Python itself
+            break
+    time.sleep(random.Random(moment).uniform(0, 0.4) * moment)
+    process.send_signal(signal.SIGINT)
+
+    _, errors = process.communicate()
+
+    said = [line for line in errors.splitlines() if not line.startswith(("import time:", "recording into"))]
+    assert (process.returncode, said) == (130, ["interrupted; continue with: perflib record --quick"])
+
+
+@pytest.mark.parametrize(
+    ("program", "ending"), [("perflib", (1, f"{WINDOWS}\n")), ("mine.py", (1, f"ImportError: {WINDOWS}\n"))]
+)
+def test_windows_is_refused_with_a_sentence(program, ending):
+    script = f"import sys; sys.platform = 'win32'; sys.argv[:] = [{program!r}, 'runs']; import perflib"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr.splitlines(keepends=True)[-1]) == ending
+    assert ("Traceback" in done.stderr) == (program == "mine.py")
+
+
+def test_importing_perflib_leaves_ctrl_c_alone():
+    script = "import signal, perflib; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+
+    subprocess.run([sys.executable, "-c", script], check=True)
