@@ -2,7 +2,7 @@
 
     judge_all(run)      -> a Claim for each of S1 to S9
     Claim               what is claimed, the rule, HOLDS / FAILS / UNDECIDED, and the evidence in a sentence
-    claims_table(run)   the verdicts as a table
+    claims_table(run)   the verdicts as a table; rules_table() the rules
 
 A ratio or an exponent holds if its whole interval lies on the right side, fails if the whole interval lies on the wrong
 side, and is undecided otherwise, as it is where the run lacks the series. A claim that fails is a result.
@@ -10,6 +10,7 @@ side, and is undecided otherwise, as it is where the run lacks the series. A cla
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from .stats import Interval, SampleError
 from .store import Run, RunError
 from .tables import Table, by_size, peak_gflops, ratio, summary, text
 
-__all__ = ["Claim", "above", "claims_table", "judge_all", "matmul_fit", "rms_fit", "rms_ratio"]
+__all__ = ["Claim", "above", "claims_table", "judge_all", "matmul_fit", "rms_fit", "rms_ratio", "rules_table"]
 
 HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
 SEED = {"scope": "kernel", "dtype": "float32", "tile": 64}
@@ -40,15 +41,22 @@ class Claim:
     evidence: str
 
 
-def judge_all(run: Run) -> list[Claim]:
+@lru_cache(maxsize=4)
+def judge_all(run: Run) -> tuple[Claim, ...]:
     """Every claim, in order; one whose series the run lacks is undecided and says so."""
-    return [_judge(run, *stated) for stated in _CLAIMS]
+    return tuple(_judge(run, *stated) for stated in _CLAIMS)
 
 
-def claims_table(run: Run) -> Table:
-    """The verdicts and their evidence."""
+def claims_table(run: Run, *ids: str) -> Table:
+    """The verdicts and their evidence, of all claims or of those named."""
     header = ("id", "claim", "verdict", "evidence")
-    return Table(header, tuple((c.id, c.text, c.verdict, c.evidence) for c in judge_all(run)))
+    chosen = [c for c in judge_all(run) if not ids or c.id in ids]
+    return Table(header, tuple((c.id, c.text, c.verdict, c.evidence) for c in chosen))
+
+
+def rules_table() -> Table:
+    """The rule behind each verdict, the same for every machine."""
+    return Table(("id", "claim", "rule"), tuple((name, stated, rule) for name, stated, rule, _ in _CLAIMS))
 
 
 def above(interval: Interval, threshold: float) -> str:

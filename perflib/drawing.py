@@ -131,10 +131,14 @@ def seed_points(axes: Axes, seed: pd.DataFrame, unit: float = 1.0) -> ErrorbarCo
 
 
 def log_axes(axes: Axes, sizes: Iterable, xlabel: str, ylabel: str) -> None:
+    """Logarithmic axes with a tick at every size that is a power of two, or at every size where those are few."""
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
+    sizes = sorted({int(n) for n in sizes})
+    powers = [n for n in sizes if n & (n - 1) == 0]
+    axes.set_xticks(powers if len(powers) > 4 else sizes)
     plain_ticks(axes)
 
 
@@ -154,8 +158,8 @@ def level(axes: Axes, value: float, label: str, at: float = 0.01) -> None:
     )
 
 
-def cache_lines(axes: Axes, run: Run, place: Callable[[float], float], what: str) -> None:
-    """A line where the data fill each reported cache, if that lies inside the plot."""
+def cache_lines(axes: Axes, run: Run, place: Callable[[float], float], what: str, at: float = 0.02) -> None:
+    """A line where the data fill each reported cache, if that lies inside the plot; named at this share of its height."""
     low, high = axes.get_xlim()
     for cache in run.machine.data_caches():
         x = place(cache.size_bytes)
@@ -163,7 +167,7 @@ def cache_lines(axes: Axes, run: Run, place: Callable[[float], float], what: str
             axes.axvline(x, color="#999999", linestyle=":", linewidth=1.2)
             axes.annotate(
                 f"{what} {cache.name}",
-                (x, 0.02),
+                (x, at),
                 xycoords=("data", "axes fraction"),
                 rotation=90,
                 ha="right",
@@ -197,5 +201,6 @@ def label_ends(axes: Axes) -> None:
             va="center",
             color=colour,
             fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             annotation_clip=False,
         )

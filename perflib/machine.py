@@ -52,6 +52,9 @@ class Cache:
         """L1d, L1i, L2, L3."""
         return f"L{self.level}" + {"Data": "d", "Instruction": "i"}.get(self.kind, "")
 
+    def __str__(self) -> str:
+        return f"{self.name} {_size(self.size_bytes)}" + (f" {self.ways}-way" if self.ways else "")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -94,7 +97,7 @@ class Machine:
 
     def __str__(self) -> str:
         memory = f"{self.memory_bytes / 2**30:.1f} GiB" if self.memory_bytes else "unknown"
-        levels = ", ".join(f"{c.name} {_size(c.size_bytes)}" + (f" {c.ways}-way" if c.ways else "") for c in self.caches)
+        levels = ", ".join(map(str, self.caches))
         return "\n".join(
             (
                 f"CPU        {self.cpu} ({self.target}), {self.logical_cpus} logical CPUs",

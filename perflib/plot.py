@@ -68,7 +68,7 @@ def matmul_rates(axes: Axes, run: Run) -> str:
     peak = peak_gflops(run)
     level(axes, peak.value, f"multiply-add peak {peak.value:.0f}")
     log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "GFLOP/s, one core")
-    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill")
+    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill", at=0.42)
     label_ends(axes)
     top = max(best, key=best.get)
     return (
@@ -115,7 +115,7 @@ def local_exponents(axes: Axes, run: Run) -> str:
     axes.axhline(3, color="black", linestyle="--", linewidth=1)
     log_axes(axes, fit.sizes, "n between two neighbouring sizes", "local exponent of n")
     axes.set_yscale("linear")
-    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill")
+    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill", at=0.75)
     label_ends(axes)
     name = max(highest, key=highest.get)
     return (
