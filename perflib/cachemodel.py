@@ -15,8 +15,8 @@ import numpy as np
 from .kernels.checks import positive_integer
 from .kernels.ladder import DEFAULT_TILE
 from .machine import Cache, machine
-from .stats import Interval, ratio_interval
-from .store import Run
+from .stats import Interval, SampleError, ratio_interval
+from .store import Run, RunError
 from .sweep import per_run_ns
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ class BestTile:
         text = f"n = {self.n}: the model says tile {self.model} ({self.reason})"
         if self.measured is None:
             return text + "; no recorded tiles to compare with"
-        loss = self.default_loss
-        return (
-            f"{text}; measured best at n = {self.recorded_n}: tile {self.measured}, "
-            f"and tile {DEFAULT_TILE} takes {loss.value:.2f} [{loss.low:.2f}, {loss.high:.2f}] times as long"
-        )
+        text += f"; measured best at n = {self.recorded_n}: tile {self.measured}"
+        if (loss := self.default_loss) is None:
+            return text
+        return f"{text}, and tile {DEFAULT_TILE} takes {loss.value:.2f} [{loss.low:.2f}, {loss.high:.2f}] times as long"
 
 
 def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
@@ -72,15 +71,21 @@ def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
 
 
 def tile_times(run: Run, n: int) -> "pd.DataFrame":
-    """Nanoseconds per run of matmul_tiled, float32: one row per round, one column per tile recorded at n."""
+    """Nanoseconds per run of matmul_tiled, float32, kernel scope: a row per round, a column per tile recorded at n."""
     samples = per_run_ns(run.samples("tiles"))
-    here = samples[(samples["kernel"] == "matmul_tiled") & (samples["n"] == n)]
-    return here.pivot_table(index="round", columns="tile", values="per_run_ns").dropna().rename(columns=int)
+    case = {"kernel": "matmul_tiled", "dtype": "float32", "scope": "kernel", "n": n}
+    here = samples[(samples[list(case)] == list(case.values())).all(axis=1)]
+    times = here.pivot_table(index=["block", "round"], columns="tile", values="per_run_ns").dropna()
+    if times.empty:
+        raise RunError(f"run {run.id} has no round with all tiles of n = {n}")
+    return times.rename(columns=int)
 
 
 def worst_ratio(times: "pd.DataFrame", tile: int) -> Interval:
     """Time at `tile` / time at the best tile, the interval corrected for having looked at every tile."""
     others = [t for t in times.columns if t != tile]
+    if not others:
+        raise SampleError(f"times must be of more tiles than {tile} alone")
     ratios = [ratio_interval(times[tile], times[t], comparisons=len(others)) for t in others]
     worst = max(ratios, key=lambda r: r.value)
     return Interval(worst.value, max(r.low for r in ratios), max(r.high for r in ratios), worst.coverage)
@@ -101,5 +106,5 @@ def best_tile(n: int, dtype: str = "float32", run: Run | None = None) -> BestTil
     sizes = sorted({int(v) for v in run.samples("tiles")["n"].dropna()})
     nearest = min(sizes, key=lambda size: abs(np.log(size / n)))
     times = tile_times(run, nearest)
-    loss = worst_ratio(times, DEFAULT_TILE) if DEFAULT_TILE in times else None
+    loss = worst_ratio(times, DEFAULT_TILE) if DEFAULT_TILE in times and len(times.columns) > 1 else None
     return BestTile(n, model, reason, nearest, int(times.median().idxmin()), loss)
