@@ -32,7 +32,7 @@ clean: ## remove what was built: .venv, reports, caches; recorded runs stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "perflib needs Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); name one: make PYTHON=python3.12"; exit 1; }
 	@echo "creating .venv"
 	@$(PYTHON) -m venv .venv
@@ -40,4 +40,4 @@ clean: ## remove what was built: .venv, reports, caches; recorded runs stay
 .venv/base .venv/lab .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing perflib and what it needs into .venv"
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.$(if $(filter-out base,$(@F)),[$(@F)])'
-	@touch $@
+	@touch .venv/base $@
