@@ -17,7 +17,7 @@ import inspect
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from .driver import compilations
 from .kernels.catalog import find
 from .kernels.description import verify
 from .sampling import CANARY, FLOORS, Case, Sample, calibrate, case, plan_rounds, quiet, rounds
-from .stats import Interval, drift, lag1, median_interval, ratio_interval
+from .stats import Interval, drift, fewest_samples, lag1, median_interval, ratio_interval
 from .timer import Clock
 
 __all__ = ["Comparison", "Measurement", "compare", "measure"]
@@ -34,6 +34,7 @@ __all__ = ["Comparison", "Measurement", "compare", "measure"]
 HALF_WIDTH = 0.01  # rounds are added until the interval is this narrow, or the budget is spent
 NOISY_HALF_WIDTH = 0.05
 CANARY_SPREAD = 0.10
+FLOOR_LABEL, CANARY_LABEL = "<floor>", "<canary>"  # no function is called so
 MARGIN = 0.02  # the smallest difference that a comparison calls one
 
 
@@ -150,7 +151,8 @@ def compare(
     baseline, *others = functions
     again = f"{baseline} (again)"
     scope = scope or ("kernel" if all(_compiled(fn) is not None for fn in functions.values()) else "call")
-    found = _measure({**functions, again: functions[baseline]}, args, scope, {}, budget_s, threads, seed, clock)
+    twins = {**functions, again: functions[baseline]}
+    found = _measure(twins, args, scope, {}, budget_s, threads, seed, clock, len(others))
     self_ratio = _ratio(found[again], found[baseline], 1)
     bound = max(margin, abs(np.log([self_ratio.low, self_ratio.high])).max())
     ratios = {name: _ratio(found[name], found[baseline], len(others)) for name in others}
@@ -208,18 +210,20 @@ def _measure(
     threads: int,
     seed: int,
     clock: Clock,
+    comparisons: int = 1,
 ) -> dict[str, Measurement]:
     """The protocol: compile, calibrate, then all alternatives in every round until narrow enough or out of budget."""
     if not budget_s > 0:
         raise ValueError(f"budget_s must be above 0, got {budget_s}")
     cases = [_case(label, fn, args, scope) for label, fn in functions.items()]
-    hidden = [FLOORS[cases[0].scope], CANARY]
+    hidden = [replace(FLOORS[cases[0].scope], label=FLOOR_LABEL), replace(CANARY, label=CANARY_LABEL)]
     rng = np.random.default_rng(seed)
     samples: dict[str, list[Sample]] = defaultdict(list)
     with quiet(threads):
         compile_s = {c.label: _first_run_s(c, clock) for c in cases}
         reps = {c.label: calibrate(c.run, clock) for c in (*cases, *hidden)}
-        planned = plan_rounds({c.label: _batch_ns(c, reps[c.label], clock) for c in (*cases, *hidden)}, budget_s)
+        batch_ns = {c.label: _batch_ns(c, reps[c.label], clock) for c in (*cases, *hidden)}
+        planned = plan_rounds(batch_ns, budget_s, least=fewest_samples(comparisons))
         end = clock() + budget_s * 1e9
         while True:
             for batch in rounds((*cases, *hidden), reps, rng, planned, clock, first=_next_round(samples)):
@@ -235,7 +239,7 @@ def _measure(
 def _summary(
     case: Case, samples: Mapping[str, list[Sample]], ended_by: str, compile_s: float, work: Mapping[str, int]
 ) -> Measurement:
-    own, floor, canary = (samples[label] for label in (case.label, "floor", "canary"))
+    own, floor, canary = (samples[label] for label in (case.label, FLOOR_LABEL, CANARY_LABEL))
     floor_by_round = {s.round: s.per_run_ns for s in floor}
     net = median_interval([s.per_run_ns - floor_by_round[s.round] for s in own if s.round in floor_by_round])
     state, reasons = judge(own, canary, net)
@@ -292,6 +296,6 @@ def _gross(samples: Sequence[Sample]) -> Interval:
 
 def _duration(time_ns: Interval) -> str:
     for unit, factor in (("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)):
-        if abs(time_ns.value) < 1000 * factor or unit == "s":
-            return f"{time_ns.value / factor:.4g} {unit} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"
-    raise AssertionError
+        if abs(time_ns.value) < 1000 * factor:
+            break
+    return f"{time_ns.value / factor:.4g} {unit} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"

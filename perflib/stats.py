@@ -2,6 +2,7 @@
 
     median_interval(samples)        median with a distribution-free interval
     ratio_interval(over, under)     median of paired ratios with the same kind of interval
+    fewest_samples(comparisons)     how many samples such an interval needs at least
     drift(samples)                  does the series move in one direction?
     lag1(samples)                   does a sample resemble the one before?
 
@@ -11,12 +12,23 @@
 Raises `SampleError` (a `ValueError`) for empty, too short, non-finite or unpaired samples.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Interval", "MIN_SAMPLES", "SampleError", "drift", "lag1", "median", "median_interval", "ratio_interval"]
+__all__ = [
+    "Interval",
+    "MIN_SAMPLES",
+    "SampleError",
+    "drift",
+    "fewest_samples",
+    "lag1",
+    "median",
+    "median_interval",
+    "ratio_interval",
+]
 
 MIN_SAMPLES = 6
 """Fewest samples for which min and max cover the median with 95 %: 1 - 2 / 2^6 = 0.969."""
@@ -94,6 +106,11 @@ def ratio_interval(
         raise SampleError("samples of a ratio must be above 0")
     logs = median_interval(np.log(top) - np.log(bottom), 1 - (1 - confidence) / comparisons)
     return Interval(*(float(np.exp(x)) for x in (logs.value, logs.low, logs.high)), logs.coverage)
+
+
+def fewest_samples(comparisons: int = 1, confidence: float = 0.95) -> int:
+    """Samples from which on `ratio_interval` has an interval: six for one comparison, seven for two."""
+    return math.ceil(math.log2(2 * comparisons / (1 - confidence)))
 
 
 def drift(samples: Sequence[float] | np.ndarray) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import kendall_tau, order_coverage
 
-from perflib.stats import Interval, SampleError, drift, lag1, median, median_interval, ratio_interval
+from perflib.stats import Interval, SampleError, drift, fewest_samples, lag1, median, median_interval, ratio_interval
 
 TRIALS = 1000
 
@@ -99,6 +99,16 @@ def test_more_comparisons_make_every_interval_wider():
 
     assert ten.low < one.low < one.value == ten.value < one.high < ten.high
     assert ten.coverage >= 0.995
+
+
+@pytest.mark.parametrize("comparisons", [1, 2, 3, 4, 10, 100])
+def test_the_fewest_samples_have_an_interval_and_one_fewer_have_none(comparisons):
+    count = fewest_samples(comparisons)
+
+    ratio_interval([1] * count, [1] * count, comparisons=comparisons)
+
+    with pytest.raises(SampleError):
+        ratio_interval([1] * (count - 1), [1] * (count - 1), comparisons=comparisons)
 
 
 @pytest.mark.parametrize(("comparisons", "most"), [(1, 0.06), (5, 0.012)])
