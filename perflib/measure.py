@@ -295,7 +295,6 @@ def _gross(samples: Sequence[Sample]) -> Interval:
 
 
 def _duration(time_ns: Interval) -> str:
-    for unit, factor in (("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)):
-        if abs(time_ns.value) < 1000 * factor:
-            break
+    units = (("ns", 1.0), ("us", 1e3), ("ms", 1e6))
+    unit, factor = next((u for u in units if abs(time_ns.value) < 1000 * u[1]), ("s", 1e9))
     return f"{time_ns.value / factor:.4g} {unit} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"
