@@ -44,7 +44,7 @@ def main(seed: int) -> int:
         took = time.monotonic() - began
         print(f"undisturbed: {len(only_run(undisturbed).blocks)} blocks in {took:.0f} s", flush=True)
         planned = only_run(undisturbed).blocks
-        for blocks in sorted(rng.sample(range(len(planned) - 1), KILLS)):
+        for blocks in sorted(rng.sample(range(len(planned) - 4), KILLS)):
             recording = start(killed)
             while recording.poll() is None and complete(killed) < blocks:
                 time.sleep(0.01)
