@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from .kernels.catalog import KERNELS
-from .stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
+from .stats import MIN_SAMPLES, Interval, SampleError, median, median_interval, ratio_interval
 from .store import Run, RunError
 
 __all__ = [
@@ -77,7 +77,7 @@ def or_missing(build: Callable[..., Any]) -> Callable[..., Any]:
     def built(run: Run, *args: Any, **kwargs: Any) -> Any:
         try:
             return build(run, *args, **kwargs)
-        except RunError as problem:
+        except (RunError, SampleError) as problem:
             return Missing(f"Not in this run: {problem}. `perflib record` measures it.")
 
     return built
@@ -91,8 +91,8 @@ def net_times(run: Run, topic: str) -> pd.DataFrame:
     floor = samples[samples["kernel"] == "floor"].groupby(["block", "scope", "round"])["net_ns"].min().rename("floor_ns")
     cases = samples[~samples["kernel"].isin(["floor", "canary"])].join(floor, on=["block", "scope", "round"])
     # a round without its own floor takes the block's median one
-    usual = cases.groupby(["block", "scope"])["floor_ns"].transform("median")
-    floor_ns = cases["floor_ns"].fillna(usual).fillna(0.0)
+    cases = cases.join(floor.groupby(["block", "scope"]).median().rename("usual_ns"), on=["block", "scope"])
+    floor_ns = cases["floor_ns"].fillna(cases.pop("usual_ns")).fillna(0.0)
     return cases.assign(floor_ns=floor_ns, net_ns=cases["net_ns"] - floor_ns).reset_index(drop=True)
 
 
@@ -132,6 +132,9 @@ def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any
     """Time of the case `over` / time of the case `under`, from the rounds of the blocks that have both."""
     times = net_times(run, topic)
     pairs = [select(times, **case).set_index(["block", "round"])["net_ns"] for case in (over, under)]
+    for case, found in zip((over, under), pairs, strict=True):
+        if found.index.has_duplicates:
+            raise RunError(f"run {run.id} has more than one case of {dict(case)} in a round of {topic}")
     shared = pairs[0].index.intersection(pairs[1].index)
     if len(shared) < MIN_SAMPLES:
         raise RunError(f"run {run.id} has {len(shared)} rounds of both {dict(over)} and {dict(under)} in {topic}")
