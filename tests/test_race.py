@@ -1,7 +1,10 @@
 """Races on a clock driven by hand: who wins is known, and nothing waits."""
 
+import gc
 import math
 
+import numba
+import numpy as np
 import pytest
 
 from perflib import race
@@ -117,3 +120,38 @@ def test_a_recorded_ratio_below_four_is_refused(refused, ratio):
 def test_a_threshold_above_the_square_root_or_below_one_is_refused(refused, threshold):
     with refused(ValueError, "threshold must lie in 1 ... 3.00", f"got {threshold}"):
         eligible(9, threshold)
+
+
+@pytest.mark.parametrize(("ratio", "outcome"), [(4.5, "HOLDS"), (2.0, "FAILS")])
+def test_noise_does_not_turn_an_outcome_around(contest, ratio, outcome):
+    """A true ratio half above or below the threshold, noise of a fifth: no wrong outcome in a hundred races."""
+    rng = np.random.default_rng(0)
+
+    def noisy(ns):
+        return lambda number, time: ns * math.exp(0.2 * rng.standard_normal())
+
+    assert {contest(noisy(1e6 * ratio), noisy(1e6))[0] for _ in range(100)} == {outcome}
+
+
+def test_a_hundredfold_of_real_work_is_told_apart_on_any_machine():
+    def loop(length):
+        def run(reps):
+            for _ in range(reps):
+                sum(range(length))
+
+        return run
+
+    assert race(loop(20_000), loop(200), 2, sample_ns=200_000) == "HOLDS"
+    assert race(loop(200), loop(20_000), 2, sample_ns=200_000) == "FAILS"
+
+
+def test_an_interrupted_race_leaves_nothing_behind(hand_clock):
+    before = gc.isenabled(), numba.get_num_threads()
+
+    def interrupted(reps):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        race(interrupted, hand_clock.arm(1), 2, clock=hand_clock)
+
+    assert (gc.isenabled(), numba.get_num_threads()) == before
