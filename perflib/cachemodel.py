@@ -73,7 +73,7 @@ def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
 def tile_times(run: Run, n: int) -> "pd.DataFrame":
     """Nanoseconds per run of matmul_tiled, float32, kernel scope: a row per round, a column per tile recorded at n."""
     samples = per_run_ns(run.samples("tiles"))
-    case = {"kernel": "matmul_tiled", "dtype": "float32", "scope": "kernel", "n": n}
+    case = {"kernel": "matmul_tiled", "dtype": "float32", "scope": "kernel", "threads": 1, "n": n}
     here = samples[(samples[list(case)] == list(case.values())).all(axis=1)]
     times = here.pivot_table(index=["block", "round"], columns="tile", values="per_run_ns").dropna()
     if times.empty:

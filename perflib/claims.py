@@ -25,8 +25,9 @@ from .tables import Table, by_size, peak_gflops, ratio, summary, text
 __all__ = ["Claim", "above", "claims_table", "judge_all", "matmul_fit", "rms_fit", "rms_ratio", "rules_table"]
 
 HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
-SEED = {"scope": "kernel", "dtype": "float32", "tile": 64}
-RMS = {"scope": "kernel", "dtype": "float32", "block": "float32 scaling"}
+ALONE = {"scope": "kernel", "dtype": "float32", "threads": 1}
+SEED = {**ALONE, "tile": 64}
+RMS = {**ALONE, "block": "float32 scaling"}
 RMS_SIZES = (512, 1024, 2048)
 
 
@@ -119,12 +120,12 @@ def _s3(run: Run) -> tuple[str, str]:
 
 
 def _s4(run: Run) -> tuple[str, str]:
-    naive, tiled = (
-        summary(run, "matmul", kernel=k, dtype="float32", scope="kernel") for k in ("matmul_naive", "matmul_tiled")
-    )
-    n = max(set(naive["n"]) & set(tiled["n"]))
-    shared = {"n": n, "scope": "kernel", "dtype": "float32"}
-    found = ratio(run, "matmul", {**shared, "kernel": "matmul_naive"}, {**shared, "kernel": "matmul_tiled", "tile": 64})
+    naive, tiled = {"kernel": "matmul_naive", **ALONE}, {"kernel": "matmul_tiled", **SEED}
+    common = set(summary(run, "matmul", **naive)["n"]) & set(summary(run, "matmul", **tiled)["n"])
+    if not common:
+        raise RunError("no size of both matmul_naive and matmul_tiled")
+    n = max(common)
+    found = ratio(run, "matmul", {**naive, "n": n}, {**tiled, "n": n})
     return above(found, 1.1), f"naive / tiled 64 at n = {n}: {text(found)}"
 
 
