@@ -2,6 +2,7 @@
 
     tile_limit(n, itemsize, cache)  largest square tile that a cache holds without its rows evicting each other
     tile_times(run, n)              measured times by tile at one size, paired by round
+    default_losses(run)             what a tile of 64 costs against the best one, by size
     best_tile(n)                    -> BestTile: the model's tile here, and what the run says of it
 
 Raises ValueError for a size below 1, `RunError` where a run is asked that does not exist.
@@ -22,7 +23,7 @@ from .sweep import per_run_ns
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BestTile", "best_tile", "tile_limit", "tile_times", "worst_ratio"]
+__all__ = ["BestTile", "best_tile", "default_losses", "tile_limit", "tile_times", "worst_ratio"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,18 @@ def worst_ratio(times: "pd.DataFrame", tile: int) -> Interval:
     ratios = [ratio_interval(times[tile], times[t], comparisons=len(others)) for t in others]
     worst = max(ratios, key=lambda r: r.value)
     return Interval(worst.value, max(r.low for r in ratios), max(r.high for r in ratios), worst.coverage)
+
+
+def default_losses(run: Run) -> dict[int, Interval]:
+    """Time at the default tile of 64 / time at the best other one, at every size where the run has both."""
+    losses = {}
+    for n in sorted({int(v) for v in run.samples("tiles")["n"].dropna()}):
+        times = tile_times(run, n)
+        if DEFAULT_TILE in times and len(times.columns) > 1:
+            losses[n] = worst_ratio(times, DEFAULT_TILE)
+    if not losses:
+        raise RunError(f"run {run.id} has no size with tile {DEFAULT_TILE} and another one")
+    return losses
 
 
 def best_tile(n: int, dtype: str = "float32", run: Run | None = None) -> BestTile:

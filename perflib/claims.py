@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .cachemodel import tile_times, worst_ratio
+from .cachemodel import default_losses
 from .counting import count_accesses, count_allocations
 from .kernels.catalog import find
 from .scaling import ScalingFit, fit_scaling
@@ -130,13 +130,7 @@ def _s4(run: Run) -> tuple[str, str]:
 
 
 def _s5(run: Run) -> tuple[str, str]:
-    losses = {}
-    for n in sorted({int(v) for v in run.samples("tiles")["n"].dropna()}):
-        times = tile_times(run, n)
-        if 64 in times and len(times.columns) > 1:
-            losses[n] = worst_ratio(times, 64)
-    if not losses:
-        raise RunError("no size with tile 64 and another one")
+    losses = default_losses(run)
     verdicts = [above(loss, 1.05) for loss in losses.values()]
     verdict = FAILS if HOLDS in verdicts else HOLDS if set(verdicts) == {FAILS} else UNDECIDED
     worst = max(losses, key=lambda n: losses[n].value)

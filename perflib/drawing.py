@@ -50,6 +50,7 @@ STYLE = {
     "lines.markersize": 4.5,
     "figure.facecolor": "white",
     "legend.edgecolor": "none",
+    "text.parse_math": False,  # a dollar is a dollar
 }
 LOOKS = {  # kernel: label, colour, marker
     "matmul_naive": ("naive", "#D55E00", "o"),

@@ -10,11 +10,10 @@ Where the run lacks a series, the standard sentence stands in the figure's place
 """
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from .cachemodel import best_tile, tile_times, worst_ratio
+from .cachemodel import best_tile, default_losses, tile_times
 from .claims import matmul_fit, rms_fit
 from .drawing import (
     LOOKS,
@@ -31,8 +30,8 @@ from .drawing import (
 )
 from .kernels.ladder import DEFAULT_TILE
 from .stats import Interval
-from .store import Run, data_folder
-from .tables import copy_gb_per_s, peak_gflops, ratio, summary
+from .store import Run, RunError
+from .tables import copy_gb_per_s, peak_gflops, ratio, seed_figures, summary
 
 __all__ = [
     "Picture",
@@ -43,17 +42,11 @@ __all__ = [
     "rms_bandwidth",
     "rms_times",
     "scopes",
-    "seed_figures",
     "self_ratios",
     "self_comparisons",
     "tile_losses",
     "tile_map",
 ]
-
-
-def seed_figures() -> pd.DataFrame:
-    """The published table: kernel, n, time in microseconds and half a step of its last digit."""
-    return pd.read_csv(data_folder() / "seed" / "published.csv", comment="#")
 
 
 @picture
@@ -79,8 +72,10 @@ def matmul_rates(axes: Axes, run: Run) -> str:
 
 
 def _scaling_rows(table, name: str, scope: str):
-    """The rows of one kernel, one per n."""
+    """The rows of one kernel, one per n; RunError where there are none."""
     rows = table[(table["kernel"] == name) & (table["scope"] == scope)]
+    if rows.empty:
+        raise RunError(f"the run has no {name} in {scope} scope")
     return rows.drop_duplicates("n", keep="first")
 
 
@@ -130,6 +125,8 @@ def tile_map(axes: Axes, run: Run) -> str:
     sizes = sorted({int(n) for n in run.samples("tiles")["n"].dropna()})
     medians = {n: tile_times(run, n).median() for n in sizes}
     tiles = sorted({t for m in medians.values() for t in m.index})
+    if DEFAULT_TILE not in tiles:
+        raise RunError(f"run {run.id} has no tile {DEFAULT_TILE}")
     share = np.array([[medians[n].min() / medians[n].get(t, np.nan) for n in sizes] for t in tiles])
     mesh = axes.pcolormesh(np.ma.masked_invalid(share), cmap="cividis", vmin=0, vmax=1, edgecolors="white", linewidth=1)
     for (row, column), value in np.ndenumerate(share):
@@ -167,12 +164,8 @@ def _frame(column: int, row: int) -> Rectangle:
 @picture
 def tile_losses(axes: Axes, run: Run) -> str:
     """What a tile of 64 costs against the best one, per size, with intervals."""
-    sizes, losses = [], []
-    for n in sorted({int(v) for v in run.samples("tiles")["n"].dropna()}):
-        times = tile_times(run, n)
-        if DEFAULT_TILE in times and len(times.columns) > 1:
-            sizes.append(n)
-            losses.append(worst_ratio(times, DEFAULT_TILE))
+    found = default_losses(run)
+    sizes, losses = list(found), list(found.values())
     middle = np.array([loss.value for loss in losses])
     reach = [[loss.value - loss.low for loss in losses], [loss.high - loss.value for loss in losses]]
     places = np.arange(len(sizes))
@@ -280,6 +273,8 @@ def self_comparisons(axes: Axes, run: Run) -> str:
 def self_ratios(run: Run) -> list[Interval]:
     """Paired ratio of rms_norm_fast at 512 with itself, one per A/A block of the run."""
     blocks = sorted(b for topic, b in run.blocks if topic == "timing" and b.startswith("a-a"))
+    if not blocks:
+        raise RunError(f"run {run.id} has no kernel compared with itself")
     pair = [{"kernel": k, "n": 512} for k in ("rms_norm_fast", "rms_norm_fast (again)")]
     return [ratio(run, "timing", *({**case, "block": b} for case in pair)) for b in blocks]
 

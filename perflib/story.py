@@ -19,10 +19,9 @@ from .claims import RMS_SIZES, matmul_fit, rms_fit, rms_ratio
 from .counting import count_accesses, count_allocations
 from .kernels.catalog import find
 from .kernels.ladder import DEFAULT_TILE
-from .plot import seed_figures
 from .stats import Interval
-from .store import Run
-from .tables import Table, or_missing, peak_gflops, summary, text
+from .store import Run, RunError
+from .tables import Table, or_missing, peak_gflops, seed_figures, summary, text
 
 __all__ = [
     "clock_table",
@@ -71,7 +70,9 @@ def rate_table(run: Run, sizes: tuple[int, ...] = (64, 128, 256, 512)) -> Table:
     peak, rows = peak_gflops(run).value, []
     for name in (*LADDER, "numpy_matmul"):
         found = summary(run, "matmul", kernel=name, dtype="float32", block="float32 scaling").set_index("n")["gflops"]
-        shares = [f"{found[n]:.2f}" for n in sizes if n in found]
+        if missing := [n for n in sizes if n not in found]:
+            raise RunError(f"run {run.id} has no {name} at n = {missing[0]}")
+        shares = [f"{found[n]:.2f}" for n in sizes]
         rows.append((name, *shares, f"{100 * found[sizes[-1]] / peak:.1f}"))
     return Table(("kernel", *(f"n = {n} (GFLOP/s)" for n in sizes), f"share of the peak at {sizes[-1]} (%)"), tuple(rows))
 

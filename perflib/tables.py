@@ -5,6 +5,7 @@
     by_size(run, topic, kernel, ...)        sizes, and a table of rounds x sizes
     ratio(run, topic, over, under)          time of one case over another's, paired within a block
     peak_gflops(run, dtype), copy_gb_per_s(run)     the measured limits of the run's machine
+    seed_figures()                          what the seed published
     Table                                   rows of text that read well in a notebook, a report and a terminal
     or_missing                              decorator: the standard sentence where the run lacks the series
 
@@ -14,6 +15,7 @@ Raises `RunError` where the run lacks what is asked for.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,11 +34,13 @@ __all__ = [
     "or_missing",
     "peak_gflops",
     "ratio",
+    "seed_figures",
     "select",
     "summary",
     "text",
 ]
 
+PUBLISHED = Path(__file__).parents[1] / "data" / "seed" / "published.csv"
 CASE = ["kernel", "scope", "dtype", "n", "tile", "rows"]
 ITEMSIZE = {"float32": 4, "float64": 8}
 
@@ -152,6 +156,13 @@ def copy_gb_per_s(run: Run) -> Interval:
     copies = [summary(run, "limits", kernel=k).iloc[0] for k in ("copy_loop", "numpy_copy")]
     row = max(copies, key=lambda r: r["gb_per_s"])
     return Interval(row["gb_per_s"], row["low_gb_per_s"], row["high_gb_per_s"], 0.95)
+
+
+def seed_figures() -> pd.DataFrame:
+    """The published table: kernel, n, time in microseconds and half a step of its last digit."""
+    if not PUBLISHED.is_file():
+        raise RunError("the published figures are only in a clone of the repository")
+    return pd.read_csv(PUBLISHED)
 
 
 def text(interval: Interval, digits: int = 2) -> str:

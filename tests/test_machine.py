@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import pytest
 from runs import MACHINE
 
-from perflib.machine import Cache, Machine, copy_elements, machine, require_supported_system
+from perflib.machine import Cache, Machine, copy_elements, machine
 
 L1D = {
     "level": "1",
@@ -191,11 +191,3 @@ def test_the_copy_is_measured_once_per_process(monkeypatch):
 
     assert 0 < copy.low <= copy.value <= copy.high
     assert MACHINE.copy_gb_per_s() is copy
-
-
-def test_windows_is_refused(monkeypatch, refused):
-    require_supported_system()
-    monkeypatch.setattr(sys, "platform", "win32")
-
-    with refused(OSError, "Linux and macOS", "WSL"):
-        require_supported_system()

@@ -17,6 +17,7 @@ from perflib.tables import (
     or_missing,
     peak_gflops,
     ratio,
+    seed_figures,
     select,
     summary,
     text,
@@ -212,6 +213,13 @@ def test_limits_that_were_not_recorded_are_refused(refused):
     for limit in (peak_gflops, copy_gb_per_s):
         with refused(RunError, run.id, "no 'limits'; recorded: matmul"):
             limit(run)
+
+
+def test_the_published_figures_are_there_wherever_the_data_are(data):
+    seed = seed_figures()
+
+    assert seed[["kernel", "n", "time_us"]].iloc[-1].tolist() == ["rms_norm_fast", 2048, 8]
+    assert (seed["half_step_us"] == 0.5).all()
 
 
 TABLE = Table(("kernel", "time (ns)"), (("<script>alert(1)</script>", "5"), ("k & l", "1234567890")))

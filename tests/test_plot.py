@@ -1,0 +1,196 @@
+"""Figures of a run whose times are known: pictures with a sentence, or the sentence that it lacks the series."""
+
+import struct
+
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.figure import Figure
+from runs import isolate
+from synthetic import cell, clock, full, limits, matmul, record, rmsnorm, tiles, timing
+
+from perflib import plot
+from perflib.drawing import LOOKS, Picture, curve, label_ends, level, log_axes, picture
+from perflib.plot import overview, self_ratios
+from perflib.tables import Missing
+
+FIGURES = (
+    plot.matmul_rates,
+    plot.matmul_times,
+    plot.local_exponents,
+    plot.tile_map,
+    plot.tile_losses,
+    plot.rms_times,
+    plot.rms_bandwidth,
+    plot.scopes,
+    plot.self_comparisons,
+)
+each_figure = pytest.mark.parametrize("figure", FIGURES, ids=lambda f: f.__name__)
+TILE_TIMES = {16: 900.0, 32: 800.0, 64: 1000.0}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(tmp_path_factory.mktemp("data"), patch)
+        return full()
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    return isolate(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def unsaved(monkeypatch):
+    """Figures are drawn, and not turned into pixels."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: None)
+
+
+def test_every_figure_is_tested():
+    drawn = {name for name in plot.__all__ if hasattr(getattr(plot, name), "__wrapped__")}
+
+    assert drawn == {f.__name__ for f in FIGURES}
+
+
+@each_figure
+def test_a_figure_is_a_png_with_its_sentence_and_the_same_each_time(run, figure):
+    drawn, again = figure(run), figure(run)
+
+    assert drawn == again
+    assert drawn.png[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", drawn.png[16:24])
+    assert (width, height) == (1140, 660)
+    assert 20_000 < len(drawn.png) < 200_000
+    assert len(drawn.alt) > 20
+    assert drawn.alt.endswith(".")
+    assert "\n" not in drawn.alt
+    assert "nan" not in drawn.alt
+    assert plt.get_fignums() == []
+
+
+@each_figure
+def test_a_run_without_anything_gives_the_standard_sentence(data, figure):
+    shown = figure(record())
+
+    assert isinstance(shown, Missing)
+    assert repr(shown).startswith("Not in this run: ")
+    assert repr(shown).endswith("`perflib record` measures it.")
+
+
+PARTS = {
+    "limits": limits()[:1],
+    "timing": timing(pairs=0),
+    "a-a alone": timing()[2:],
+    "matmul": [matmul()],
+    "few sizes": [matmul(sizes=(64, 128)), *limits()],
+    "one rung": [("matmul", "float32 scaling", [cell("matmul_naive", n, 1.0 * n**3) for n in (64, 128)]), *limits()],
+    "tiles without 64": tiles({256: {16: 100.0, 32: 90.0}}),
+    "tile 64 alone": tiles({64: {64: 100.0}}),
+    "tiles of few rounds": tiles({256: {t: [ns] * 3 for t, ns in TILE_TIMES.items()}}),
+    "tiles that never met": tiles({256: {32: [1.0, None] * 6, 64: [None, 1.0] * 6}}),
+    "rmsnorm": [rmsnorm()],
+    "batch alone": [rmsnorm(sizes=(2048,), block="float32 batch", rows=4), *limits()],
+    "clock": [clock()],
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_a_run_gives_pictures_or_sentences_and_no_error(data, unsaved, part):
+    run = record(*PARTS[part])
+
+    for figure in FIGURES:
+        shown = figure(run)
+        assert isinstance(shown, Picture | Missing), figure.__name__
+        assert "nan" not in getattr(shown, "alt", ""), figure.__name__
+
+
+def test_the_sentences_say_what_is_in_the_run(data, unsaved):
+    twins = [cell(name, 512, ns, rows=1) for name, ns in (("rms_norm_fast", 64.0), ("rms_norm_fast (again)", 66.0))]
+    again = [("timing", "a-a 00", twins)]
+    run = full(tiles=tiles({256: TILE_TIMES, 512: {**TILE_TIMES, 64: 1600.0}}), timing=timing(pairs=0) + again)
+
+    said = {figure.__name__: figure(run).alt for figure in FIGURES}
+
+    assert "ikj at 25" in said["matmul_rates"]
+    assert "a peak of 100" in said["matmul_rates"]
+    assert "slope 3.0" in said["matmul_times"]
+    assert "tile 64 falls to 0.50 at n = 512" in said["tile_map"]
+    assert "goes up to 2.00 at n = 512, and 0 of 2 sizes" in said["tile_losses"]
+    assert "slope 1.0" in said["rms_times"]
+    assert "where a copy reaches 20" in said["rms_bandwidth"]
+    assert "64 times the kernel at n = 64 and 2.0 times at n = 4096" in said["scopes"]
+    assert "1 times: 1 of the 95 % intervals miss 1; all medians lie within 3.0 %" in said["self_comparisons"]
+
+
+def test_a_kernel_is_compared_with_itself_once_per_block(run):
+    found = self_ratios(run)
+
+    assert len(found) == 3
+    assert all(r.value == pytest.approx(1, abs=0.02) for r in found)
+
+
+def test_the_overview_leads_from_figures_to_notebooks(run, data, unsaved):
+    stems = [stem for drawn, stem in overview(run)]
+
+    assert stems == ["02-matmul-scaling", "03-tile-size", "04-rmsnorm"]
+    assert [stem for _, stem in overview(record(*PARTS["tiles of few rounds"], *tiles({128: TILE_TIMES})))] == []
+    assert overview(record()) == []
+
+
+def test_a_picture_shows_itself_with_its_sentence():
+    shown, described = Picture(b"png", "What is to be seen.")._repr_mimebundle_(include=None)
+
+    assert shown == {"image/png": b"png", "text/plain": "What is to be seen."}
+    assert described == {"image/png": {"alt": "What is to be seen."}}
+
+
+@pytest.mark.parametrize("label", ["costs $5", "$\\bad{$", "a_b^c", "<b>&amp;</b>", "100 %"])
+def test_labels_are_shown_as_they_are(monkeypatch, label):
+    monkeypatch.setitem(LOOKS, "k", (label, "#000000", "o"))
+
+    @picture
+    def drawn(axes, run):
+        curve(axes, "k", [1, 2], [3, 4])
+        log_axes(axes, [1, 2], label, label)
+        level(axes, 3.5, label)
+        label_ends(axes)
+        axes.legend()
+        shown.extend(text.get_text() for text in axes.texts)
+        return "Labels."
+
+    shown = []
+
+    assert drawn(None).png.startswith(b"\x89PNG")
+    assert shown == [label, label]
+
+
+def test_labels_of_ends_keep_apart():
+    """Two curves that end in the same point have labels a line apart, whichever comes first."""
+    places = {}
+
+    @picture
+    def drawn(axes, run):
+        for name in ("matmul_naive", "matmul_ikj", "matmul_tiled"):
+            curve(axes, name, [1, 2], [3, 4 if name != "matmul_tiled" else 9])
+        label_ends(axes)
+        axes.figure.canvas.draw()
+        places.update({text.get_text(): text.get_window_extent().y0 for text in axes.texts})
+        return "Labels."
+
+    drawn(None)
+
+    assert abs(places["naive"] - places["ikj"]) > 10
+    assert max(places, key=places.get) == LOOKS["matmul_tiled"][0]
+
+
+def test_a_figure_that_fails_leaves_nothing_behind():
+    @picture
+    def broken(axes, run):
+        axes.plot([1, 2])
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken(None)
+
+    assert plt.get_fignums() == []
+    assert plt.rcParams["axes.grid"] is False

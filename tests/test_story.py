@@ -1,0 +1,164 @@
+"""The tables of the notebooks, from runs whose times are known."""
+
+import re
+
+import numpy as np
+import pytest
+from runs import isolate
+from synthetic import cell, full, matmul, noisy, record, tiles
+from test_plot import PARTS, TILE_TIMES
+
+from perflib import story
+from perflib.tables import Missing, Table
+
+TABLES = [getattr(story, name) for name in story.__all__ if name != "pass_table"]
+each_table = pytest.mark.parametrize("table", TABLES, ids=lambda t: t.__name__)
+WITHOUT_UNIT = {
+    "what",
+    "n",
+    "kernel",
+    "expected",
+    "verdict",
+    "Theil-Sen",
+    "local exponents",
+    "exponent [95 %]",
+    "call / kernel",
+    "published / here",
+    "standard / fast",
+    "model's tile",
+    "best recorded tile",
+    "recorded tile nearest to the model",
+    "its time / best",
+    "time of tile 64 / best",
+}
+UNIT = re.compile(r"\((ns|µs|%|GFLOP/s|GB/s)\)|^ns \[")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(tmp_path_factory.mktemp("data"), patch)
+        return full()
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    return isolate(tmp_path, monkeypatch)
+
+
+@each_table
+def test_a_table_has_its_units_in_the_header(run, table):
+    shown = table(run)
+
+    assert isinstance(shown, Table)
+    assert [h for h in shown.header if h not in WITHOUT_UNIT and not UNIT.search(h)] == []
+    assert shown.rows
+    assert {len(row) for row in shown.rows} == {len(shown.header)}
+    assert "nan" not in repr(shown)
+    assert "<table" in shown._repr_html_()
+
+
+@each_table
+def test_a_run_without_anything_gives_the_standard_sentence(data, table):
+    shown = table(record())
+
+    assert isinstance(shown, Missing)
+    assert repr(shown).startswith("Not in this run: ")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_a_run_gives_tables_or_sentences_and_no_error(data, part):
+    run = record(*PARTS[part])
+
+    for table in TABLES:
+        shown = table(run)
+        assert isinstance(shown, Table | Missing), table.__name__
+
+
+def rows(table):
+    return {row[0]: row[1:] for row in table.rows}
+
+
+def test_the_clock_table_shows_step_and_costs(run):
+    shown = rows(story.clock_table(run))
+
+    assert shown["smallest step of the clock"] == ("40",)
+    assert shown["Timer: start and elapsed"] == ("200 [200, 200]",)
+
+
+def test_the_difference_of_the_scopes_is_dispatch(run):
+    kernel, call, difference, factor = rows(story.scope_table(run))["512"]
+
+    assert float(kernel.split()[0]) == pytest.approx(64, rel=0.02)
+    assert float(difference) == pytest.approx(500, rel=0.03)
+    assert float(factor) == pytest.approx(564 / 64, rel=0.05)
+
+
+def test_rates_stand_beside_their_share_of_the_peak(run):
+    shown = rows(story.rate_table(run))
+
+    assert list(shown) == ["matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj", "numpy_matmul"]
+    assert [float(v) for v in shown["matmul_ikj"]] == pytest.approx([25] * 5, rel=0.03)
+
+
+def test_rates_of_sizes_that_are_absent_are_missing(data):
+    run = full(matmul=[matmul(sizes=(64, 128, 256, 384))])
+
+    assert isinstance(story.rate_table(run), Missing)
+    assert len(story.rate_table(run, (64, 384)).header) == 4
+
+
+def test_exponents_stand_beside_what_is_expected(run):
+    shown = rows(story.fit_table(run))
+
+    assert shown["matmul_tiled"][0] == "3"
+    assert shown["rms_norm_fast"][0] == "1"
+    assert {row[-1] for row in shown.values()} == {"consistent"}
+
+
+def test_published_times_stand_beside_what_the_same_takes_here(run):
+    """953 us published; 2 x 64^3 flops at 2 GFLOP/s take 262 us here."""
+    first, *_, last = story.seed_table(run).rows
+
+    assert first[:3] == ("matmul_tiled", "64", "953 ± 0.5")
+    assert [float(v) for v in first[3:]] == pytest.approx([262, 3.6], rel=0.03)
+    assert last[2] == "8 ± 0.5"
+
+
+def test_the_tile_table_compares_model_best_and_default(data):
+    run = record(*tiles({256: {16: 100.0, 64: 80.0}, 512: TILE_TIMES}))
+
+    shown = rows(story.tile_table(run))
+
+    assert shown["256"][1:] == ("64", "16", "1.25 [1.25, 1.25]", "0.80 [0.80, 0.80]")
+    assert shown["512"][1:] == ("32", "16", "1.12 [1.12, 1.12]", "1.25 [1.25, 1.25]")
+
+
+def test_the_tile_table_does_without_the_default(data):
+    shown = rows(story.tile_table(record(*tiles({256: {16: 100.0, 32: 80.0}}))))
+
+    assert shown["256"][-1] == "not recorded"
+
+
+def test_standard_and_fast_stand_beside_their_paired_ratio(run):
+    standard, fast, ratio = rows(story.rms_table(run))["1024"]
+
+    assert float(standard.split()[0]) == pytest.approx(256, rel=0.02)
+    assert float(fast.split()[0]) == pytest.approx(128, rel=0.02)
+    assert ratio == "2.00 [2.00, 2.00]"
+
+
+def test_the_pass_table_is_counted():
+    shown = story.pass_table()
+
+    assert rows(shown) == {"rms_norm_standard": ("5", "3", "4", "2"), "rms_norm_fast": ("3", "1", "2", "0")}
+    assert shown == story.pass_table(64)
+
+
+def test_a_name_with_markup_is_shown_as_it_is(data):
+    cells = [cell("<b>x</b> $k$", n, noisy(100.0 * n)) for n in (64, 128)]
+    names = np.unique([c["kernel"] for c, _ in cells])
+
+    html = Table(("kernel",), ((str(names[0]),),))._repr_html_()
+
+    assert "&lt;b&gt;x&lt;/b&gt; $k$" in html
