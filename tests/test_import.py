@@ -19,7 +19,7 @@ before = dict(os.environ)
 with event.install_recorder("numba:compile") as recorder:
     import perflib
 print(json.dumps({
-    "heavy": sorted({"pandas", "matplotlib", "scipy.stats", "IPython", "nbformat", "nbclient", "tqdm"} & sys.modules.keys()),
+    "heavy": sorted({"pandas", "matplotlib", "scipy.stats", "IPython", "nbformat", "tqdm"} & sys.modules.keys()),
     "compiled": len(recorder.buffer),
     "changed": sorted(set(before.items()) ^ set(os.environ.items())),
     "threads": threading.active_count(),

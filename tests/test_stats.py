@@ -82,6 +82,13 @@ def test_a_ratio_is_the_median_of_pairs():
     assert ratio_interval([2 * u for u in under], under).half_width == pytest.approx(0, abs=1e-12)
 
 
+def test_a_ratio_keeps_its_pairs_together():
+    """Sorted on their own the samples would never differ eightfold in both directions."""
+    interval = ratio_interval([1, 1, 1, 8, 8, 8], [8, 1, 1, 1, 1, 8])
+
+    assert (interval.value, interval.low, interval.high) == pytest.approx((1, 1 / 8, 8))
+
+
 def test_a_ratio_and_its_inverse_agree():
     rng = np.random.default_rng(2)
     over, under = lognormal(rng, 30), lognormal(rng, 30)

@@ -21,15 +21,27 @@ LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "runs", "reports", "__pycache
 WORKERS = 2
 
 
-def run_tests(tree: Path, tests: list[str]) -> subprocess.CompletedProcess:
-    """pytest in a copy that shadows the installed package, with a fresh cache of compiled code."""
+def run(tree: Path, *words: str) -> subprocess.CompletedProcess:
+    """Python in a copy that shadows the installed package, with a fresh cache of compiled code."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": cache, "PYTHONDONTWRITEBYTECODE": "1"}
         environment.pop("PERFLIB_RUN", None)
-        shadowed = "import perflib, sys; sys.exit(not perflib.__file__.startswith(sys.argv[1]))"
-        subprocess.run([sys.executable, "-c", shadowed, str(tree)], cwd=tree, env=environment, check=True)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        command = [sys.executable, *words]
         return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def run_tests(tree: Path, *tests: str) -> subprocess.CompletedProcess:
+    """pytest in a copy, up to the first test that is red."""
+    return run(tree, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
+
+
+def copy_to(tree: Path) -> Path:
+    """A copy of the tree, sure to be the one that is imported there."""
+    shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+    imported = run(tree, "-c", "import perflib; print(perflib.__file__)").stdout
+    if not imported.startswith(str(tree)):
+        sys.exit(f"the copy must shadow the installed perflib, got {imported.strip()}")
+    return tree
 
 
 def plant(tree: Path, fault: dict[str, str]) -> str:
@@ -40,7 +52,7 @@ def plant(tree: Path, fault: dict[str, str]) -> str:
         return f"its text occurs {sound.count(fault['find'])} times"
     file.write_text(sound.replace(fault["find"], fault["replace"]))
     try:
-        done = run_tests(tree, [fault["test"]])
+        done = run_tests(tree, fault["test"])
     finally:
         file.write_text(sound)
     if done.returncode == 1:
@@ -55,9 +67,9 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         trees: SimpleQueue[Path] = SimpleQueue()
         for number in range(WORKERS):
-            trees.put(Path(shutil.copytree(ROOT, Path(folder) / str(number), ignore=LEFT_OUT)))
+            trees.put(copy_to(Path(folder).resolve() / str(number)))
         tree = trees.get()
-        sound = run_tests(tree, sorted({f["test"] for f in chosen}))
+        sound = run_tests(tree, *sorted({f["test"] for f in chosen}))
         trees.put(tree)
         if sound.returncode:
             print(f"red without any fault:\n{sound.stdout[-3000:]}")
