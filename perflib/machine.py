@@ -27,7 +27,7 @@ from .kernels.simd import FMA_BLOCK
 from .measure import measure
 from .stats import Interval
 
-__all__ = ["FMA_PEAK_OPS", "Cache", "Machine", "copy_elements", "machine", "require_supported_system"]
+__all__ = ["FMA_PEAK_OPS", "Cache", "Machine", "copy_elements", "machine"]
 
 ISA = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vnni", "avx512bf16", "neon", "sve")
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "pandas")
@@ -135,12 +135,6 @@ def copy_elements(machine: Machine, dtype: str = "float32") -> int:
     """Elements of an array four times the last-level cache (STREAM's rule), from 64 MiB to 256 MiB."""
     largest = max((c.size_bytes for c in machine.data_caches()), default=0)
     return min(max(4 * largest, 64 << 20), LARGEST_COPY) // np.dtype(dtype).itemsize
-
-
-def require_supported_system() -> None:
-    """Raise OSError on a system where perflib does not measure."""
-    if sys.platform == "win32":
-        raise OSError("perflib measures on Linux and macOS; on Windows use the Linux subsystem (WSL)")
 
 
 @cache

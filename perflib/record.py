@@ -56,7 +56,7 @@ def _limits(quick: bool, machine: Machine) -> list[Block]:
     peaks = tuple(Cell(find("fma_peak"), FMA_PEAK_OPS, dtype=d) for d in ("float32", "float64"))
     elements = copy_elements(machine)
     copies = Cell(find("copy_loop"), elements), Cell(find("numpy_copy"), elements, "call")
-    return [Block("limits", "peak", peaks, 1), Block("limits", "copy", copies, 2 if quick else 5)]
+    return [Block("limits", "peak", peaks, 1), Block("limits", "copy", copies, 1 if quick else 5)]
 
 
 def _clock(name: str, call) -> Kernel:
@@ -71,7 +71,7 @@ def _timing(quick: bool) -> list[Block]:
     )
     scopes = [Cell(fast, n, scope) for n in (64, 512, 4096, 32768) for scope in ("kernel", "call")]
     twins = Cell(fast, 512), Cell(replace(fast, name=fast.name + AGAIN), 512)
-    again = [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(20 if quick else 60)]
+    again = [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(12 if quick else 60)]
     return [
         Block("timing", "clock", tuple(Cell(k, None, "call") for k in clocks), 0.2),
         Block("timing", "scopes", tuple(scopes), 1),
@@ -84,7 +84,7 @@ def _matmul(quick: bool) -> list[Block]:
     few = (64, 128, 192, 256, 384)
     if quick:
         sizes = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
-    blocks = [_ladder("float32 scaling", sizes, "float32", 12 if quick else 90)]
+    blocks = [_ladder("float32 scaling", sizes, "float32", 9 if quick else 90)]
     called = tuple(Cell(find(k), n, "call") for k in (*TEXTBOOK, "numpy_matmul") for n in (64, 128, 256))
     blocks.append(Block("matmul", "float32 called", called, 2 if quick else 10))
     blocks.append(_ladder("float64 scaling", few if quick else sizes[::2], "float64", 4 if quick else 40))
@@ -103,7 +103,7 @@ def _tiles(quick: bool) -> list[Block]:
     sizes = (64, 96, 128, 192, 256, 320, 384, 448, 512, 513, 528, 640, 768, 1024, 1040)
     tiles = TILES
     if quick:
-        sizes, tiles = (64, 128, 192, 256, 384, 512), (16, 32, 64, 96)
+        sizes, tiles = (64, 128, 256, 384, 512), (16, 32, 64, 96)
     tiled = find("matmul_tiled")
     blocks = []
     for n in sizes:
@@ -121,7 +121,7 @@ def _rmsnorm(quick: bool) -> list[Block]:
     for dtype in ("float32", "float64"):
         cells = [Cell(find(k), n, "kernel", dtype) for k in kernels for n in sizes]
         cells += [Cell(find("numpy_rms_norm"), n, "call", dtype) for n in sizes]
-        blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), 3 if quick else 8))
+        blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), 2 if quick else 8))
     called = [Cell(find(k), n, "call") for k in (*kernels, "numpy_rms_norm") for n in (512, 1024, 2048)]
     blocks.append(Block("rmsnorm", "float32 called", tuple(called), 1 if quick else 3))
     batch = [Cell(find(k), 2048, values={"rows": r}) for k in kernels for r in rows]
