@@ -2,6 +2,7 @@
 
 import math
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +22,13 @@ def _sum_of_squares(x):
 
 @pytest.fixture
 def simulated(hand_clock, monkeypatch):
-    """Make functions that take a given time on the hand-driven clock; the empty loop takes 10 ns there, the canary 2."""
+    """Make functions that take a given time on the hand-driven clock; the empty loop takes 10 ns there, the canary 2.
+
+    Nothing is interrupted there, however busy the machine is.
+    """
     module = sys.modules["perflib.measure"]
+    calm = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: SimpleNamespace(ru_nivcsw=0))
+    monkeypatch.setattr("perflib.sampling.resource", calm)
     floors = {scope: Case("floor", scope, hand_clock.arm(10)) for scope in ("call", "kernel")}
     monkeypatch.setattr(module, "FLOORS", floors)
     monkeypatch.setattr(module, "CANARY", Case("canary", "kernel", hand_clock.arm(2)))
