@@ -188,13 +188,21 @@ def test_s7_asks_for_more_than_1_6(standard, expected):
     assert verdict("S7", rmsnorm(standard=standard)) == expected
 
 
-@pytest.mark.parametrize(("slow_at", "expected"), [(512, "FAILS"), (1024, "FAILS"), (2048, "FAILS"), (4096, "HOLDS")])
-def test_s7_asks_at_each_of_the_three_sizes(slow_at, expected):
+@pytest.mark.parametrize(
+    ("slow_at", "factors", "expected"),
+    [(n, in_turn(1.4), "FAILS") for n in (512, 1024, 2048)]
+    + [(n, in_turn(1.4, 1.8), "UNDECIDED") for n in (512, 1024, 2048)]
+    + [(4096, in_turn(1.4), "HOLDS")],
+)
+def test_s7_asks_at_each_of_the_three_sizes(slow_at, factors, expected):
     topic, block, cells = rmsnorm(standard=2.0)
     chosen = {"kernel": "rms_norm_standard", "n": slow_at}
-    slower = [(c, [t * (0.7 if chosen.items() <= c.items() else 1) for t in times]) for c, times in cells]
+    odd = [
+        (c, [t * f / 2 for t, f in zip(times, factors, strict=True)]) for c, times in cells if chosen.items() <= c.items()
+    ]
+    others = [(c, times) for c, times in cells if not chosen.items() <= c.items()]
 
-    found = judge_all(record((topic, block, slower)))[6]
+    found = judge_all(record((topic, block, others + odd)))[6]
 
     assert found.verdict == expected
     assert all(f"at {n}" in found.evidence for n in (512, 1024, 2048))
