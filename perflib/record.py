@@ -3,7 +3,7 @@
     plan(quick)         the blocks of a run: topics, kernels, sizes, and the seconds meant for each
     record(quick)       measure them into data/runs/<run-id>/ and return the Run
 
-Seconds by topic (quick / full): limits 3 / 6, timing 4 / 12, matmul 20 / 200, tiles 20 / 450, rmsnorm 6 / 20. What a case
+Seconds by topic (quick / full): limits 3 / 6, timing 3 / 12, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20. What a case
 needs at least (six rounds, nine for tiles) is taken even where it exceeds them.
 """
 
@@ -26,7 +26,8 @@ from .writer import RunWriter, measuring_lock
 __all__ = ["AGAIN", "TILES", "plan", "record"]
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
-TILES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+TILES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
+LARGE, FEW_TILES = 768, (8, 16, 32, 64, 128)  # a product takes seconds from here on
 TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
 CODEGEN = (*TEXTBOOK, "rms_norm_fast")
 
@@ -71,7 +72,7 @@ def _timing(quick: bool) -> list[Block]:
     )
     scopes = [Cell(fast, n, scope) for n in (64, 512, 4096, 32768) for scope in ("kernel", "call")]
     twins = Cell(fast, 512), Cell(replace(fast, name=fast.name + AGAIN), 512)
-    again = [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(12 if quick else 60)]
+    again = [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(20 if quick else 60)]
     return [
         Block("timing", "clock", tuple(Cell(k, None, "call") for k in clocks), 0.2),
         Block("timing", "scopes", tuple(scopes), 1),
@@ -100,14 +101,14 @@ def _ladder(name: str, sizes: tuple[int, ...], dtype: str, budget_s: float) -> B
 
 
 def _tiles(quick: bool) -> list[Block]:
-    sizes = (64, 96, 128, 192, 256, 320, 384, 448, 512, 513, 528, 640, 768, 1024, 1040)
+    sizes = (64, 96, 128, 192, 256, 320, 384, 448, 512, 513, 528, 768, 1024, 1040)
     tiles = TILES
     if quick:
         sizes, tiles = (64, 128, 256, 384, 512), (16, 32, 64, 96)
     tiled = find("matmul_tiled")
     blocks = []
     for n in sizes:
-        fitting = tuple(Cell(tiled, n, values={"tile": t}) for t in tiles if t <= n)
+        fitting = tuple(Cell(tiled, n, values={"tile": t}) for t in (tiles if n < LARGE else FEW_TILES) if t <= n)
         blocks.append(Block("tiles", f"n={n}", fitting, max(0.4, 1e-7 * n**3 * len(fitting) / 11), least_rounds=9))
     return blocks
 

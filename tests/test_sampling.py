@@ -86,6 +86,15 @@ def test_the_target_must_be_reached_twice_in_a_row(hand_clock):
     assert seen[-1] == seen[-2] == reps
 
 
+def test_a_run_of_seconds_is_not_taken_a_third_time(hand_clock):
+    seen = []
+
+    reps = calibrate(watched(hand_clock.arm(2_000_000_000), seen), hand_clock)
+
+    assert seen == [1, 1]
+    assert reps == 1
+
+
 def test_an_arm_that_takes_no_time_at_first_is_calibrated(hand_clock):
     costs = iter([0, 0, 0])
 
