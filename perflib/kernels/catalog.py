@@ -130,4 +130,4 @@ def find(kernel: str | Callable) -> Kernel | None:
         if kernel not in KERNELS:
             raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; got {kernel!r}")
         return KERNELS[kernel]
-    return next((k for k in KERNELS.values() if kernel in (k.call, k.compiled)), None)
+    return next((k for k in KERNELS.values() if kernel is not None and kernel in (k.call, k.compiled)), None)
