@@ -126,7 +126,7 @@ def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, ba
         run(reps)
         took = max(1, clock() - start)
         reached = reached + 1 if took >= target else 0
-        if reached == 2 or took >= 1000 * target:
+        if reached == 2 or (reps == 1 and took >= 1000 * target):
             return reps
         if not reached:
             reps = min(10 * reps, int(reps * target * 1.1 / took) + 1)
