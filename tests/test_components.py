@@ -246,23 +246,50 @@ def test_a_time_that_does_not_name_its_unit_is_refused(refused, field):
         PerformanceStats(**{field: 1})
 
 
-def test_an_unknown_section_is_refused(refused):
-    with refused(ValueError, "component must be one of", "got 'norm'"), PerformanceStats().section("norm"):
-        pass
-
-
 @pytest.mark.parametrize("ms", [-1, math.nan, math.inf])
 def test_a_time_that_is_none_is_refused(refused, ms):
     with refused(ValueError, "ffn_ms must be finite and at least 0", f"got {ms}"):
         PerformanceStats(ffn_ms=ms)
 
 
-@pytest.mark.parametrize("components", [("a", "a"), ("a", "forward_pass")])
-def test_component_names_must_be_distinct(refused, components):
-    with refused(ValueError, "components must be distinct", "got"):
-        PerformanceStats(components)
-
-
 def test_statistics_of_other_components_cannot_be_added(refused):
     with refused(ValueError, "sample must have the components", "got ('load',)"):
         PerformanceStats().add(PerformanceStats(("load",)))
+
+
+def test_known_times_of_nested_parts_are_given_by_their_fields():
+    stats = PerformanceStats(("attention", "attention/qkv"), forward_pass_ms=10, attention_ms=4, attention_qkv_ms=3)
+
+    assert (stats.attention_qkv_ms, stats.residual_ms("attention"), stats.residual_ms()) == (3, 1, 6)
+
+
+def test_known_times_have_no_overhead_and_do_not_read_the_clock():
+    frame = PerformanceStats(clock=None, forward_pass_ms=10, ffn_ms=1e-6).to_frame()
+
+    assert (frame.loc["ffn", "count"], frame.loc["ffn", "overhead_percent"]) == (0, 0)
+    assert frame.loc["ffn", "share_percent"] == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(
+    ("components", "words"),
+    [
+        (("a", "a"), ["components must be distinct", "got a_ms twice from ('a', 'a')"]),
+        (("a", "forward_pass"), ["none of them 'forward_pass'", "got forward_pass_ms twice"]),
+        (("a", "a/b", "a_b"), ["components must be distinct", "got a_b_ms twice from ('a', 'a/b', 'a_b')"]),
+        (("forward", "forward/pass"), ["none of them 'forward_pass'", "got forward_pass_ms twice"]),
+        (("attention/qkv",), ["'attention/qkv' must come with its parent 'attention'", "got ('attention/qkv',)"]),
+        (("a", "a/"), ["component must not be empty", "got 'a/'"]),
+        (("a", "a/unexplained"), ["'unexplained'", "got 'a/unexplained'"]),
+        (("residual",), ["'residual'", "got 'residual'"]),
+        ("ffn", ["components must be several names", "got the one string 'ffn'"]),
+    ],
+)
+def test_components_that_are_no_tree_are_refused(components, words, refused):
+    with refused(ValueError, *words):
+        PerformanceStats(components)
+
+
+@pytest.mark.parametrize("method", ["entries", "residual_ms"])
+def test_a_question_about_an_unknown_component_is_refused(method, refused):
+    with refused(ValueError, "component must be one of forward_pass, embedding", "got 'norm'"):
+        getattr(PerformanceStats(), method)("norm")
