@@ -1,87 +1,134 @@
 """How a time grows with the size: log t = a + p log n, with an interval on p that can be believed.
 
-    fit_scaling(sizes, times)   -> ScalingFit: exponent, interval, local exponents, verdict(expected)
+    fit_scaling(sizes, times)           -> ScalingFit: exponent, interval, local exponents
+    ScalingFit.verdict(expected)        consistent, inconsistent or inconclusive
+    ScalingFit.advice(expected)         what would turn an inconclusive verdict into another: more rounds, or which sizes
 
     >>> fit_scaling([64, 80, 100, 128, 160, 200, 256, 320], [n**3 for n in (64, 80, 100, 128, 160, 200, 256, 320)])
     exponent 3.000 [3.000, 3.000] over 8 sizes, 64 to 320
+    >>> fit_scaling([64, 128, 256, 512], [64, 128, 256, 512]).advice(1)
+    '4 sizes are too few for a verdict, 8 are needed: add 76, 91, 181, 362'
 
-Raises `SampleError` for fewer than three distinct sizes and for sizes or times that are not above 0 and finite.
+Raises `SampleError` for fewer than three distinct sizes, for sizes that are not whole, and for sizes or times that are not
+above 0 and finite.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .stats import Interval, SampleError, median_interval
+from .stats import MIN_SAMPLES, Interval, SampleError, median_interval
 
-__all__ = ["ScalingFit", "fit_scaling"]
+__all__ = ["FEWEST_SIZES", "ScalingFit", "fit_scaling"]
+
+FEWEST_SIZES = 8
+"""Fewest sizes for a verdict: a bend takes three or four on either side before it shows."""
+MOST_ROUNDS = 1000
+"""More rounds than this are no advice, nor is a range over which the sizes grow by a larger factor."""
+STRONGEST = 0.9
+"""Correlation of neighbouring rounds that is allowed for at most: some tens of rounds cannot show a stronger one."""
 
 
 @dataclass(frozen=True)
 class ScalingFit:
-    """The exponent p of t ~ n^p. `exponent` carries the wider of `noise` and `model`."""
+    """The exponent p of t ~ n^p; on either side `exponent` reaches as far as the wider of `noise` and `model`."""
 
     exponent: Interval
     noise: Interval | None
-    """From a fit per round: how well the measurement repeats. None for one time per size."""
+    """From a fit per round: how well the measurement repeats. None where fewer than two rounds have every size."""
     model: Interval
     """From the scatter of the sizes around the line (HC3): how well one exponent describes the curve."""
-    theil_sen: Interval
-    """Median of pairwise slopes: the exponent that a few odd sizes cannot move."""
     sizes: tuple[int, ...]
     times_ns: tuple[float, ...]
     local: tuple[float, ...]
     """Exponent between neighbouring sizes, one fewer than sizes."""
     intercept: float
+    rounds: int
+    """Rounds that have every size."""
+    noise_share: float | None
+    """How much of the variance around the line noise explains; the rest stays, however many rounds. None as above."""
+
+    @cached_property
+    def theil_sen(self) -> Interval:
+        """Median of pairwise slopes: the exponent that a few odd sizes cannot move (Sen, JASA 63, 1968)."""
+        from scipy.stats import theilslopes
+
+        confidence = self.model.coverage
+        slope, _, low, high = theilslopes(np.log(self.times_ns), np.log(self.sizes), confidence)
+        attained = 1 - 2 / math.factorial(len(self.sizes))  # of the smallest and the largest slope together
+        return Interval(float(slope), float(low), float(high), min(confidence, attained))
 
     def predict_ns(self, n: float) -> float:
         """Time on the fitted line."""
         return float(np.exp(self.intercept) * n**self.exponent.value)
 
     def verdict(self, expected: float, margin: float = 0.1) -> str:
-        """`consistent` if the interval lies in expected +- margin, `inconsistent` if it misses it, else `inconclusive`."""
+        """`consistent` if the interval lies in expected +- margin, `inconsistent` if it misses it, else `inconclusive`.
+
+        Also `inconclusive`, whatever the interval, for fewer than eight sizes and where all are powers of two.
+        """
+        if not margin > 0:
+            raise SampleError(f"margin must be above 0, got {margin}")
+        if _poor_grid(self.sizes):
+            return "inconclusive"
         inside = self.exponent.inside(expected - margin, expected + margin)
         return {True: "consistent", False: "inconsistent", None: "inconclusive"}[inside]
 
+    def advice(self, expected: float, margin: float = 0.1) -> str:
+        """What would resolve the verdict, in a line: rounds, sizes, or neither. Empty where it is not `inconclusive`.
+
+        Rounds are estimated from the estimate and the intervals of now, so the number is rough: the noise shrinks with the
+        root of the rounds, as does the part `noise_share` of the model's variance.
+        """
+        if self.verdict(expected, margin) != "inconclusive":
+            return ""
+        return _poor_grid(self.sizes) or _resolve(self, expected - margin, expected + margin)
+
     def __repr__(self) -> str:
-        p = self.exponent
-        return (
-            f"exponent {p.value:.3f} [{p.low:.3f}, {p.high:.3f}] "
-            f"over {len(self.sizes)} sizes, {self.sizes[0]} to {self.sizes[-1]}"
-        )
+        p, n = self.exponent, self.sizes
+        return f"exponent {p.value:.3f} [{p.low:.3f}, {p.high:.3f}] over {len(n)} sizes, {n[0]} to {n[-1]}"
 
 
 def fit_scaling(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confidence: float = 0.95) -> ScalingFit:
     """Fit the exponent by least squares on the logarithms of per-size medians.
 
-    sizes: distinct, above 0, at least three (eight log-spaced ones are needed for a verdict worth having). times: one per
-    size, or rounds x sizes with NaN where a size sat a round out. Model interval: Student t on HC3 standard errors
-    (MacKinnon and White, J. Econometrics 29, 1985). Noise interval: order statistics of the per-round exponents.
+    sizes: distinct, above 0, at least three (a verdict needs eight, log-spaced). times: one per size, or rounds x sizes in
+    the order taken, with NaN where a size sat a round out. Model interval: Student t on HC3 standard errors (MacKinnon and
+    White, J. Econometrics 29, 1985); it takes the scatter of neighbouring sizes for independent. Noise interval: order
+    statistics of the exponents of the rounds that have every size, Student t where they are too few for that, widened where
+    neighbouring rounds resemble each other. With one time per size, what tilts that whole round goes unseen.
     """
-    n, table = _checked(sizes, times)
+    n, table = _checked(sizes, times, confidence)
     order = np.argsort(n)
     n, table = n[order], table[:, order]
-    medians = np.nanmedian(table, axis=0)
+    absent = np.isnan(table)
+    medians = (np.nanmedian if absent.any() else np.median)(table, axis=0)
     x, y = np.log(n), np.log(medians)
-    slope, intercept = np.polyfit(x, y, 1)
-    model = _model_interval(x, y, slope, intercept, confidence)
-    noise = _noise_interval(x, table, slope, confidence)
-    widest = max((i for i in (noise, model) if i is not None), key=lambda i: i.high - i.low)
+    slope, intercept, left = _line(x, y)
+    model = _model_interval(x, left, slope, confidence)
+    slopes, _, scatter = _line(x, np.log(table[~absent.any(axis=1)]))
+    repeats = len(slopes) > 1
+    noise = _noise_interval(slopes, slope, confidence) if repeats else None
     return ScalingFit(
-        exponent=widest,
+        exponent=replace(model, low=min(noise.low, model.low), high=max(noise.high, model.high)) if noise else model,
         noise=noise,
         model=model,
-        theil_sen=_theil_sen(x, y, confidence),
         sizes=tuple(int(v) for v in n),
         times_ns=tuple(float(v) for v in medians),
         local=tuple(float(v) for v in np.diff(y) / np.diff(x)),
         intercept=float(intercept),
+        rounds=len(slopes),
+        noise_share=_noise_share(scatter) if repeats else None,
     )
 
 
-def _checked(sizes: Sequence[int], times: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     n, table = np.asarray(sizes, dtype=np.float64), np.atleast_2d(np.asarray(times, dtype=np.float64))
+    if not 0 < confidence < 1:
+        raise SampleError(f"confidence must lie between 0 and 1, got {confidence}")
     if n.ndim != 1 or len(np.unique(n)) != len(n) or len(n) < 3:
         raise SampleError(f"sizes must be at least 3 distinct numbers, got {np.unique(n).size} of {n.size}")
     if table.ndim != 2 or table.shape[1] != len(n):
@@ -89,38 +136,162 @@ def _checked(sizes: Sequence[int], times: Sequence[float] | np.ndarray) -> tuple
     wrong = n[~((n > 0) & (n < np.inf))]
     if len(wrong):
         raise SampleError(f"sizes must be above 0 and finite, got {wrong[0]:g}")
-    taken = table[~np.isnan(table)]
-    if np.isnan(table).all(axis=0).any() or not ((taken > 0) & (taken < np.inf)).all():
+    if (n % 1).any():
+        raise SampleError(f"sizes must be whole numbers, got {n[n % 1 > 0][0]:g}")
+    absent = np.isnan(table)
+    if absent.all(axis=0).any() or not (absent | ((table > 0) & (table < np.inf))).all():
         raise SampleError("times must be above 0 and finite, with at least one for every size")
     return n, table
 
 
-def _model_interval(x: np.ndarray, y: np.ndarray, slope: float, intercept: float, confidence: float) -> Interval:
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slope, intercept and what is left over, by least squares along the last axis of y."""
+    centred = x - x.mean()
+    slope = y @ centred / (centred @ centred)
+    intercept = y.mean(axis=-1) - slope * x.mean()
+    return slope, intercept, y - intercept[..., None] - slope[..., None] * x
+
+
+@lru_cache
+def _quantile(confidence: float, freedom: int) -> float:
+    """Student t, two-sided."""
     from scipy.stats import t
 
-    design = np.column_stack([np.ones_like(x), x])
-    bread = np.linalg.inv(design.T @ design)
-    leverage = np.einsum("ij,jk,ik->i", design, bread, design)
-    weighted = design * ((y - intercept - slope * x) / (1 - leverage))[:, None]
-    error = np.sqrt((bread @ weighted.T @ weighted @ bread)[1, 1])
-    reach = float(t.ppf((1 + confidence) / 2, len(x) - 2) * error)
+    return float(t.ppf((1 + confidence) / 2, freedom))
+
+
+def _model_interval(x: np.ndarray, left: np.ndarray, slope: float, confidence: float) -> Interval:
+    centred = x - x.mean()
+    power = centred @ centred
+    free = np.maximum(1 - 1 / len(x) - centred**2 / power, 1e-9)  # 1 - leverage, which is 0 for a size far from all others
+    error = np.sqrt(np.sum((centred * left / free) ** 2)) / power
+    reach = _quantile(confidence, len(x) - 2) * float(error)
     return Interval(float(slope), float(slope) - reach, float(slope) + reach, confidence)
 
 
-def _noise_interval(x: np.ndarray, table: np.ndarray, slope: float, confidence: float) -> Interval | None:
-    full = np.log(table[~np.isnan(table).any(axis=1)])
-    if len(full) < 2:
-        return None
-    slopes = np.polyfit(x, full.T, 1)[0]
+def _noise_interval(slopes: np.ndarray, slope: float, confidence: float) -> Interval:
+    """Around the exponents of the rounds, and large enough to contain the one of the medians."""
     try:
         found = median_interval(slopes, confidence)
-    except SampleError:  # too few rounds for order statistics: their whole range
-        found = Interval(float(slope), float(slopes.min()), float(slopes.max()), 1 - 2 * 0.5 ** len(slopes))
-    return Interval(float(slope), min(found.low, float(slope)), max(found.high, float(slope)), found.coverage)
+    except SampleError:  # too few rounds for order statistics
+        centre, count = float(slopes.mean()), len(slopes)
+        reach = _quantile(confidence, count - 1) * float(slopes.std(ddof=1)) / math.sqrt(count)
+        found = Interval(centre, centre - reach, centre + reach, confidence)
+    stretch = _stretch(slopes)
+    low, high = (found.value + stretch * (end - found.value) for end in (found.low, found.high))
+    return Interval(float(slope), min(low, float(slope)), max(high, float(slope)), found.coverage)
 
 
-def _theil_sen(x: np.ndarray, y: np.ndarray, confidence: float) -> Interval:
-    from scipy.stats import theilslopes
+def _stretch(slopes: np.ndarray) -> float:
+    """How much wider an interval is where neighbouring rounds resemble each other: sqrt((1 + r) / (1 - r)), never below 1.
 
-    slope, _, low, high = theilslopes(y, x, confidence)
-    return Interval(float(slope), float(low), float(high), confidence)
+    Source: n (1 - r) / (1 + r) effective samples (Bayley and Hammersley, J. R. Stat. Soc. Suppl. 8, 1946). The lag-1
+    autocorrelation r is freed of the bias -1 / n that it has for independent rounds. Below six rounds none shows.
+    """
+    centred = slopes - slopes.mean()
+    power = float(centred @ centred)
+    if len(slopes) < MIN_SAMPLES or not power:
+        return 1.0
+    found = float(centred[1:] @ centred[:-1]) / power
+    r = min(max(found + 1 / len(slopes), 0.0), STRONGEST)
+    return math.sqrt((1 + r) / (1 - r))
+
+
+def _noise_share(scatter: np.ndarray) -> float:
+    """Variance that noise gives the median over rounds, over the variance that those medians have between sizes; at most 1.
+
+    scatter: rounds x sizes, what each round's own line leaves over, so that what a round has in common is gone. Noise is
+    1.4826 median absolute deviations; the variance of a median is pi / 2 times that of a mean (both for a normal).
+    """
+    count, sizes = scatter.shape
+    middles = np.median(scatter, axis=0)
+    sigma = 1.4826 * np.median(np.abs(scatter - middles)) * math.sqrt(count / (count - 1))
+    seen = float(middles @ middles) / sizes
+    return min(1.0, math.pi / 2 * float(sigma) ** 2 / count / seen) if seen else 1.0
+
+
+def _poor_grid(sizes: tuple[int, ...]) -> str:
+    """Why these sizes allow no verdict, and what to add; empty if they allow one."""
+    if (missing := FEWEST_SIZES - len(sizes)) > 0:
+        why = f"{len(sizes)} sizes are too few for a verdict, {FEWEST_SIZES} are needed"
+    elif all(n & (n - 1) == 0 for n in sizes):
+        why, missing = "all sizes are powers of two, where addresses collide in the caches", len(sizes) // 2
+    else:
+        return ""
+    return f"{why}: add {', '.join(map(str, _more_sizes(sizes, missing)))}"
+
+
+def _more_sizes(sizes: tuple[int, ...], count: int) -> list[int]:
+    """Near the middles of the widest gaps on the logarithmic axis, or above the largest; never a power of two."""
+    have: list[int] = sorted(sizes)
+    for _ in range(count):
+        gaps = [(b / a, a, _off_power(round(math.sqrt(a * b))), b) for a, b in zip(have, have[1:], strict=False)]
+        fitting = [(width, middle) for width, a, middle, b in gaps if a < middle < b]
+        have.append(max(fitting)[1] if fitting else _off_power(have[-1] * 3 // 2))
+        have.sort()
+    return sorted(set(have) - set(sizes))
+
+
+def _off_power(n: int) -> int:
+    return n if n & (n - 1) else n + max(1, n // 8)
+
+
+def _resolve(fit: ScalingFit, low: float, high: float) -> str:
+    """The line of `advice` for sizes that allow a verdict."""
+    if fit.noise is None:
+        return f"without rounds noise cannot be told from a bend: measure every size in at least {MIN_SAMPLES} rounds"
+    stays = 1 - fit.noise_share if fit.noise_share < 0.4 else 0.0  # as chance makes it in one fit of twenty
+    rounds, wider = _rounds_needed(fit, stays, low, high), _wider(fit, low, high)
+    if rounds <= MOST_ROUNDS:
+        return f"noise dominates: take about {rounds:.0f} rounds instead of {fit.rounds}{wider and ', or ' + wider}"
+    if stays and (bend := _bend(fit, low, high)):
+        return f"more rounds do not help, one exponent does not describe the curve: {bend}"
+    if wider:
+        return f"more rounds do not help: {wider}"
+    edge = min(low, high, key=lambda e: abs(e - fit.exponent.value))
+    return f"to tell {fit.exponent.value:.3f} from {edge:.6g} takes more than {MOST_ROUNDS} rounds: choose another margin"
+
+
+def _excess(interval: Interval, low: float, high: float) -> float:
+    """How many times too far the interval reaches from its value to be inside the band or outside; at most 1 if it is."""
+    value = interval.value
+    down, up = value - interval.low, interval.high - value
+    to_low, to_high = (max(abs(value - edge), 1e-9) for edge in (low, high))
+    if low <= value <= high:
+        return max(down / to_low, up / to_high)
+    return down / to_high if value > high else up / to_low
+
+
+def _rounds_needed(fit: ScalingFit, stays: float, low: float, high: float) -> float:
+    """Rounds after which both intervals decide, if the estimate stays; stays: the part of the model's variance."""
+    for_noise, excess = (_excess(i, low, high) ** 2 for i in (fit.noise, fit.model))
+    room = 1 - stays * excess
+    for_model = (1 - stays) * excess / room if room > 0 else math.inf
+    return max(MIN_SAMPLES, fit.rounds + 1, np.ceil(fit.rounds * max(for_noise, for_model)))
+
+
+def _wider(fit: ScalingFit, low: float, high: float) -> str:
+    """The range over which as many sizes would do: the error falls with the length of log n. Not where rounds tilt."""
+    noise, model = (_excess(i, low, high) for i in (fit.noise, fit.model))
+    now = fit.sizes[-1] / fit.sizes[0]
+    length = max(noise, model) * math.log(now)
+    if model < noise / 2 or length > math.log(MOST_ROUNDS):
+        return ""
+    return f"spread the sizes over a factor of {math.exp(length):.3g} instead of {now:.3g}"
+
+
+def _bend(fit: ScalingFit, low: float, high: float) -> str:
+    """Between which sizes the curve leaves the band furthest, on one side of it or on both; empty if nowhere."""
+    local = np.array(fit.local)
+    beyond = (local - np.clip(local, low, high)) * np.diff(np.log(fit.sizes))
+    flattest, steepest, worst = (int(np.argmax(b)) for b in (-beyond, beyond, abs(beyond)))
+    least, most, furthest = (
+        f"{local[i]:.2f} between {fit.sizes[i]} and {fit.sizes[i + 1]}" for i in (flattest, steepest, worst)
+    )
+    if not beyond[worst]:
+        return ""
+    if min(-beyond[flattest], beyond[steepest]) > abs(beyond[worst]) / 2:
+        return f"local exponents from {least} to {most}; fit such sizes apart, or add sizes there"
+    if 2 <= worst <= len(local) - 3:
+        return f"local exponent {furthest}; fit the sizes on either side apart, or add sizes between"
+    return f"local exponent {furthest}; add sizes between and {'below' if worst < 2 else 'above'}"
