@@ -18,7 +18,7 @@ from . import kernels
 from .cachemodel import BestTile, best_tile
 from .components import PerformanceStats
 from .machine import Machine, machine
-from .measure import Comparison, Measurement, compare, measure
+from .measure import Comparison, Measurement, Unmeasurable, compare, measure
 from .race import race
 from .scaling import ScalingFit, fit_scaling
 from .store import Run, RunError, list_runs, load_run
@@ -32,6 +32,7 @@ __all__ = [
     "Measurement",
     "compare",
     "Comparison",
+    "Unmeasurable",
     "sweep",
     "fit_scaling",
     "ScalingFit",

@@ -1,6 +1,6 @@
 """The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
 
-    perflib machine | record [--quick] | report [RUN] | execute | runs
+    perflib machine | record [--quick] | report [RUN] | selfcheck [--quick] [--json FILE] | execute | runs
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
 """
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .conduct import Unmeasurable
 from .kernels.description import WrongResult
 from .store import RunError, list_runs, load_run
 
@@ -23,14 +24,13 @@ def run(argv: Sequence[str]) -> int:
     """Run one command; returns the exit status."""
     args = _parser().parse_args(argv)
     try:
-        args.command(args)
+        return args.command(args) or 0
     except KeyboardInterrupt:
         print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
         return 130
-    except (RunError, WrongResult, OSError) as problem:
+    except (RunError, WrongResult, Unmeasurable, OSError) as problem:
         print(f"perflib: {problem}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
     report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
     report.set_defaults(command=_report)
+
+    selfcheck = commands.add_parser("selfcheck", help="how far this machine's numbers can be trusted: some minutes")
+    selfcheck.add_argument("--quick", action="store_true", help="fewer trials: under two minutes")
+    selfcheck.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    selfcheck.set_defaults(command=_selfcheck)
 
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
@@ -88,6 +93,18 @@ def _report(args: argparse.Namespace) -> None:
     from .report import build  # takes seconds, a wrong name does not
 
     print(build(run))
+
+
+def _selfcheck(args: argparse.Namespace) -> int:
+    from .selfcheck import selfcheck
+
+    if args.json:
+        args.json.touch()  # rather now than after ten minutes
+    found = selfcheck(quick=args.quick)
+    if args.json:
+        args.json.write_text(json.dumps(found.figures, indent=1) + "\n")
+    print(found)
+    return 1 if found.missed else 0
 
 
 def _execute(args: argparse.Namespace) -> None:

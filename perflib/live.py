@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from .cases import Case, case
 from .kernels.catalog import find
 from .kernels.description import verify
 from .race import race
-from .sampling import Case, case
 from .store import Run
 from .tables import ratio
 

@@ -141,14 +141,14 @@ def copy_elements(machine: Machine, dtype: str = "float32") -> int:
 def _peak(dtype: str) -> Interval:
     kernel = KERNELS["fma_peak"]
     args = kernel.make(FMA_PEAK_OPS, dtype, np.random.default_rng(0))
-    return measure(kernel.compiled, *args, flops=kernel.flops(FMA_PEAK_OPS), budget_s=0.3).gflops
+    return measure(kernel.compiled, *args, scope="kernel", budget_s=0.3).time_ns.inverse(kernel.flops(FMA_PEAK_OPS))
 
 
 @cache
 def _copy(elements: int) -> Interval:
     kernels = KERNELS["copy_loop"], KERNELS["numpy_copy"]
     args = kernels[0].make(elements, "float32", np.random.default_rng(0))
-    found = [measure(k.call, *args, bytes=k.bytes(elements, 4), budget_s=1.0).gb_per_s for k in kernels]
+    found = [measure(k.call, *args, scope="call", bytes=k.bytes(elements, 4)).gb_per_s for k in kernels]
     return max(found, key=lambda rate: rate.value)
 
 

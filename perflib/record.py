@@ -1,10 +1,11 @@
 """What a run of a machine contains, and the program that records it.
 
-    plan(quick)         the blocks of a run: topics, kernels, sizes, and the seconds meant for each
+    plan(quick)         the blocks of samples: topics, kernels, sizes, and the seconds meant for each
     record(quick)       measure them into data/runs/<run-id>/ and return the Run
 
-Seconds by topic (quick / full): limits 3 / 6, timing 3 / 12, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20. What a case
-needs at least (six rounds, nine for tiles) is taken even where it exceeds them.
+Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, harness 8 / 45.
+What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
+what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
 """
 
 import sys
@@ -13,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .harness import record_harnesses
 from .kernels.catalog import find
 from .kernels.codegen import count_instructions
 from .kernels.compile import FASTMATH
@@ -23,9 +25,10 @@ from .sweep import Block, Cell, record_blocks
 from .timer import Timer, clock_step_ns
 from .writer import RunWriter, measuring_lock
 
-__all__ = ["AGAIN", "TILES", "plan", "record"]
+__all__ = ["AGAIN", "COLD_SIZES", "TILES", "plan", "record"]
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
+COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
 TILES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 LARGE, FEW_TILES = 768, (8, 16, 32, 64, 128)  # a product takes seconds from here on
 TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
@@ -45,12 +48,16 @@ def record(quick: bool = False, seed: int = 0, progress: bool = True) -> Run:
         record_blocks(writer, plan(quick, here), seed, progress)
         if not writer.has("clock", "steps"):
             _record_clock_steps(writer)
+        record_harnesses(writer, quick, progress)
         return writer.finish(codegen=_codegen())
 
 
 def plan(quick: bool, machine: Machine) -> list[Block]:
-    """All blocks of a run, in the order in which they are measured."""
-    return [*_limits(quick, machine), *_timing(quick), *_matmul(quick), *_tiles(quick), *_rmsnorm(quick)]
+    """All blocks of samples, in the order in which they are measured: comparisons of a kernel with itself all along."""
+    others = [*_limits(quick, machine), *_timing(quick), *_matmul(quick), *_tiles(quick), *_rmsnorm(quick)]
+    again = _again(20 if quick else 60)
+    step = len(again) / len(others)
+    return [b for i, block in enumerate(others) for b in (block, *again[round(i * step) : round((i + 1) * step)])]
 
 
 def _limits(quick: bool, machine: Machine) -> list[Block]:
@@ -71,13 +78,19 @@ def _timing(quick: bool) -> list[Block]:
         _clock("timer_start_and_elapsed", lambda: Timer().elapsed_ns()),
     )
     scopes = [Cell(fast, n, scope) for n in (64, 512, 4096, 32768) for scope in ("kernel", "call")]
-    twins = Cell(fast, 512), Cell(replace(fast, name=fast.name + AGAIN), 512)
-    again = [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(20 if quick else 60)]
+    cold = [Cell(fast, n, mode=mode) for n in COLD_SIZES for mode in ("throughput", "cold")]
+    cold += [Cell(find("read_lines"), 12 * n, mode=mode) for n in COLD_SIZES for mode in ("throughput", "cold")]
     return [
         Block("timing", "clock", tuple(Cell(k, None, "call") for k in clocks), 0.2),
         Block("timing", "scopes", tuple(scopes), 1),
-        *again,
+        Block("timing", "cold", tuple(cold), 1 if quick else 4),
     ]
+
+
+def _again(count: int) -> list[Block]:
+    fast = find("rms_norm_fast")
+    twins = Cell(fast, 512), Cell(replace(fast, name=fast.name + AGAIN), 512)
+    return [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(count)]
 
 
 def _matmul(quick: bool) -> list[Block]:

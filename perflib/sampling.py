@@ -1,17 +1,16 @@
 """Taking samples: every alternative in every round, in random order, in batches long enough for the clock.
 
-    Case                    one alternative: something that can run `reps` times
-    case(fn, args, scope)   a Case for a function, in `call` or in `kernel` scope
     calibrate(run)          how many runs make a batch of about a millisecond
+    batch_time_ns(case, reps)   roughly how long such a batch takes
     plan_rounds(...)        how many rounds each case gets from a budget: 6 to 30
     rounds(cases, ...)      yields the samples of one round after another
+    Sample                  one timed batch, and what disturbed it
     quiet(threads)          context manager: thread counts set, garbage collection off, both restored
 
 Times are integer nanoseconds per batch, as read; nothing is averaged and nothing is dropped here.
 """
 
 import gc
-import itertools
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,93 +20,51 @@ from typing import Any
 
 import numpy as np
 
-from .driver import canary, compilations, compiled_loop, empty_loop
+from .cases import Case
+from .driver import compilations
 from .stats import MIN_SAMPLES
 from .timer import Clock, clock_step_ns
 
-__all__ = [
-    "BATCH_NS",
-    "CANARY",
-    "FLOORS",
-    "SCOPES",
-    "Case",
-    "Sample",
-    "calibrate",
-    "case",
-    "plan_rounds",
-    "quiet",
-    "rounds",
-]
+__all__ = ["BATCH_NS", "Sample", "batch_time_ns", "calibrate", "plan_rounds", "quiet", "rounds"]
 
 BATCH_NS = 1_000_000
 MAX_ROUNDS = 30
 GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many one takes (Weyl)
 CLOCK_STEPS = 1000  # a batch is never shorter than this many steps of the clock
-SCOPES = ("kernel", "call")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One alternative of a comparison: `run(reps)` executes it `reps` times."""
-
-    label: str
-    scope: str
-    run: Callable[[int], Any]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed batch. `position` is its place in the round, `cpu_ns` the thread's CPU time,
-    `switches` the involuntary context switches and `compiled` the compilations that fell into it."""
+    """One timed batch, and what happened meanwhile."""
 
     label: str
     round: int
     position: int
+    """Place in the round."""
     reps: int
     elapsed_ns: int
     cpu_ns: int
+    """CPU time of this thread."""
     switches: int
+    """Involuntary context switches."""
     compiled: int
+    """Compilations by Numba."""
+    faults: int = 0
+    """Page faults, minor and major."""
+    collections: int = 0
+    """Runs of the garbage collector."""
+    process_ns: int = 0
+    """CPU time of all threads."""
 
     @property
     def per_run_ns(self) -> float:
         """Nanoseconds of one run."""
         return self.elapsed_ns / self.reps
 
-
-def _call_loop(fn: Callable, args: tuple) -> Callable[[int], None]:
-    def run(reps: int) -> None:
-        for _ in itertools.repeat(None, reps):
-            fn(*args)
-
-    return run
-
-
-def _nothing() -> None:
-    """What the floor of `call` scope calls."""
-
-
-def case(label: str, fn: Callable, args: tuple, scope: str) -> Case:
-    """A case that runs `fn(*args)`; `kernel` scope needs a function compiled by Numba.
-
-    Raises ValueError for an unknown scope and TypeError where `kernel` scope has nothing compiled to run.
-    """
-    if scope not in SCOPES:
-        raise ValueError(f"scope must be one of {', '.join(SCOPES)}; got {scope!r}")
-    if scope == "call":
-        return Case(label, scope, _call_loop(fn, args))
-    if not hasattr(fn, "nopython_signatures"):
-        raise TypeError(f"scope 'kernel' needs a function compiled by numba.njit, got {label}; use scope='call'")
-    return Case(label, scope, lambda reps: compiled_loop(fn, reps, args))
-
-
-FLOORS = {
-    "kernel": Case("floor", "kernel", empty_loop),
-    "call": Case("floor", "call", _call_loop(_nothing, ())),
-}
-"""What the loop itself costs, per scope: an empty body, paired in the same rounds."""
-
-CANARY = Case("canary", "kernel", lambda reps: canary(reps))
+    @property
+    def waited_ns(self) -> int:
+        """Time in which this thread did not run."""
+        return max(0, self.elapsed_ns - self.cpu_ns)
 
 
 def plan_rounds(case_ns: Mapping[str, float], budget_s: float, least: int = MIN_SAMPLES) -> dict[str, int]:
@@ -116,9 +73,9 @@ def plan_rounds(case_ns: Mapping[str, float], budget_s: float, least: int = MIN_
     return {label: int(min(MAX_ROUNDS, max(least, share_ns / ns))) for label, ns in case_ns.items()}
 
 
-def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, batch_ns: int | None = None) -> int:
+def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, batch_ns: int = BATCH_NS) -> int:
     """Runs per batch: compiles first, grows at most tenfold, must reach the target twice in a row, or once by far."""
-    target = batch_ns or max(BATCH_NS, CLOCK_STEPS * clock_step_ns(clock, 1000))
+    target = max(batch_ns, CLOCK_STEPS * clock_step_ns(clock, 1000))
     run(1)
     reps, reached = 1, 0
     while True:
@@ -157,16 +114,39 @@ def rounds(
         yield samples
 
 
+def batch_time_ns(case: Case, reps: int, clock: Clock = time.perf_counter_ns) -> int:
+    """Nanoseconds of one batch, at least 1."""
+    start = clock()
+    case.run(reps)
+    return max(1, clock() - start)
+
+
 def _sample(case: Case, number: int, position: int, reps: int, clock: Clock) -> Sample:
-    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    before, collected = resource.getrusage(resource.RUSAGE_SELF), _collections()
     with compilations() as seen:
-        cpu = time.thread_time_ns()
+        process, cpu = time.process_time_ns(), time.thread_time_ns()
         start = clock()
         case.run(reps)
         elapsed = clock() - start
-        cpu = time.thread_time_ns() - cpu
-    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - switches
-    return Sample(case.label, number, position, reps, elapsed, cpu, switches, seen.compiled)
+        cpu, process = time.thread_time_ns() - cpu, time.process_time_ns() - process
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return Sample(
+        case.label,
+        number,
+        position,
+        reps,
+        elapsed,
+        cpu,
+        after.ru_nivcsw - before.ru_nivcsw,
+        seen.compiled,
+        after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt,
+        _collections() - collected,
+        process,
+    )
+
+
+def _collections() -> int:
+    return sum(generation["collections"] for generation in gc.get_stats())
 
 
 @contextmanager

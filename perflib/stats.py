@@ -3,6 +3,7 @@
     median_interval(samples)        median with a distribution-free interval
     ratio_interval(over, under)     median of paired ratios with the same kind of interval
     fewest_samples(comparisons)     how many samples such an interval needs at least
+    persistence(samples)            how much neighbours in time resemble each other, as a factor on the variance
     drift(samples)                  does the series move in one direction?
     lag1(samples)                   does a sample resemble the one before?
 
@@ -27,6 +28,7 @@ __all__ = [
     "lag1",
     "median",
     "median_interval",
+    "persistence",
     "ratio_interval",
 ]
 
@@ -73,16 +75,22 @@ def median(samples: Sequence[float] | np.ndarray) -> float:
     return float(np.median(_finite(samples, at_least=1)))
 
 
-def median_interval(samples: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
+def median_interval(samples: Sequence[float] | np.ndarray, confidence: float = 0.95, serial: bool = False) -> Interval:
     """Median with the order-statistic interval: no assumption on the distribution but independence.
 
     Source: P(X(j) <= median <= X(n+1-j)) = 1 - 2 P(Binomial(n, 1/2) < j); David and Nagaraja, Order
     Statistics, 3rd ed., section 7.1. `j` is the largest that keeps the confidence. Needs six samples for 95 %.
+    `serial`: the samples stand in the order of time and may resemble their neighbours; the ranks move apart by the root
+    of `persistence`, at most to the smallest and the largest sample.
     """
     if not 0 < confidence < 1:
         raise SampleError(f"confidence must lie between 0 and 1, got {confidence}")
-    values = np.sort(_finite(samples, at_least=1))
+    values = _finite(samples, at_least=1)
     rank, coverage = _order_rank(len(values), confidence)
+    if serial:
+        middle = len(values) / 2
+        rank = max(0, math.floor(middle - (middle - rank) * math.sqrt(persistence(values))))
+    values = np.sort(values)
     return Interval(float(np.median(values)), float(values[rank]), float(values[-1 - rank]), coverage)
 
 
@@ -91,11 +99,12 @@ def ratio_interval(
     under: Sequence[float] | np.ndarray,
     confidence: float = 0.95,
     comparisons: int = 1,
+    serial: bool = False,
 ) -> Interval:
     """Median of `over[i] / under[i]` with its interval; pairs are samples of one round.
 
     Works on logarithms, so that a ratio and its inverse agree. `comparisons` divides the error
-    rate (Bonferroni), for the case that several ratios are judged together.
+    rate (Bonferroni), for the case that several ratios are judged together. `serial` as for `median_interval`.
     """
     if comparisons < 1:
         raise SampleError(f"comparisons must be at least 1, got {comparisons}")
@@ -104,13 +113,30 @@ def ratio_interval(
         raise SampleError(f"paired samples must have equal length, got {len(top)} and {len(bottom)}")
     if top.min() <= 0 or bottom.min() <= 0:
         raise SampleError("samples of a ratio must be above 0")
-    logs = median_interval(np.log(top) - np.log(bottom), 1 - (1 - confidence) / comparisons)
+    logs = median_interval(np.log(top) - np.log(bottom), 1 - (1 - confidence) / comparisons, serial)
     return Interval(*(float(np.exp(x)) for x in (logs.value, logs.low, logs.high)), logs.coverage)
 
 
 def fewest_samples(comparisons: int = 1, confidence: float = 0.95) -> int:
     """Samples from which on `ratio_interval` has an interval: six for one comparison, seven for two."""
     return math.ceil(math.log2(2 * comparisons / (1 - confidence)))
+
+
+def persistence(samples: Sequence[float] | np.ndarray) -> float:
+    """Variance of the median of a series over that of independent samples; at least 1, which a flat series has.
+
+    1 + 2 sum of w(k) r(k), r(k) the autocorrelation at lag k of the signs about the median (only they decide where the
+    median lies), w(k) = 1 - k / (L + 1), L = ceil(sqrt(n)): Newey and West, Econometrica 55 (1987).
+    """
+    values = _finite(samples, at_least=1)
+    signs = np.sign(values - np.median(values))
+    signs -= signs.mean()
+    power = float(signs @ signs)
+    if power == 0:
+        return 1.0
+    last = math.ceil(math.sqrt(len(signs)))
+    lags = range(1, min(last + 1, len(signs)))
+    return max(1.0, 1 + 2 * sum((1 - k / (last + 1)) * float(signs[k:] @ signs[:-k]) for k in lags) / power)
 
 
 def drift(samples: Sequence[float] | np.ndarray) -> tuple[float, float]:

@@ -4,10 +4,11 @@
     list_runs()                 folders of all runs, oldest first
 
     load_run("latest").samples("matmul")
+    load_run("latest").table("harness")
 
-A run is `run.json` (what, where, with which settings), `<topic>.csv` (samples), `blocks.csv` (a line for each block that is
-complete) and, once finished, `SHA256SUMS`. Rows come in the order of the blocks; what follows the last complete block of a
-topic belongs to an unfinished one and does not count. `writer` writes all this. Nothing is ever unpickled.
+A run is `run.json` (what, where, with which settings), `<topic>.csv` (samples, or one of TABLES), `blocks.csv` (a line for
+each block that is complete) and, once finished, `SHA256SUMS`. Rows come in the order of the blocks; what follows the last
+complete block of a topic belongs to an unfinished one and does not count. `writer` writes this. Nothing is ever unpickled.
 
 Raises `RunError`, one line that names the file, the row and the reason.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "COLUMNS",
     "SCHEMA",
     "SUMS",
+    "TABLES",
     "Run",
     "RunError",
     "data_folder",
@@ -69,7 +71,10 @@ COLUMNS = {  # name: smallest allowed value, or None for text; further columns a
     "compiled": 0,
 }
 EMPTY = ("n", "tile", "rows")
-TEXT = tuple(name for name, least in COLUMNS.items() if least is None)
+TABLES = {  # topics that hold no samples; their columns are told in the same way
+    "harness": dict.fromkeys(("block", "harness", "version", "first_call", "scope", "statistic"))
+    | {"reported_ps": 0, "loops": 1, "samples": 1, "wall_ms": 1},
+}
 
 
 class RunError(Exception):
@@ -124,16 +129,26 @@ class Run:
 
     def samples(self, topic: str) -> "pd.DataFrame":
         """All samples of a topic's complete blocks, in the order they were taken; see data/datapackage.json."""
-        if topic not in self._tables:
+        return self._read(topic, COLUMNS)
+
+    def table(self, topic: str) -> "pd.DataFrame":
+        """A topic of TABLES: the rows of its complete blocks, in the order they were written."""
+        if topic not in TABLES:
+            raise ValueError(f"topic must be one of {', '.join(TABLES)}; got {topic!r}")
+        return self._read(topic, TABLES[topic])
+
+    def _read(self, topic: str, columns: Mapping[str, int | None]) -> "pd.DataFrame":
+        key = topic, *columns
+        if key not in self._cached:
             if not self.has(topic):
                 recorded = sorted({t for t, _ in self.blocks})
                 raise RunError(f"run {self.id} has no {topic!r}; recorded: {', '.join(recorded) or 'nothing'}")
             counts = {block: rows for (t, block), rows in self.blocks.items() if t == topic}
-            self._tables[topic] = _read_samples(self.path / f"{topic}.csv", counts)
-        return self._tables[topic]
+            self._cached[key] = _read_table(self.path / f"{topic}.csv", columns, counts)
+        return self._cached[key]
 
     @cached_property
-    def _tables(self) -> dict[str, "pd.DataFrame"]:
+    def _cached(self) -> dict[tuple[str, ...], "pd.DataFrame"]:
         return {}
 
 
@@ -224,12 +239,12 @@ def read_rows(file: Path) -> tuple[list[str], list[list[str]], bool]:
     return header, rows, text.endswith("\n")
 
 
-def _read_samples(file: Path, counts: Mapping[str, int]) -> "pd.DataFrame":
+def _read_table(file: Path, columns: Mapping[str, int | None], counts: Mapping[str, int]) -> "pd.DataFrame":
     """The rows of the complete blocks, whose number `counts` gives."""
     import pandas as pd
 
     header, rows, whole = read_rows(file)
-    if missing := [name for name in COLUMNS if name not in header]:
+    if missing := [name for name in columns if name not in header]:
         raise RunError(f"{file}: row 1: column {missing[0]!r} missing")
     if len(set(header)) < len(header):
         raise RunError(f"{file}: row 1: a column stands there twice")
@@ -243,12 +258,13 @@ def _read_samples(file: Path, counts: Mapping[str, int]) -> "pd.DataFrame":
     for block, count in counts.items():
         if (got := int((table["block"] == block).sum())) != count:
             raise RunError(f"{file}: block {block!r} must have {count} rows, got {got}")
-    parameters = dict.fromkeys(name for name in header if name not in COLUMNS)
-    table = table[[*COLUMNS, *parameters]]
-    for name, least in {**COLUMNS, **dict.fromkeys(parameters, 1)}.items():
+    parameters = dict.fromkeys(name for name in header if name not in columns)
+    table = table[[*columns, *parameters]]
+    for name, least in {**columns, **dict.fromkeys(parameters, 1)}.items():
         if least is not None:
             table[name] = _integers(file, table[name], least, name in (*EMPTY, *parameters))
-    return table.astype(dict.fromkeys(TEXT, "str")).reset_index(drop=True)
+    texts = [name for name, least in columns.items() if least is None]
+    return table.astype(dict.fromkeys(texts, "str")).reset_index(drop=True)
 
 
 def _integers(file: Path, column: "pd.Series", least: int, may_be_empty: bool) -> "pd.Series":

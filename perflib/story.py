@@ -2,6 +2,8 @@
 
     clock_table(run)        what the clock resolves and what the timer costs
     scope_table(run)        one kernel in both scopes, and the dispatch between them
+    cold_table(run)         the same kernel on data that are in the cache and on data that are not
+    harness_table(run)      the same kernel as other harnesses tell it, and a first call that compiles
     rate_table(run)         the ladder at the seed's sizes and beyond, against the peak
     fit_table(run)          exponents of the ladder and of the RMS norms
     seed_table(run)         the published figures beside this run's
@@ -17,15 +19,19 @@ import numpy as np
 from .cachemodel import best_tile, tile_times, worst_ratio
 from .claims import RMS_SIZES, matmul_fit, rms_fit, rms_ratio
 from .counting import count_accesses, count_allocations
+from .harness import FIRST_CALLS, HARNESSES
 from .kernels.catalog import find
 from .kernels.ladder import DEFAULT_TILE
+from .record import COLD_SIZES
 from .stats import Interval
 from .store import Run, RunError
-from .tables import Table, or_missing, peak_gflops, seed_figures, summary, text
+from .tables import Table, or_missing, peak_gflops, ratio, seed_figures, summary, text
 
 __all__ = [
     "clock_table",
+    "cold_table",
     "fit_table",
+    "harness_table",
     "pass_table",
     "rate_table",
     "rms_table",
@@ -62,6 +68,54 @@ def scope_table(run: Run) -> Table:
             (str(n), _ns(kernel, 1), _ns(call), f"{call['ns'] - kernel['ns']:.0f}", f"{call['ns'] / kernel['ns']:.1f}")
         )
     return Table(("n", "kernel scope (ns)", "call scope (ns)", "difference (ns)", "call / kernel"), tuple(rows))
+
+
+@or_missing
+def cold_table(run: Run) -> Table:
+    """rms_norm_fast on the same arrays in every run and on others in every run, and the proof that those were cold."""
+    rows = []
+    for n in COLD_SIZES:
+        of_n = {"n": n, "scope": "kernel", "block": "cold"}
+        warm, cold = ({"kernel": f"rms_norm_fast{mode}", **of_n} for mode in ("", " (cold)"))
+        lines = [{"kernel": f"read_lines{mode}", **of_n, "n": 12 * n} for mode in (" (cold)", "")]
+        times = [_ns(summary(run, "timing", **case).iloc[0]) for case in (warm, cold)]
+        slower, proof = ratio(run, "timing", cold, warm), ratio(run, "timing", *lines)
+        rows.append((str(n), f"{12 * n / 1024:.0f}", *times, text(slower, 1), text(proof, 1)))
+    return Table(
+        (
+            "n",
+            "touched (KiB)",
+            "warm (ns)",
+            "cold (ns)",
+            "cold / warm",
+            "reading a byte of each line, cold / warm",
+        ),
+        tuple(rows),
+    )
+
+
+@or_missing
+def harness_table(run: Run) -> Table:
+    """What each harness says of rms_norm_fast at n = 512 called from Python, and perflib of the kernel itself too."""
+    order = {name: place for place, name in enumerate((*HARNESSES, *FIRST_CALLS, "kernel", "call"))}
+    cases = run.table("harness").groupby(["harness", "first_call", "scope", "version", "loops", "samples", "wall_ms"])
+    rows = []
+    for case, told in sorted(cases, key=lambda group: [order.get(name, len(order)) for name in group[0][:3]]):
+        harness, first_call, scope, version, loops, samples, wall_ms = case
+        says = _says(dict(zip(told["statistic"], told["reported_ps"] / 1e3, strict=True)))
+        rows.append((f"{harness} {version}", first_call, scope, says, f"{loops}", f"{samples}", f"{wall_ms / 1e3:.1f}"))
+    return Table(("harness", "first call", "scope", "reports (ns)", "runs per sample", "samples", "took (s)"), tuple(rows))
+
+
+def _says(told: dict[str, float]) -> str:
+    """`best 292`, `mean 294 ± 6.3`, `mean 444, median 421` or `median 59.5 [59.0, 60.1]`, as the harness puts it."""
+    figures = {name: f"{ns:.0f}" if ns >= 100 else f"{ns:.1f}" for name, ns in told.items()}
+    shown = {name: f"{name} {figures[name]}" for name in ("best", "mean", "median") if name in figures}
+    if {"mean", "std"} <= figures.keys():
+        shown["mean"] += f" ± {figures['std']}"
+    if {"median", "low", "high"} <= figures.keys():
+        shown["median"] += f" [{figures['low']}, {figures['high']}]"
+    return ", ".join(shown.values())
 
 
 @or_missing

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .cases import CANARY, FLOORS, Case, case, require_scope
 from .kernels.catalog import find
 from .kernels.checks import positive_integer
 from .kernels.description import Kernel, verify
 from .machine import machine
-from .sampling import CANARY, FLOORS, Case, Sample, calibrate, case, plan_rounds, quiet, rounds
+from .sampling import Sample, batch_time_ns, calibrate, plan_rounds, quiet, rounds
 from .stats import MIN_SAMPLES
 from .store import COLUMNS, digest
-from .timer import Timer
 from .writer import RunWriter, measuring_lock
 
 if TYPE_CHECKING:
@@ -48,10 +48,13 @@ class Cell:
     dtype: str = "float32"
     values: Mapping[str, int] = field(default_factory=dict)
     """Chosen values of the kernel's params and tuning; defaults where missing."""
+    mode: str = "throughput"
+    """As for `measure`; any other stands behind the kernel's name."""
 
     def columns(self) -> dict[str, Any]:
         """The cell's columns in a table of samples."""
-        named = {"kernel": self.kernel.name, "scope": self.scope, "dtype": self.dtype, "threads": 1, "n": self.n or ""}
+        name = self.kernel.name + ("" if self.mode == "throughput" else f" ({self.mode})")
+        named = {"kernel": name, "scope": self.scope, "dtype": self.dtype, "threads": 1, "n": self.n or ""}
         return named | self._chosen(self.kernel.params) | self._chosen(self.kernel.tuning)
 
     def _chosen(self, defaults: Mapping[str, int]) -> dict[str, int]:
@@ -115,7 +118,7 @@ def _checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generat
     output = None if kernel.output is None else args[kernel.output]
     if cell.scope == "kernel":
         args = kernel.unchecked(*args)
-    one = case(cell.label, cell.function, args, cell.scope)
+    one = case(cell.label, cell.function, args, cell.scope, cell.mode)
     if exact:
         if output is not None and np.issubdtype(output.dtype, np.inexact):
             output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel
@@ -127,9 +130,7 @@ def _checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generat
 def _calibrated(case: Case) -> tuple[int, float]:
     """Runs per batch, and roughly the nanoseconds of one batch."""
     reps = calibrate(case.run)
-    timer = Timer()
-    case.run(reps)
-    return reps, max(1, timer.elapsed_ns())
+    return reps, batch_time_ns(case, reps)
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _grid(
     cells = {}
     for kernel, n, *chosen in product(described.values(), sizes, *checked):
         cell = Cell(kernel, n, scope, dtype, dict(zip(values, chosen, strict=True)))
-        case(cell.label, cell.function, (), scope)  # refuses a scope that the kernel does not have
+        require_scope(cell.label, cell.function, scope)
         cells[cell.label] = cell
     return cells
 

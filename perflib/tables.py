@@ -142,7 +142,7 @@ def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any
     shared = pairs[0].index.intersection(pairs[1].index)
     if len(shared) < MIN_SAMPLES:
         raise RunError(f"run {run.id} has {len(shared)} rounds of both {dict(over)} and {dict(under)} in {topic}")
-    return ratio_interval(pairs[0][shared].to_numpy(), pairs[1][shared].to_numpy(), comparisons=comparisons)
+    return ratio_interval(pairs[0][shared].to_numpy(), pairs[1][shared].to_numpy(), comparisons=comparisons, serial=True)
 
 
 def peak_gflops(run: Run, dtype: str = "float32") -> Interval:
@@ -173,7 +173,7 @@ def text(interval: Interval, digits: int = 2) -> str:
 def _interval(times: pd.Series) -> Interval:
     """Median and interval; fewer than six samples have none and get their range."""
     if len(times) >= MIN_SAMPLES:
-        return median_interval(times.to_numpy())
+        return median_interval(times.to_numpy(), serial=True)
     return Interval(median(times.to_numpy()), float(times.min()), float(times.max()), 1 - 2 * 0.5 ** len(times))
 
 

@@ -82,13 +82,14 @@ class RunWriter:
 
     @contextmanager
     def block(
-        self, topic: str, block: str, parameters: Sequence[str] = ()
+        self, topic: str, block: str, parameters: Sequence[str] = (), columns: Iterable[str] = COLUMNS
     ) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
         """Append rows round by round through the function that is yielded; closed by a marker if all went well.
 
-        `parameters` are integer columns besides COLUMNS, the same for all blocks of a topic.
+        `parameters` are integer columns besides `columns`, those of samples or of one of TABLES; both are the same for all
+        blocks of a topic.
         """
-        file, columns, written = self.path / f"{topic}.csv", (*COLUMNS, *parameters), 0
+        file, columns, written = self.path / f"{topic}.csv", (*columns, *parameters), 0
 
         def append(rows: Iterable[dict[str, Any]]) -> None:
             nonlocal written

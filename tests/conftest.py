@@ -3,9 +3,15 @@
 import os
 import re
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
+
+from perflib.cases import Case
+from perflib.results import Measurement
+from perflib.sampling import Sample
+from perflib.stats import median_interval
 
 os.environ.pop("PERFLIB_RUN", None)
 
@@ -50,3 +56,60 @@ class HandClock:
 @pytest.fixture
 def hand_clock():
     return HandClock()
+
+
+@pytest.fixture
+def simulated(hand_clock, monkeypatch):
+    """Make functions that take a given time on the hand-driven clock; the empty loop takes 10 ns there, the canary 2.
+
+    Nothing is interrupted there and nothing waits, however busy the machine is.
+    """
+    usage = SimpleNamespace(ru_nivcsw=0, ru_minflt=0, ru_majflt=0)
+    calm = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: usage)
+    monkeypatch.setattr("perflib.sampling.resource", calm)
+    monkeypatch.setattr("perflib.sampling.time", SimpleNamespace(thread_time_ns=hand_clock, process_time_ns=hand_clock))
+    floors = {scope: Case("floor", scope, hand_clock.arm(10)) for scope in ("call", "kernel")}
+    monkeypatch.setattr("perflib.session.FLOORS", floors)
+    monkeypatch.setattr("perflib.session.CANARY", Case("canary", "kernel", hand_clock.arm(2)))
+
+    def function(cost_ns, name="work"):
+        def work(*args):
+            hand_clock.now_ns += round(cost_ns() if callable(cost_ns) else cost_ns)
+
+        work.__name__ = name
+        return work
+
+    return function
+
+
+@pytest.fixture
+def sample():
+    """A calm sample of one run that took `ns`; `changes` tell what disturbed it."""
+
+    def make(ns, number=0, **changes):
+        calm = {"cpu_ns": int(ns), "process_ns": int(ns), "switches": 0, "compiled": 0}
+        return Sample("work", number, 0, 1, int(ns), **{**calm, **changes})
+
+    return make
+
+
+@pytest.fixture
+def measurement(sample):
+    """A stable measurement of these times, floor 10 ns."""
+
+    def make(times_ns=(1010,) * 6, **changes):
+        gross = median_interval(list(times_ns))
+        net, floor = median_interval([ns - 10 for ns in times_ns]), median_interval([10] * 6)
+        samples = tuple(sample(ns, number) for number, ns in enumerate(times_ns))
+        usual = {"state": "stable", "reasons": (), "ended_by": "half-width", "seconds": 0.5, "seed": 0}
+        found = {
+            "label": "work",
+            "scope": "call",
+            "mode": "throughput",
+            "time_ns": net,
+            "gross_ns": gross,
+            "floor_ns": floor,
+        }
+        return Measurement(**{**found, "samples": samples, **usual, **changes})
+
+    return make

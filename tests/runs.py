@@ -4,6 +4,7 @@ import tempfile
 
 from perflib import writer
 from perflib.machine import Cache, Machine
+from perflib.store import TABLES
 from perflib.writer import RunWriter
 
 MACHINE = Machine(
@@ -51,3 +52,15 @@ def write(run, topic, block, rows=3, marker=True, **changes):
                 raise InterruptedError
     except InterruptedError:
         pass
+
+
+def told(block="timeit, warmed", statistic="best", **changes):
+    """One row of the table `harness`."""
+    asked = {"harness": "timeit", "version": "3.11.0", "first_call": "warmed", "scope": "call", "statistic": statistic}
+    return {"block": block, **asked, "reported_ps": 292_000, "loops": 1000, "samples": 5, "wall_ms": 2974, **changes}
+
+
+def tell(run, *rows):
+    """Append one block of the table `harness`."""
+    with run.block("harness", rows[0]["block"], columns=TABLES["harness"]) as append:
+        append(rows)

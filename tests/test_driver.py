@@ -1,12 +1,23 @@
-"""The compiled loop: every run counts, nothing is merged, moved out or deleted."""
+"""The compiled loops: every run counts, nothing is merged, moved out or deleted, and nothing is left behind."""
 
+import sys
 import time
 
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.runtime import _nrt_python, rtsys
+from numba.typed import List
 
-from perflib.driver import canary, compilations, compiled_loop, empty_loop
+from perflib.driver import (
+    alternating_loop,
+    canary,
+    chained_loop,
+    compilations,
+    compiled_loop,
+    empty_loop,
+    rotating_loop,
+)
 
 
 @njit
@@ -35,6 +46,39 @@ def _norm(x):
 @njit
 def _nothing():
     return None
+
+
+@njit
+def _same(value):
+    return value
+
+
+@njit
+def _second(array, value):
+    return value
+
+
+@njit
+def _twice_less_one(x, one):
+    return x + x - one
+
+
+@njit
+def _successor(x, out):
+    out[0] = x[0] + 1
+
+
+@njit
+def _note(row, log, amount):
+    log.append(row[0])
+    row[1] += amount
+
+
+@njit
+def _fill(array, value):
+    """Whatever its layout."""
+    for index in np.ndindex(array.shape):
+        array[index] = value
 
 
 def cpu_ns(work):
@@ -72,6 +116,110 @@ def test_a_kernel_of_numbers_or_of_nothing_can_be_run(args):
     compiled_loop(kernel, 3, args)
 
     assert len(kernel.signatures) == 1
+
+
+@pytest.mark.parametrize("value", [7, 2.5, True, 1j, None, "text", (1, 2.5, None, "x"), np.arange(3.0)], ids=repr)
+def test_any_value_can_be_passed_and_returned_without_keeping_it(value):
+    loops = [
+        lambda: compiled_loop(_same, 1000, (value,)),
+        lambda: rotating_loop(_second, 1000, (np.zeros(2), value), np.zeros(1, np.int64), 0),
+    ]
+    for loop in loops:
+        loop()
+        references = sys.getrefcount(value)
+
+        loop()
+
+        assert abs(sys.getrefcount(value) - references) < 100, "one for each run"
+
+
+@pytest.fixture
+def left():
+    """A function that says how many more arrays were allocated than freed by compiled code since the test began."""
+
+    def balance():
+        stats = rtsys.get_allocation_stats()
+        return stats.alloc - stats.free
+
+    _nrt_python.memsys_enable_stats()
+    begun = balance()
+    yield lambda: balance() - begun
+    _nrt_python.memsys_disable_stats()
+
+
+def test_arrays_that_a_kernel_returns_are_freed(left):
+    x = np.ones(4)
+    twice = njit(lambda x: (2 * x, x))
+
+    compiled_loop(twice, 10, (x,))
+    rotating_loop(twice, 10, (x,), np.zeros(1, np.int64), 0)
+    alternating_loop(twice, 10, (x,), (x,))
+    chained_loop(njit(lambda x: x + 1), 10, x, ())
+
+    assert left() == 0
+    assert sys.getrefcount(x) == 2
+
+
+@pytest.mark.parametrize(("reps", "first", "last"), [(0, 5, 0), (1, 5, 6), (2, 7, 6), (5, 9, 10)])
+def test_input_and_output_change_places_in_an_alternating_loop(reps, first, last):
+    x, out = np.array([5]), np.array([0])
+
+    alternating_loop(_successor, reps, (x, out), (out, x))
+
+    assert (x[0], out[0]) == (first, last)
+
+
+@pytest.mark.parametrize("first", [3, np.float32(3), 3.0, np.array([3.0, 4.0])], ids=["int", "float32", "float", "array"])
+@pytest.mark.parametrize("reps", [0, 1, 5])
+def test_each_result_is_the_next_argument_of_a_chained_loop(first, reps):
+    one, expected = type(first)(1) if np.isscalar(first) else 1.0, first
+    for _ in range(reps):
+        expected = expected * 2 - 1
+
+    result = chained_loop(_twice_less_one, reps, first, (one,))
+
+    assert np.array_equal(result, expected)
+    assert np.array_equal(first, 3) or list(first) == [3, 4]
+
+
+def test_a_chain_of_numbers_is_not_foreseen():
+    """To a compiler that could, a million roots of one are one."""
+    assert cpu_ns(lambda: chained_loop(_nine_roots, 200_000, 3.0, ())) > 8 * cpu_ns(lambda: empty_loop(200_000))
+
+
+@pytest.mark.parametrize(("start", "reps"), [(0, 0), (0, 3), (0, 4), (2, 1), (3, 9)])
+def test_a_rotating_loop_visits_the_sets_in_order_and_says_where_to_go_on(start, reps):
+    rows = np.array([[i, 0] for i in range(4)])
+    order = np.array([2, 0, 3, 1])
+    log = List([-1])
+
+    position = rotating_loop(_note, reps, (rows[0], log, 5), order * rows.strides[0], start)
+
+    visits = [order[(start + i) % 4] for i in range(reps)]
+    assert list(log)[1:] == visits
+    assert position == (start + reps) % 4
+    assert list(rows[:, 1]) == [5 * visits.count(i) for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a,
+        lambda a: a.T,
+        lambda a: a[::2, 1:],
+        lambda a: a[::-1, ::-2],
+        lambda a: a[1:2, 2].reshape(()),
+    ],
+    ids=["C", "F", "strided", "backwards", "no dimension"],
+)
+def test_only_the_set_whose_turn_it_is_is_written_whatever_its_layout(view):
+    sets = np.zeros((3, 4, 6), np.float32)
+    expected = sets.copy()
+    view(expected[1])[...] = 7
+
+    rotating_loop(_fill, 1, (view(sets[0]), np.float32(7)), np.arange(3) * sets.strides[0], 1)
+
+    assert np.array_equal(sets, expected)
 
 
 def test_an_empty_body_is_not_deleted():

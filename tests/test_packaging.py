@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from runs import MACHINE
 
 from perflib.record import plan
-from perflib.store import BLOCK_COLUMNS, COLUMNS, load_run
+from perflib.store import BLOCK_COLUMNS, COLUMNS, TABLES, load_run
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -27,9 +27,10 @@ NEEDS_MAKE = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 
 def requirements():
-    """Everything that pyproject.toml names, extras included."""
+    """Everything that pyproject.toml names, extras included; an extra that takes in another names nothing."""
     extras = PROJECT["optional-dependencies"]
-    return [Requirement(line) for lines in (PROJECT["dependencies"], *extras.values()) for line in lines]
+    named = [Requirement(line) for lines in (PROJECT["dependencies"], *extras.values()) for line in lines]
+    return [requirement for requirement in named if requirement.name != PROJECT["name"]]
 
 
 def described(resource):
@@ -73,6 +74,10 @@ def test_constraints_are_exact_versions_and_hold_every_bound():
     assert len(pinned) == len(lines)
     for requirement in requirements():
         assert requirement.specifier.contains(pinned[requirement.name])
+
+
+def test_the_tests_install_the_harnesses_that_they_ask():
+    assert "perflib[harnesses]" in PROJECT["optional-dependencies"]["test"]
 
 
 def test_every_package_of_ours_is_installed():
@@ -148,12 +153,12 @@ def test_every_topic_is_described_and_has_the_columns_that_are_written():
     resources = {resource["name"]: resource for resource in package()["resources"]}
     topics = {block.topic for quick in (True, False) for block in plan(quick, MACHINE)} | {"clock"}
 
-    assert resources.keys() == topics | {"blocks", "published"}
-    for topic in topics:
-        fields = described(resources[topic])
+    assert resources.keys() == topics | TABLES.keys() | {"blocks", "published"}
+    for topic in topics | TABLES.keys():
+        fields, columns = described(resources[topic]), TABLES.get(topic, COLUMNS)
         assert resources[topic]["path"] == f"reference/*/{topic}.csv"
-        assert [field["name"] for field in fields] == list(COLUMNS)
-        for field, least in zip(fields, COLUMNS.values(), strict=True):
+        assert [field["name"] for field in fields] == list(columns)
+        for field, least in zip(fields, columns.values(), strict=True):
             assert field["type"] == ("string" if least is None else "integer")
             assert field.get("constraints", {}).get("minimum") == least
     assert [field["name"] for field in described(resources["blocks"])] == list(BLOCK_COLUMNS)
@@ -186,9 +191,11 @@ def test_the_committed_runs_are_whole_and_small_and_one_per_machine():
     for run in runs:
         assert run.finished
         assert sum(file.stat().st_size for file in run.path.iterdir()) < 4_000_000
-        for topic in {topic for topic, _ in run.blocks}:
+        for topic in {topic for topic, _ in run.blocks} - TABLES.keys():
             key = ["block", "kernel", "scope", "dtype", "n", "tile", "rows", "round"]
             assert not run.samples(topic).duplicated(key).any()
+        if run.has("harness"):
+            assert not run.table("harness").duplicated(["block", "scope", "statistic"]).any()
 
 
 def test_the_committed_runs_name_no_host_no_user_and_no_path():

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 import pytest
-from runs import MACHINE, isolate
+from runs import MACHINE, isolate, tell, told
 
 from perflib import record as program
 from perflib.kernels.catalog import find
@@ -30,6 +30,7 @@ from perflib.sweep import Block, Cell
 cells = [tuple(Cell(find(name), n, "call") for name in ("rms_norm_fast", "numpy_rms_norm")) for n in range(8, 28)]
 record.plan = lambda quick, machine: [Block(f"topic{i % 2}", f"n={i}", c, 1e-6) for i, c in enumerate(cells)]
 record._codegen = dict
+record.record_harnesses = lambda *_: None
 writer._code = dict
 sys.exit(main())
 """
@@ -47,6 +48,7 @@ def tiny(monkeypatch):
     cells = (Cell(find("numpy_rms_norm"), 8, "call"),)
     monkeypatch.setattr(program, "plan", lambda quick, machine: [Block("rmsnorm", "n=8", cells, 1e-6)])
     monkeypatch.setattr(program, "_codegen", dict)
+    monkeypatch.setattr(program, "record_harnesses", lambda *_: None)
 
 
 def start_tiny(folder):
@@ -178,6 +180,19 @@ def test_a_recording_ends_with_its_plan_the_steps_of_the_clock_and_the_machine(t
     assert steps["round"].tolist() == list(range(30))
     assert steps["reps"].eq(1).all()
     assert run.machine.logical_cpus == os.cpu_count()
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_other_harnesses_are_asked_last(tiny, monkeypatch, quick):
+    def answer(writer, *asked):
+        assert asked == (quick, False)
+        assert writer.has("rmsnorm", "n=8")
+        assert writer.has("clock", "steps")
+        tell(writer, told())
+
+    monkeypatch.setattr(program, "record_harnesses", answer)
+
+    assert record(quick=quick, progress=False).table("harness")["reported_ps"].tolist() == [292_000]
 
 
 def test_a_finished_recording_is_followed_by_a_new_one(tiny):

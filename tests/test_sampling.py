@@ -1,8 +1,11 @@
 """Batches, rounds and quiet, on clocks that are driven by hand."""
 
 import gc
-import time
+import hashlib
+import threading
 from collections import Counter, defaultdict
+from itertools import count
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -12,12 +15,8 @@ from hypothesis import strategies as st
 from numba import njit
 from threadpoolctl import threadpool_info
 
-from perflib.sampling import CANARY, FLOORS, Case, Sample, calibrate, case, plan_rounds, quiet, rounds
-
-
-@njit
-def _double(x):
-    return 2 * x
+from perflib.cases import Case
+from perflib.sampling import Sample, batch_time_ns, calibrate, plan_rounds, quiet, rounds
 
 
 def watched(run, seen):
@@ -36,16 +35,11 @@ def silent(label):
 
 @pytest.mark.parametrize("cost_ns", [1, 3, 10, 999, 12_345, 999_999, 1_000_000, 5_000_000])
 def test_a_batch_reaches_a_millisecond_and_hardly_more(hand_clock, cost_ns):
-    reps = calibrate(hand_clock.arm(cost_ns), hand_clock)
+    reps, long = (calibrate(hand_clock.arm(cost_ns), hand_clock, batch_ns) for batch_ns in (None, 7_000_000))
 
     assert reps * cost_ns >= 1_000_000
     assert reps == 1 or reps * cost_ns <= 1.2 * 1_000_000 + cost_ns
-
-
-def test_a_batch_of_a_given_length(hand_clock):
-    reps = calibrate(hand_clock.arm(100), hand_clock, batch_ns=5_000_000)
-
-    assert 5_000_000 <= 100 * reps <= 6_000_000
+    assert 7_000_000 <= long * cost_ns <= 1.2 * 7_000_000 + cost_ns
 
 
 def test_a_coarse_clock_makes_the_batch_longer(hand_clock):
@@ -113,10 +107,7 @@ def test_an_arm_that_takes_no_time_at_first_is_calibrated(hand_clock):
 )
 def test_rounds_are_the_share_of_the_budget_from_six_to_thirty(case_ns, budget_s, expected):
     assert plan_rounds(case_ns, budget_s) == expected
-
-
-def test_more_rounds_can_be_asked_for_at_least():
-    assert plan_rounds({"a": 1e9}, 1, least=9) == {"a": 9}
+    assert plan_rounds(case_ns, budget_s, least=9) == {label: max(9, count) for label, count in expected.items()}
 
 
 @given(planned=st.lists(st.integers(1, 30), min_size=1, max_size=5), seed=st.integers(0, 99))
@@ -144,9 +135,9 @@ def test_a_case_with_fewer_rounds_is_spread_over_all_of_them():
     assert max(np.diff([-1, *numbers, 30])) <= 10
 
 
-def drawn(seed, first=0):
+def drawn(seed):
     plan = {"a": 30, "b": 30, "c": 30}
-    batches = rounds([silent(x) for x in plan], dict.fromkeys(plan, 1000), np.random.default_rng(seed), plan, first=first)
+    batches = rounds([silent(x) for x in plan], dict.fromkeys(plan, 1000), np.random.default_rng(seed), plan, first=40)
     return list(batches)
 
 
@@ -156,6 +147,7 @@ def test_the_order_within_a_round_is_drawn_anew():
     assert len(orders) == 6
     assert all(sorted(order) == ["a", "b", "c"] for order in orders)
     assert all([s.position for s in batch] == [0, 1, 2] for batch in drawn(0))
+    assert [batch[0].round for batch in drawn(0)] == list(range(40, 70)), "as they are told to go on"
 
 
 def test_batches_are_longer_by_up_to_a_fifth():
@@ -172,10 +164,6 @@ def test_the_same_seed_draws_the_same():
 
     assert outline(drawn(1)) == outline(drawn(1))
     assert outline(drawn(1)) != outline(drawn(2))
-
-
-def test_the_numbers_of_further_rounds_go_on():
-    assert [batch[0].round for batch in drawn(0, first=40)] == list(range(40, 70))
 
 
 def test_a_sample_is_the_time_of_its_batch_and_of_nothing_else(hand_clock):
@@ -203,58 +191,58 @@ def test_a_compilation_during_a_batch_is_counted_in_its_sample():
     assert second.compiled == 0
 
 
-def test_a_sample_knows_the_cpu_time_of_its_thread():
-    """A pause is time on the wall and none of the processor's; busy work is both."""
-    busy = Case("busy", "call", lambda reps: sum(range(200_000)))
+def test_what_happened_in_a_batch_stands_in_its_sample(monkeypatch):
+    """Counters that jump by a step of their own at each reading."""
 
-    (sample,) = next(rounds([busy], {"busy": 1}, np.random.default_rng(0), {"busy": 1}))
+    def usage(who):
+        return SimpleNamespace(ru_nivcsw=next(switches), ru_minflt=next(minor), ru_majflt=next(major))
 
-    assert sample.cpu_ns > 0
-    assert sample.switches >= 0
+    switches, minor, major, thread, process, collected = (count(0, step) for step in (3, 5, 7, 11, 13, 17))
+    clocks = SimpleNamespace(thread_time_ns=lambda: next(thread), process_time_ns=lambda: next(process))
+    monkeypatch.setattr("perflib.sampling.resource", SimpleNamespace(RUSAGE_SELF=0, getrusage=usage))
+    monkeypatch.setattr("perflib.sampling.time", clocks)
+    monkeypatch.setattr("perflib.sampling._collections", lambda: next(collected))
 
+    (found,) = next(rounds([silent("x")], {"x": 1}, np.random.default_rng(0), {"x": 1}))
 
-def test_time_per_run_is_that_of_the_batch_over_its_runs():
-    assert Sample("x", 0, 0, reps=8, elapsed_ns=100, cpu_ns=0, switches=0, compiled=0).per_run_ns == 12.5
-
-
-@pytest.mark.parametrize("reps", [0, 1, 100])
-def test_call_scope_calls_as_often_as_told(reps):
-    seen = []
-
-    case("list", seen.append, (3,), "call").run(reps)
-
-    assert seen == [3] * reps
+    assert (found.switches, found.faults, found.cpu_ns, found.process_ns, found.collections) == (3, 12, 11, 13, 17)
 
 
-def test_kernel_scope_runs_compiled_code():
-    kernel = case("double", _double, (21,), "kernel")
+def test_a_run_of_the_collector_is_counted_in_its_sample():
+    once = {"collects": 1, "idle": 1}
+    cases = [Case("collects", "call", lambda reps: gc.collect()), silent("idle")]
 
-    kernel.run(10)
+    found = {s.label: s for s in next(rounds(cases, once, np.random.default_rng(0), once))}
 
-    assert (kernel.label, kernel.scope) == ("double", "kernel")
-    assert len(_double.signatures) == 1
-
-
-def test_an_unknown_scope_is_refused(refused):
-    with refused(ValueError, "scope must be one of kernel, call", "got 'loop'"):
-        case("double", _double, (1,), "loop")
+    assert found["collects"].collections == 1
+    assert found["idle"].collections == 0
 
 
-def test_kernel_scope_needs_something_compiled(refused):
-    with refused(TypeError, "scope 'kernel' needs a function compiled by numba.njit", "got sorted", "scope='call'"):
-        case("sorted", sorted, ([1],), "kernel")
+def test_the_work_of_other_threads_is_in_the_time_of_the_process():
+    def hashed():
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000)
+
+    def run(reps):
+        thread = threading.Thread(target=hashed)
+        thread.start()
+        thread.join()
+
+    (found,) = next(rounds([Case("x", "call", run)], {"x": 1}, np.random.default_rng(0), {"x": 1}))
+
+    assert found.process_ns > 5 * found.cpu_ns
+    assert found.waited_ns > found.cpu_ns
 
 
-@pytest.mark.parametrize("hidden", [*FLOORS.values(), CANARY], ids=lambda c: f"{c.label} {c.scope}")
-def test_floors_and_canary_run_as_often_as_told(hidden):
-    hidden.run(1)
-    start = time.thread_time_ns()
-    hidden.run(100)
-    few = time.thread_time_ns() - start
-    start = time.thread_time_ns()
-    hidden.run(5_000_000)
+@pytest.mark.parametrize(("elapsed_ns", "cpu_ns", "waited_ns"), [(100, 60, 40), (100, 100, 0), (100, 101, 0)])
+def test_a_sample_tells_time_per_run_and_time_in_which_it_did_not_run(elapsed_ns, cpu_ns, waited_ns):
+    found = Sample("x", 0, 0, reps=8, elapsed_ns=elapsed_ns, cpu_ns=cpu_ns, switches=0, compiled=0)
 
-    assert time.thread_time_ns() - start > 10 * few
+    assert (found.per_run_ns, found.waited_ns) == (12.5, waited_ns)
+
+
+@pytest.mark.parametrize(("cost_ns", "taken_ns"), [(7, 700), (0, 1)])
+def test_the_time_of_a_batch_is_at_least_a_nanosecond(hand_clock, cost_ns, taken_ns):
+    assert batch_time_ns(Case("x", "call", hand_clock.arm(cost_ns)), 100, hand_clock) == taken_ns
 
 
 def state():
@@ -266,9 +254,7 @@ def test_quiet_sets_threads_and_stops_the_collector():
     with quiet(1):
         collecting, threads, blas = state()
 
-    assert not collecting
-    assert threads == 1
-    assert all(count == 1 for _, count in blas)
+    assert (collecting, threads, {count for _, count in blas}) == (False, 1, {1})
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt, SystemExit])

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import kendall_tau, order_coverage
 
-from perflib.stats import Interval, SampleError, drift, fewest_samples, lag1, median, median_interval, ratio_interval
+from perflib.stats import (
+    Interval,
+    SampleError,
+    drift,
+    fewest_samples,
+    lag1,
+    median,
+    median_interval,
+    persistence,
+    ratio_interval,
+)
 
 TRIALS = 1000
 
@@ -26,23 +36,32 @@ def spiky(rng, count):
     return 100 + rng.choice([-1, 1], count) * np.where(rng.random(count) < 0.1, 90, 1) * rng.random(count)
 
 
+def resembling(rng, count, rho=0.5):
+    """AR(1): each sample is `rho` of the one before, and noise."""
+    values = rng.standard_normal(count + 50)
+    for i in range(1, count + 50):
+        values[i] += rho * values[i - 1]
+    return 100 + values[50:]
+
+
+def covered(draw, count, **how):
+    """Share of the intervals of fixed series that contain the true median, 100."""
+    rng = np.random.default_rng(count)
+    found = [median_interval(draw(rng, count), **how) for _ in range(TRIALS)]
+    return np.mean([i.low <= 100 <= i.high for i in found])
+
+
 @pytest.mark.parametrize(("samples", "expected"), [([3], 3), ([4, 1], 2.5), ([9, 1, 5], 5), ([1, 1, 1, 100], 1)])
 def test_the_median_is_the_middle(samples, expected):
     assert median(samples) == expected
 
 
-def test_six_samples_reach_from_least_to_greatest():
-    interval = median_interval([15, 10, 14, 11, 13, 12])
-
-    assert interval == Interval(12.5, 10, 15, 1 - 2 / 2**6)
-
-
 @pytest.mark.parametrize(("count", "rank"), [(6, 0), (8, 0), (9, 1), (15, 3), (30, 9), (100, 39)])
 def test_the_interval_ends_at_the_ranks_of_the_published_table(count, rank):
-    """Ranks of the 95 % interval as in David and Nagaraja; coverage by counting coin tosses."""
-    interval = median_interval(np.arange(count))
+    """Ranks of the 95 % interval as in David and Nagaraja; coverage by counting coin tosses. In any order."""
+    interval = median_interval(np.random.default_rng(1).permutation(count))
 
-    assert (interval.low, interval.high) == (rank, count - 1 - rank)
+    assert (interval.value, interval.low, interval.high) == ((count - 1) / 2, rank, count - 1 - rank)
     assert interval.coverage == pytest.approx(order_coverage(count, rank), rel=1e-12)
 
 
@@ -56,22 +75,41 @@ def test_the_interval_is_the_narrowest_that_keeps_its_confidence(count, confiden
     assert rank + 1 > (count - 1) / 2 or order_coverage(count, rank + 1) < confidence
 
 
-def test_the_order_of_the_samples_does_not_matter():
-    values = np.random.default_rng(1).random(20)
-
-    assert median_interval(values) == median_interval(np.sort(values)[::-1])
-
-
 @pytest.mark.parametrize("draw", [normal, lognormal, spiky])
-@pytest.mark.parametrize("count", [8, 15, 30])
-def test_the_interval_covers_the_median_as_often_as_it_says(draw, count):
-    rng = np.random.default_rng(count)
+@pytest.mark.parametrize("count", [9, 15, 30, 100])
+def test_intervals_of_independent_samples_cover_the_median_as_often_as_they_say(draw, count):
+    plain, serial = covered(draw, count), covered(draw, count, serial=True)
 
-    found = [median_interval(draw(rng, count)) for _ in range(TRIALS)]
+    assert abs(plain - median_interval(range(count)).coverage) < 0.025
+    assert 0.93 <= plain <= serial <= 0.98
 
-    covered = np.mean([i.low <= 100 <= i.high for i in found])
-    assert 0.93 <= covered <= 0.999
-    assert abs(covered - found[0].coverage) < 0.025
+
+@pytest.mark.parametrize("count", [30, 200])
+def test_serial_intervals_of_samples_that_resemble_their_neighbours_cover_where_plain_ones_do_not(count):
+    assert covered(resembling, count) < 0.83
+    assert covered(resembling, count, serial=True) >= 0.85
+
+
+@pytest.mark.parametrize("count", [6, 9, 15])
+def test_the_serial_interval_of_a_few_sorted_samples_is_their_range(count):
+    interval = median_interval(np.arange(count), serial=True)
+
+    assert (interval.low, interval.high) == (0, count - 1)
+
+
+@pytest.mark.parametrize(("samples", "expected"), [([5] * 9, 1), ([1, 2] * 10, 1), ([1, 1, 2, 2] * 3, 1), (range(6), 1.5)])
+def test_persistence_is_at_least_one_and_more_where_neighbours_stay_on_one_side(samples, expected):
+    """Six sorted samples: signs - - - + + +, weights 3/4, 1/2, 1/4 on autocorrelations 1/2, 0, -1/2."""
+    assert persistence(samples) == pytest.approx(expected)
+    assert persistence([-x for x in samples]) == pytest.approx(expected)
+
+
+def test_serial_intervals_of_ratios_are_wider_too():
+    waves = np.exp(0.1 * np.sin(np.arange(60) / 5))
+
+    plain, serial = (ratio_interval(waves, [1] * 60, serial=serial) for serial in (False, True))
+
+    assert serial.low < plain.low < plain.high < serial.high
 
 
 def test_a_ratio_is_the_median_of_pairs():
@@ -139,6 +177,7 @@ def test_drift_is_kendalls_tau():
     values = np.random.default_rng(6).random(12)
 
     assert drift(values)[0] == pytest.approx(kendall_tau(values), rel=1e-12)
+    assert drift(range(10, 0, -1))[0] == pytest.approx(-1)
 
 
 def test_a_flat_series_does_not_drift():
@@ -157,22 +196,14 @@ def test_a_trend_is_seen_in_noise_and_noise_is_not_a_trend():
     assert np.mean([p < 0.001 for _, p in without]) < 0.01
 
 
-def test_the_direction_of_a_drift_is_its_sign():
-    assert drift(range(10))[0] == pytest.approx(1)
-    assert drift(range(10, 0, -1))[0] == pytest.approx(-1)
-
-
 def test_lag_one_tells_slow_waves_from_noise():
     rng = np.random.default_rng(8)
     waves = [np.sin(np.arange(30) / 3) + 0.2 * rng.standard_normal(30) for _ in range(100)]
 
     assert min(lag1(w) for w in waves) > 0.5
+    assert lag1([1, 2] * 10) < -0.9
     assert max(lag1(normal(rng, 30)) for _ in range(100)) < 0.6
     assert abs(np.mean([lag1(normal(rng, 30)) for _ in range(300)])) < 0.1
-
-
-def test_lag_one_of_alternating_samples_is_negative():
-    assert lag1([1, 2] * 10) < -0.9
 
 
 def test_one_outlier_does_not_make_neighbours_resemble():
@@ -191,30 +222,19 @@ def test_the_half_width_is_a_share_of_the_value(interval, expected):
     assert interval.half_width == pytest.approx(expected)
 
 
-def test_a_scaled_interval_keeps_its_order():
+def test_a_scaled_interval_keeps_its_order_and_the_longest_time_becomes_the_lowest_rate():
     assert Interval(2, 1, 4, 0.9).scaled(-2) == Interval(-4, -8, -2, 0.9)
-
-
-def test_a_time_becomes_a_rate():
-    """The longest time is the lowest rate."""
     assert Interval(2, 1, 4, 0.9).inverse(8) == Interval(4, 2, 8, 0.9)
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (1, 4, True),
-        (0, 5, True),
-        (1.5, 5, None),
-        (0, 3, None),
-        (2, 3, None),
-        (4.1, 5, False),
-        (0, 0.9, False),
-        (4, 5, None),
-    ],
-)
-def test_inside_is_true_false_or_neither(low, high, expected):
-    assert Interval(2, 1, 4, 0.95).inside(low, high) is expected
+WITHIN = [(1, 4), (0, 5)]
+BEYOND = [(4.1, 5), (0, 0.9)]
+ACROSS = [(1.5, 5), (0, 3), (2, 3), (4, 5)]
+
+
+@pytest.mark.parametrize(("expected", "ranges"), [(True, WITHIN), (False, BEYOND), (None, ACROSS)])
+def test_inside_is_true_false_or_neither(expected, ranges):
+    assert [Interval(2, 1, 4, 0.95).inside(*ends) for ends in ranges] == [expected] * len(ranges)
 
 
 @pytest.mark.parametrize("what", [median, median_interval, drift, lag1])
@@ -253,9 +273,17 @@ def test_confidence_must_be_a_probability(refused, confidence):
         median_interval(range(10), confidence)
 
 
-def test_pairs_must_be_pairs(refused):
-    with refused(SampleError, "paired samples must have equal length", "got 7 and 6"):
-        ratio_interval(range(1, 8), range(1, 7))
+@pytest.mark.parametrize(
+    ("over", "settings", "words"),
+    [
+        ([1] * 7, {}, "paired samples must have equal length, got 7 and 6"),
+        ([1] * 6, {"comparisons": 0}, "comparisons must be at least 1, got 0"),
+        ([1] * 6, {"comparisons": -1}, "comparisons must be at least 1, got -1"),
+    ],
+)
+def test_a_ratio_is_of_pairs_and_compared_at_least_once(refused, over, settings, words):
+    with refused(SampleError, words):
+        ratio_interval(over, [1] * 6, **settings)
 
 
 @pytest.mark.parametrize("bad", [0, -1])
@@ -266,9 +294,3 @@ def test_samples_of_a_ratio_must_be_above_zero(refused, side, bad):
 
     with refused(SampleError, "samples of a ratio must be above 0"):
         ratio_interval(*pair)
-
-
-@pytest.mark.parametrize("comparisons", [0, -1])
-def test_a_ratio_is_compared_at_least_once(refused, comparisons):
-    with refused(SampleError, "comparisons must be at least 1", f"got {comparisons}"):
-        ratio_interval([1] * 6, [1] * 6, comparisons=comparisons)

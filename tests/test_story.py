@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from runs import isolate
+from runs import isolate, told
 from synthetic import cell, full, matmul, noisy, record, tiles
 from test_plot import PARTS, TILE_TIMES
 
@@ -30,8 +30,13 @@ WITHOUT_UNIT = {
     "recorded tile nearest to the model",
     "its time / best",
     "time of tile 64 / best",
+    "harness",
+    "first call",
+    "scope",
+    "runs per sample",
+    "samples",
 }
-UNIT = re.compile(r"\((ns|µs|%|GFLOP/s|GB/s)\)|^ns \[")
+UNIT = re.compile(r"\((ns|µs|s|%|GFLOP/s|GB/s)\)|^ns \[")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,33 @@ def test_the_difference_of_the_scopes_is_dispatch(run):
     assert float(kernel.split()[0]) == pytest.approx(64, rel=0.02)
     assert float(difference) == pytest.approx(500, rel=0.03)
     assert float(factor) == pytest.approx(564 / 64, rel=0.05)
+
+
+def test_the_harnesses_stand_in_reading_order_each_with_what_it_reports(run):
+    shown = [row[:4] for row in story.harness_table(run).rows]
+
+    assert shown == [
+        ("timeit 3.11.0", "warmed", "call", "best 292"),
+        ("timeit 3.11.0", "compiles", "call", "best 581"),
+        ("pytest-benchmark 5.3.1", "warmed", "call", "mean 444, median 421"),
+        ("perflib 0.1.0", "compiles", "kernel", "median 59.5 [59.0, 60.1]"),
+        ("perflib 0.1.0", "compiles", "call", "median 239 [234, 247]"),
+    ]
+
+
+def test_a_harness_tells_how_many_runs_it_took_and_how_long(run):
+    warmed, compiles = (row[4:] for row in story.harness_table(run).rows[:2])
+
+    assert (warmed, compiles) == (("1000", "5", "3.0"), ("1", "5", "3.0"))
+
+
+def test_a_mean_stands_beside_its_deviation(data):
+    both = [
+        told("pyperf, warmed", name, harness="pyperf", reported_ps=ps) for name, ps in (("mean", 309_000), ("std", 52_700))
+    ]
+    table = story.harness_table(record(("harness", "pyperf, warmed", both)))
+
+    assert table.rows[0][3] == "mean 309 ± 52.7"
 
 
 def test_rates_stand_beside_their_share_of_the_peak(run):

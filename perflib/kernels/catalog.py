@@ -23,6 +23,12 @@ def _random(shape: int | tuple[int, ...], dtype: str, rng: np.random.Generator) 
     return array
 
 
+def _bytes(n: int, rng: np.random.Generator) -> np.ndarray:
+    array = aligned_empty(n, np.uint8)
+    array[...] = rng.integers(0, 256, n)
+    return array
+
+
 def _matmul_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
     return _random((n, n), dtype, rng), _random((n, n), dtype, rng), aligned_empty((n, n), dtype)
 
@@ -107,6 +113,15 @@ KERNELS: dict[str, Kernel] = {
         _rms("numpy_rms_norm", _numpy_rms_norm),
         _copy("copy_loop", memory.copy_loop, compiled=memory._copy_loop),
         _copy("numpy_copy", _numpy_copy),
+        Kernel(
+            "read_lines",
+            memory.read_lines,
+            compiled=memory._read_lines,
+            make=lambda n, dtype, rng: (_bytes(n, rng),),
+            exact=lambda x: (np.array(int(x[::64].sum())), 0.0),
+            flops=lambda n: 0,
+            bytes=lambda n, itemsize: n,
+        ),
         Kernel(
             "fma_peak",
             simd.fma_peak,

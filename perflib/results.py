@@ -1,0 +1,136 @@
+"""What measuring returns: numbers with intervals, the samples behind them, a state and reasons.
+
+    Measurement     one function: time of a run, rates, what a call adds
+    Comparison      several functions against the first: ratios and verdicts
+
+Both are plain records; `measure` makes them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .sampling import Sample
+from .stats import Interval
+
+__all__ = ["Comparison", "Measurement", "duration"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Time of one run in nanoseconds: median and 95 % interval, net of the loop's own cost (`floor_ns`)."""
+
+    label: str
+    scope: str
+    mode: str
+    """`throughput`, `latency` or `cold`."""
+    time_ns: Interval
+    gross_ns: Interval
+    floor_ns: Interval
+    samples: tuple[Sample, ...]
+    state: str
+    """`stable`, `noisy` or `invalid`; the reasons say why it is not stable."""
+    reasons: tuple[str, ...]
+    ended_by: str
+    """What ended the rounds: `half-width` reached, or `budget` spent."""
+    seconds: float
+    """How long the rounds took."""
+    seed: int
+    """Of the order within the rounds."""
+    compile_s: float = 0.0
+    """Seconds of the first run, if Numba compiled in it; 0 if it did not."""
+    flops: int = 0
+    bytes: int = 0
+    notes: tuple[str, ...] = ()
+    """What a reader should know, though nothing went wrong."""
+    call: "Measurement | None" = None
+    """The same function called from Python in the same rounds, where both scopes were measured."""
+    dispatch_ns: Interval | None = None
+    """What the call adds to the kernel: call less kernel, paired by round."""
+    processes_ns: tuple[float, ...] = field(default=(), repr=False)
+    """Median of each process, where several were asked for."""
+
+    @property
+    def gflops(self) -> Interval | None:
+        """GFLOP/s (10^9 per second), None without a count of flops."""
+        return self.time_ns.inverse(self.flops) if self.flops and self.time_ns.low > 0 else None
+
+    @property
+    def gb_per_s(self) -> Interval | None:
+        """GB/s (10^9 bytes per second), None without a count of bytes."""
+        return self.time_ns.inverse(self.bytes) if self.bytes and self.time_ns.low > 0 else None
+
+    def to_pyperf(self, path: str | Path) -> None:
+        """Write a file that `python -m pyperf show` and `compare_to` read; needs the extra `harnesses`."""
+        from .interchange import write_pyperf
+
+        write_pyperf(path, [self] if self.call is None else [self, self.call])
+
+    def __str__(self) -> str:
+        rates = "".join(
+            f", {rate.value:.3g} {unit}" for rate, unit in ((self.gflops, "GFLOP/s"), (self.gb_per_s, "GB/s")) if rate
+        )
+        where = f"{self.scope} scope, {self.mode}{rates}"
+        lines = [f"{self.label}: {duration(self.time_ns)} ({where}), {_state(self.state, self.reasons)}"]
+        if self.call and self.dispatch_ns:
+            lines.append(f"    from Python: {duration(self.call.time_ns)}, {_state(self.call.state, self.call.reasons)}")
+            lines.append(f"    dispatch: {duration(self.dispatch_ns)}")
+        if self.processes_ns:
+            low, high = min(self.processes_ns), max(self.processes_ns)
+            lines.append(f"    {len(self.processes_ns)} processes: {_quantity(low)} to {_quantity(high)}")
+        return "\n".join((*lines, *(f"    {note}" for note in self.notes)))
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every alternative against the first: `ratios[name]` is time / time of the baseline, `verdicts[name]` what follows.
+
+    `again` is the hidden comparison of the baseline with itself: no effect smaller than `bound` may be claimed.
+    """
+
+    baseline: str
+    measurements: Mapping[str, Measurement]
+    ratios: Mapping[str, Interval]
+    verdicts: Mapping[str, str]
+    """`faster`, `slower`, `equivalent` or `unresolved`; `unresolved` too where a measurement is invalid."""
+    again: Interval
+    bound: float
+
+    def to_pyperf(self, path: str | Path) -> None:
+        """Write all measurements into one file that `python -m pyperf show` reads; needs the extra `harnesses`."""
+        from .interchange import write_pyperf
+
+        write_pyperf(path, list(self.measurements.values()))
+
+    def __str__(self) -> str:
+        lines = [str(self.measurements[self.baseline])]
+        for name, ratio in self.ratios.items():
+            lines.append(
+                f"{self.measurements[name]}\n    {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] "
+                f"of {self.baseline}: {self.verdicts[name]} (smallest claim {100 * self.bound:.1f} %)"
+            )
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _state(state: str, reasons: Sequence[str]) -> str:
+    return f"{state}: {'; '.join(reasons)}" if reasons else state
+
+
+def _unit(ns: float) -> tuple[str, float]:
+    units = (("ns", 1.0), ("us", 1e3), ("ms", 1e6))
+    return next((u for u in units if abs(ns) < 1000 * u[1]), ("s", 1e9))
+
+
+def _quantity(ns: float) -> str:
+    unit, factor = _unit(ns)
+    return f"{ns / factor:.4g} {unit}"
+
+
+def duration(time_ns: Interval) -> str:
+    """`62.1 ns [61.8, 62.5]`, in the unit that suits the value."""
+    factor = _unit(time_ns.value)[1]
+    return f"{_quantity(time_ns.value)} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"

@@ -1,0 +1,244 @@
+"""How far this machine's numbers can be trusted: experiments whose right answer is known, run here and now.
+
+    selfcheck(quick)        -> Selfcheck: the figures, each against its bar
+    Selfcheck.figures       what --json writes
+
+The same thing under two names must not be called different, and a slow-down that was planted must be found, both with the
+budget and the margin that `compare` has by default. An interval must cover what it says, a kernel's time must agree with a
+method that knows no floor, and the clock must cost little. Takes some minutes, most of them beside busy neighbours.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numba import njit
+from tqdm import tqdm
+
+from .cases import FLOORS, Case, case
+from .driver import canary
+from .harness import HARNESSES, Refusal, ask, question
+from .kernels.description import aligned_empty
+from .kernels.rmsnorm import _rms_norm_fast
+from .measure import compare, measure
+from .sampling import calibrate, quiet
+from .session import take
+from .simulation import exponent_coverage, interval_coverage
+from .tables import Table
+from .timer import Timer
+from .writer import measuring_lock
+
+__all__ = ["Selfcheck", "selfcheck"]
+
+ROUNDS = 101
+ROWS = 20  # of work; the planted slow-down is one more: 5 %
+BARS: dict[str, tuple[str, str, Callable[[float], bool]]] = {
+    "aa_false_positive_rate": ("a kernel and itself called different, idle", "≤ 0.03", lambda v: v <= 0.03),
+    "aa_false_positive_rate_busy": ("the same beside a busy process per core", "≤ 0.05", lambda v: v <= 0.05),
+    "power_5_percent": ("planted slow-down of 5 % found", "≥ 0.95", lambda v: v >= 0.95),
+    "interval_coverage": ("coverage of 95 % intervals, simulated", "0.93 to 0.98", lambda v: 0.93 <= v <= 0.98),
+    "exponent_coverage": ("coverage of exponents, simulated", "≥ 0.93", lambda v: v >= 0.93),
+    "kernel_scope_error": ("kernel scope against the slope over batch lengths", "≤ 0.03", lambda v: v <= 0.03),
+    "timer_overhead_ns": ("Timer, start and elapsed (ns)", "< 1000", lambda v: v < 1000),
+    "timer_overhead_ratio": ("the same / two bare readings of the clock", "≤ 5", lambda v: v <= 5),
+    "pyperf_over_perflib": ("time of pyperf's default run / time to ± 1 % here", "≥ 10", lambda v: v >= 10),
+}
+
+
+@dataclass(frozen=True)
+class Selfcheck:
+    """What was found. Rates and coverages are shares of 1."""
+
+    figures: dict[str, Any]
+    quick: bool
+
+    @property
+    def missed(self) -> list[str]:
+        """Keys of the figures that miss their bar."""
+        return [key for key, (_, _, passes) in BARS.items() if key in self.figures and not passes(self.figures[key])]
+
+    def table(self) -> Table:
+        """Every figure beside its bar."""
+        rows = [
+            (what, f"{self.figures[key]:.4g}", bar, "missed" if key in self.missed else "met")
+            for key, (what, bar, _) in BARS.items()
+            if key in self.figures
+        ]
+        return Table(("what", "found", "bar", "verdict"), tuple(rows))
+
+    def __str__(self) -> str:
+        f = self.figures
+        trials = f"{f['aa_comparisons']} comparisons idle and as many busy, {f['power_trials']} planted"
+        notes = [f"{trials}; {f['seconds_to_1_percent']:.2g} s to ± 1 % of a kernel of {f['kernel_ns']:.0f} ns"]
+        if self.quick:
+            notes.append("quick: too few trials for rates of some percent; leave --quick out for 200 and 40")
+        if "pyperf_over_perflib" not in f:
+            notes.append("not compared with pyperf: it takes half a minute, and the extra `harnesses`")
+        return "\n".join((repr(self.table()), *notes))
+
+
+def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
+    """Run every experiment; raises RunError where another measurement runs."""
+    pairs, planted = (24, 8) if quick else (200, 40)
+    figures: dict[str, Any] = {"aa_comparisons": pairs, "power_trials": planted}
+    steps = 2 * pairs + planted + 5
+    with measuring_lock(), tqdm(total=steps, disable=None if progress else True, unit="trial") as bar:
+
+        def share(what: str, trial: Callable[[int], bool], count: int) -> float:
+            bar.set_description_str(what)
+            found = 0
+            for number in range(count):
+                found += trial(number)
+                bar.update()
+            return found / count
+
+        figures["aa_false_positive_rate"] = share("a function and itself", _false_positive, pairs)
+        figures["power_5_percent"] = share("5 % planted", _planted, planted)
+        with _busy_cores():
+            figures["aa_false_positive_rate_busy"] = share("a function and itself, cores busy", _false_positive, pairs)
+        for what, experiment in (
+            ("kernel scope", _kernel_scope),
+            ("timer", _timer),
+            ("coverage of intervals", lambda: {"interval_coverage": interval_coverage(300 if quick else 2000).overall}),
+            ("coverage of exponents", lambda: {"exponent_coverage": exponent_coverage(100 if quick else 1000).overall}),
+            ("time to 1 %", lambda: _against_pyperf(quick)),
+        ):
+            bar.set_description_str(what)
+            figures |= experiment()
+            bar.update()
+    return Selfcheck(figures, quick)
+
+
+@njit
+def _chain(x, weight, out, rows):
+    """A chain of dependent integer operations."""
+    return canary(50 * rows)
+
+
+@njit
+def _norm(x, weight, out, rows):
+    """RMS norms, in L1."""
+    _rms_norm_fast(x[:rows], weight, 1e-5, out[:rows])
+
+
+@njit
+def _copy(x, weight, out, rows):
+    """Copies, in L2."""
+    for i in range(rows):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j]
+
+
+def _filled(*shape: int) -> np.ndarray:
+    array = aligned_empty(shape, np.float32)
+    array[...] = np.random.default_rng(0).standard_normal(shape)
+    return array
+
+
+@cache
+def _kinds() -> list[tuple[Callable, Callable, tuple]]:
+    """Three kinds of work in proportion to a number of rows: on the first of two numbers, on the second, and the arrays."""
+
+    def of(work: Callable, which: int) -> Callable:
+        return njit(lambda x, weight, out, rows: work(x, weight, out, rows[which]))
+
+    widths = {_chain: 1, _norm: 64, _copy: 2048}
+    arrays = {work: (_filled(ROWS + 1, n), _filled(n), _filled(ROWS + 1, n)) for work, n in widths.items()}
+    return [(of(work, 0), of(work, 1), arrays[work]) for work in widths]
+
+
+def _planted(number: int) -> bool:
+    """Whether `compare` finds that ROWS + 1 rows take longer than ROWS."""
+    first, second, arrays = _kinds()[number % 3]
+    found = compare({"first": first, "second": second}, *arrays, np.array([ROWS, ROWS + 1]), seed=number)
+    return found.verdicts["second"] == "slower"
+
+
+def _false_positive(number: int) -> bool:
+    """Whether `compare` tells a function from itself."""
+    first, _, arrays = _kinds()[number % 3]
+    found = compare({"first": first, "same": first}, *arrays, np.array([ROWS, ROWS]), seed=number)
+    return found.verdicts["same"] in ("faster", "slower")
+
+
+@contextmanager
+def _busy_cores() -> Iterator[None]:
+    """A process per core that does nothing but compute."""
+    neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+
+
+def _norm_args() -> tuple:
+    """512 numbers each, in one stretch of memory: addresses that differ by multiples of 4 KiB would hinder each other."""
+    x, weight, out = _filled(3, 528)[:, None, :512]
+    return x, weight[0], 1e-5, out
+
+
+def _kernel_scope() -> dict[str, float]:
+    """A kernel of some sixty nanoseconds: batches of a millisecond less the floor, against the slope over batch lengths.
+
+    The slope knows neither floor nor calibration: what each batch costs once is in its intercept. Both are of the same
+    machine code, because the same loop compiled again lands elsewhere in memory and differs by up to a tenth.
+    """
+    kernel = case("kernel", _rms_norm_fast, _norm_args(), "kernel").run
+    with quiet():
+        usual = calibrate(kernel)
+        lengths = usual // 2 * np.arange(1, 9, 2)
+        arms = [partial(kernel, n) for n in (*lengths.tolist(), usual)] + [partial(FLOORS["kernel"].run, usual)]
+        rng, took = np.random.default_rng(0), np.empty((ROUNDS, len(arms)))
+        for times in took:
+            for which in rng.permutation(len(arms)):
+                timer = Timer()
+                arms[which]()
+                times[which] = timer.elapsed_ns()
+    *longer, gross, floor = np.median(took, axis=0)
+    net, slope = float(gross - floor) / usual, float(np.polyfit(lengths, longer, 1)[0])
+    return {"kernel_scope_error": abs(net / slope - 1), "kernel_ns": net}
+
+
+def _timer() -> dict[str, float]:
+    """A Timer, started and read, beside two bare readings of the clock, both called from Python's own loop."""
+    clock = time.perf_counter_ns
+
+    def timer(reps: int) -> None:
+        for _ in itertools.repeat(None, reps):
+            Timer.start_timer().elapsed_ns()
+
+    def bare(reps: int) -> None:
+        for _ in itertools.repeat(None, reps):
+            clock()
+            clock()
+
+    with quiet():
+        cases = [Case("timer", "call", timer), Case("bare", "call", bare)]
+        session = take(cases, 1.0, lambda so_far: [so_far.ratio("timer", "bare")])
+    cost = session.net("timer").value
+    return {"timer_overhead_ns": cost, "timer_overhead_ratio": cost / session.net("bare").value}
+
+
+def _against_pyperf(quick: bool) -> dict[str, float]:
+    """Seconds until the interval of the kernel is 1 % wide on either side, and how often pyperf's default run is longer."""
+    found = measure(_rms_norm_fast, *_norm_args(), scope="kernel", budget_s=20)
+    figures = {"seconds_to_1_percent": found.seconds}
+    if quick:
+        return figures
+    if not HARNESSES["pyperf"].version():
+        return figures
+    try:
+        figures["pyperf_seconds"] = ask(HARNESSES["pyperf"], question("warmed")).wall_ms / 1e3
+    except Refusal:
+        return figures
+    return figures | {"pyperf_over_perflib": figures["pyperf_seconds"] / found.seconds}
