@@ -13,6 +13,7 @@ from runs import MACHINE, row, start, tell, told
 
 from perflib.kernels.catalog import find
 from perflib.machine import FMA_PEAK_OPS, Cache
+from perflib.record import COLD_SIZES
 
 ROUNDS = 12
 REPS = 10_000  # so that a ten-thousandth of a nanosecond shows
@@ -109,15 +110,19 @@ def timing(timer_ns=200.0, pairs=3):
     """The clocks, both scopes, and a kernel compared with itself."""
     clocks = [cell("two_clock_readings", "", noisy(80.0), "call", dtype="float32")]
     clocks.append(cell("timer_start_and_elapsed", "", timer_ns, "call", dtype="float32"))
-    sizes = (64, 512, 4096)
+    sizes = (64, 512, 4096, 32768)
     scopes = [cell("rms_norm_fast", n, noisy(n / 8), rows=1) for n in sizes]
     scopes += [cell("rms_norm_fast", n, noisy(500 + n / 8), "call", rows=1) for n in sizes]
+    cold = []
+    for n in COLD_SIZES:
+        cold += [cell("rms_norm_fast", n, noisy(n / 8), rows=1), cell("rms_norm_fast (cold)", n, noisy(n / 2), rows=1)]
+        cold += [cell("read_lines", 12 * n, noisy(n / 4)), cell("read_lines (cold)", 12 * n, noisy(n))]
     again = []
     for i in range(pairs):
         names = enumerate(("rms_norm_fast", "rms_norm_fast (again)"))
         twins = [cell(name, 512, noisy(64.0, seed=i + 100 * twin), rows=1) for twin, name in names]
         again.append(("timing", f"a-a {i:02}", twins))
-    return [("timing", "clock", clocks), ("timing", "scopes", scopes), *again]
+    return [("timing", "clock", clocks), ("timing", "scopes", scopes), ("timing", "cold", cold), *again]
 
 
 def clock(step_ns=40):

@@ -118,7 +118,7 @@ def test_the_sentences_say_what_is_in_the_run(data, unsaved):
     assert "goes up to 2.00 at n = 512, and 0 of 2 sizes" in said["tile_losses"]
     assert "slope 1.0" in said["rms_times"]
     assert "where a copy reaches 20" in said["rms_bandwidth"]
-    assert "64 times the kernel at n = 64 and 2.0 times at n = 4096" in said["scopes"]
+    assert "64 times the kernel at n = 64 and 1.1 times at n = 32768" in said["scopes"]
     assert "1 times: 1 of the 95 % intervals miss 1; all medians lie within 3.0 %" in said["self_comparisons"]
 
 

@@ -23,6 +23,8 @@ WITHOUT_UNIT = {
     "local exponents",
     "exponent [95 %]",
     "call / kernel",
+    "cold / warm",
+    "reading a byte of each line, cold / warm",
     "published / here",
     "standard / fast",
     "model's tile",
@@ -36,7 +38,7 @@ WITHOUT_UNIT = {
     "runs per sample",
     "samples",
 }
-UNIT = re.compile(r"\((ns|µs|s|%|GFLOP/s|GB/s)\)|^ns \[")
+UNIT = re.compile(r"\((ns|µs|s|%|GFLOP/s|GB/s|KiB)\)|^ns \[")
 
 
 @pytest.fixture(scope="module")
