@@ -119,6 +119,13 @@ def test_an_argument_changed_in_place_is_refused(refused, fn, arg, kind):
         rehearse("work", fn, (arg,))
 
 
+def test_an_argument_that_the_second_call_changes_is_refused(refused):
+    calls = itertools.count()
+
+    with refused(Unmeasurable, "got argument 0 (ndarray) changed in place"):
+        rehearse("work", lambda x: change_first(x) if next(calls) == 1 else None, (np.zeros(3),))
+
+
 def test_the_argument_that_changed_is_named(refused):
     with refused(Unmeasurable, "got argument 1 (list) changed in place"):
         rehearse("work", lambda a, b, c: b.append(0), ([], [], []))

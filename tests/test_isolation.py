@@ -122,11 +122,11 @@ def test_the_worst_state_counts(measurement, states, together):
 
 
 def test_every_reason_is_given_once_whatever_its_numbers(measurement):
-    each = [("drift (tau 0.5)", "page faults in 8 of 30 samples"), ("page faults in 9 of 45 samples",), ("garbage",)]
+    each = [("drift (tau 0.5)", "page faults in 8 of 30 samples"), ("page faults in 9 of 45 samples",), ("discarded",)]
 
     found = _together([measurement(state="noisy", reasons=reasons) for reasons in each])
 
-    assert sorted(found.reasons) == ["drift (tau 0.5)", "garbage", "page faults in 8 of 30 samples"]
+    assert sorted(found.reasons) == ["discarded", "drift (tau 0.5)", "page faults in 8 of 30 samples"]
 
 
 @pytest.mark.parametrize(

@@ -173,9 +173,12 @@ def test_a_difference_is_paired_by_round(sample):
 
 def test_rounds_that_one_sat_out_make_no_pair(sample):
     a = [None, 200, 200, 200, 200, 200, 200]
-    b = [1, 100, 100, 100, 100, 100, 100]
+    b = [1000, 100, 100, 100, 100, 100, 100]
 
-    assert filled(sample, a=a, b=b).ratio("a", "b").low == pytest.approx(2)
+    session = filled(sample, a=a, b=b, call=[10] * 7)
+
+    assert session.ratio("a", "b").low == pytest.approx(2)
+    assert session.difference("a", "b").low == 100
 
 
 def test_a_ratio_of_several_is_corrected_for_their_number(sample):
