@@ -80,7 +80,7 @@ def test_a_run_without_anything_gives_the_standard_sentence(data, figure):
 PARTS = {
     "limits": limits()[:1],
     "timing": timing(pairs=0),
-    "a-a alone": timing()[2:],
+    "a-a alone": timing()[3:],
     "matmul": [matmul()],
     "few sizes": [matmul(sizes=(64, 128)), *limits()],
     "one rung": [("matmul", "float32 scaling", [cell("matmul_naive", n, 1.0 * n**3) for n in (64, 128)]), *limits()],
