@@ -13,12 +13,14 @@ TEXT = readme.README.read_text()
 
 
 def test_the_program_of_the_readme_runs_and_has_ten_lines(capsys):
-    program = re.search(r"```python\n(.*?)```", TEXT, re.S)[1]
+    program, shown = re.search(r"```python\n(.*?)```.*?\n\n((?:    .*\n)+)", TEXT, re.S).groups()
+    labels = re.compile(r"(?m)^ *([A-Za-z_ ]+):")
 
     exec(compile(program, "README", "exec"), {})
 
     assert len([line for line in program.splitlines() if line]) <= 10
-    assert len(re.findall(r"scope", capsys.readouterr().out)) >= 4
+    assert labels.findall(capsys.readouterr().out) == labels.findall(shown)
+    assert len(labels.findall(shown)) == 5
 
 
 def test_the_readme_has_fewer_than_a_hundred_lines():
