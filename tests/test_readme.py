@@ -13,7 +13,7 @@ TEXT = readme.README.read_text()
 
 
 def test_the_program_of_the_readme_runs_and_has_ten_lines(capsys):
-    program, shown = re.search(r"```python\n(.*?)```.*?\n\n((?:    .*\n)+)", TEXT, re.S).groups()
+    program, shown = re.search(r"```python\n(.*?)```.*?\n\n((?:    [^\n]*\n)+)", TEXT, re.S).groups()
     labels = re.compile(r"(?m)^ *([A-Za-z_ ]+):")
 
     exec(compile(program, "README", "exec"), {})
