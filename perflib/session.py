@@ -19,7 +19,7 @@ import numpy as np
 
 from .cases import CANARY, FLOORS, Case
 from .sampling import BATCH_NS, Sample, batch_time_ns, calibrate, plan_rounds, rounds
-from .stats import MIN_SAMPLES, Interval, median_interval, ratio_interval
+from .stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
 from .timer import Clock
 
 __all__ = ["HALF_WIDTH", "Session", "further_rounds", "take"]
@@ -70,9 +70,9 @@ class Session:
     def ratio(self, over: str, *under: str, comparisons: int = 1) -> Interval:
         """Median over the rounds of time / time, or / geometric mean of the times of several that are the same.
 
-        The error rate is divided by `comparisons`.
+        The error rate is divided by `comparisons`. Time in which other work had the core counts for neither.
         """
-        above, *below = ({s.round: s.per_run_ns for s in self.samples[label]} for label in (over, *under))
+        above, *below = (_own_time(self.samples[label]) for label in (over, *under))
         shared = sorted(set(above).intersection(*below))
         means = [math.prod(times[r] for times in below) ** (1 / len(below)) for r in shared]
         return ratio_interval([above[r] for r in shared], means, comparisons=comparisons, serial=True)
@@ -133,6 +133,14 @@ def _floor_label(scope: str) -> str:
 
 def _paired(a: Mapping[int, float], b: Mapping[int, float]) -> list[tuple[float, float]]:
     return [(a[r], b[r]) for r in sorted(a.keys() & b.keys())]
+
+
+def _own_time(samples: Sequence[Sample]) -> dict[int, float]:
+    """Nanoseconds of a run by round; off an interrupted sample goes what it waited longer than those that were not."""
+    waits = [s.waited_ns / s.reps for s in samples if not s.switches] or [min(s.waited_ns / s.reps for s in samples)]
+    usual = median(waits)
+    lost = {s.round: max(0.0, s.waited_ns / s.reps - usual) if s.switches else 0.0 for s in samples}
+    return {s.round: s.per_run_ns - lost[s.round] for s in samples}
 
 
 def _median(times: Iterable[float]) -> Interval:

@@ -13,7 +13,8 @@ import pytest
 from perflib import Timer, cli, selfcheck
 from perflib.cases import Case
 from perflib.harness import Refusal
-from perflib.selfcheck import BARS, ROWS, Selfcheck
+from perflib.kernels import rms_norm_fast
+from perflib.selfcheck import BARS, Selfcheck
 
 ASKED = {  # what the JSON file must hold, whatever else it holds
     "aa_false_positive_rate",
@@ -140,15 +141,32 @@ def test_trials_are_comparisons_with_the_defaults_and_a_seed_of_their_own(monkey
     assert [len(set(map(id, functions))) for functions, _ in asked] == [1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["norm", "copy"])
-def test_what_is_planted_is_one_row_in_twenty(number):
-    first, second, (x, weight, out) = selfcheck._kinds()[number]
-    rows = np.array([ROWS, ROWS + 1])
+def test_what_is_planted_is_the_same_five_percent_more_often(monkeypatch):
+    _, arrays = selfcheck._kinds()[0]
+    done = []
+    monkeypatch.setattr(selfcheck, "_kinds", lambda: [(lambda *args: done.append(args), arrays)] * 3)
 
-    for function, expected in ((first, ROWS), (second, ROWS + 1)):
-        out[...] = 0
-        function(x, weight, out, rows)
-        assert out.any(axis=1).tolist() == [True] * expected + [False] * (ROWS + 1 - expected)
+    def compare(functions, *args, seed):
+        for function in functions.values():
+            function(*args)
+        return SimpleNamespace(verdicts={"second": "slower"})
+
+    monkeypatch.setattr(selfcheck, "compare", compare)
+
+    assert selfcheck._planted(0)
+    (*given, first), (*again, second) = done
+    assert all(x is y is z for x, y, z in zip(given, again, arrays, strict=True))
+    assert second / first == 1.05
+
+
+@pytest.mark.parametrize(("number", "expected"), [(1, rms_norm_fast), (2, lambda x, weight: x)], ids=["norm", "copy"])
+def test_the_work_is_done_on_all_rows(number, expected):
+    work, (x, weight, out) = selfcheck._kinds()[number]
+    out[...] = np.nan
+
+    work(x, weight, out, 1)
+
+    assert np.allclose(out, expected(x, weight))
 
 
 def test_neighbours_compute_on_every_core_and_are_gone_afterwards(monkeypatch):

@@ -181,6 +181,23 @@ def test_rounds_that_one_sat_out_make_no_pair(sample):
     assert session.difference("a", "b").low == 100
 
 
+def test_time_that_other_work_took_is_not_in_a_ratio(sample):
+    """Interrupted in half of the rounds, for as long again; b waits for itself half of its time, in every round."""
+    a = [sample(200, i, cpu_ns=100, switches=1) if i % 2 else sample(100, i) for i in range(20)]
+    b = [sample(100, i, cpu_ns=50, switches=i % 2) for i in range(20)]
+
+    found = Session({"a": "call", "b": "call"}, {"a": a, "b": b}).ratio("a", "b")
+
+    assert (found.low, found.value, found.high) == pytest.approx((1, 1, 1))
+
+
+def test_a_case_that_was_interrupted_in_every_round_waits_as_long_as_its_shortest(sample):
+    slept = [sample(100 + 10 * i, i, cpu_ns=60, switches=1) for i in range(8)]
+    steady = [sample(100, i) for i in range(8)]
+
+    assert Session({}, {"a": slept, "b": steady}).ratio("a", "b").value == pytest.approx(1)
+
+
 def test_a_ratio_of_several_is_corrected_for_their_number(sample):
     rng = np.random.default_rng(0)
     session = filled(sample, a=rng.integers(900, 1100, 30), b=rng.integers(900, 1100, 30))
