@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from .kernels.catalog import KERNELS
-from .kernels.simd import FMA_BLOCK
+from .kernels.peak import FMA_BLOCK
 from .measure import measure
 from .stats import Interval
 

@@ -1,91 +1,89 @@
-"""Explicit vector code: right, of the full width, and never out of its registers."""
-
-import re
+"""Explicit vector code: each operation does what it says, and touches nothing else."""
 
 import numpy as np
 import pytest
 from numba import njit
+from reference import guarded
 
-from perflib.kernels import simd
-from perflib.kernels.codegen import count_instructions
+from perflib.kernels import aligned_empty, simd
+from perflib.kernels.vector import vector_lanes
 from perflib.machine import machine
 
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
-needs_fma = pytest.mark.skipif(
-    not {"fma", "neon"} & set(machine().isa), reason="this CPU has no fused multiply-add instructions"
-)
-
-
-def peak_args(dtype, steps):
-    return np.full(1, 0.5, dtype), steps, np.full(1, np.nan, dtype)
 
 
 @every_dtype
 def test_a_vector_fills_a_register(dtype):
-    lanes = simd.vector_lanes(dtype)
+    lanes = vector_lanes(dtype)
 
     assert lanes * np.dtype(dtype).itemsize in (16, 32, 64)
-    assert lanes == simd.vector_lanes(np.dtype(dtype))
+    assert lanes == vector_lanes(np.dtype(dtype))
 
 
 def test_a_register_holds_twice_as_many_floats_as_doubles():
-    assert simd.vector_lanes("float32") == 2 * simd.vector_lanes("float64")
+    assert vector_lanes("float32") == 2 * vector_lanes("float64")
+
+
+@njit
+def _ends(x, y, out):
+    """x * y + 2 by whole vectors, the rest by its first lanes only."""
+    i, two = 0, simd.splat(2, x)
+    while i + simd.lanes(x) <= x.size:
+        simd.prefetch(x, i + 64)
+        simd.store(out, i, simd.fma(simd.load(x, i), simd.load(y, i), two))
+        i += simd.lanes(x)
+    left = x.size - i
+    simd.store_first(out, i, simd.load_first(x, i, left) * simd.load_first(y, i, left) + two, left)
+
+
+@njit
+def _sums(x, count):
+    """Sum of the first `count` elements seen through a pointer to x[1], at most a vector of them."""
+    return simd.total(simd.load_first(simd.pointer(x, 1), 0, count))
+
+
+@njit
+def _streamed(x, out):
+    for i in range(0, x.size, simd.lanes(x)):
+        simd.stream(out, i, simd.load(x, i))
+    simd.fence()
 
 
 @every_dtype
-def test_the_mean_of_the_chains_converges_to_one(dtype):
-    args = peak_args(dtype, 100)
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 100])
+def test_vectors_and_their_first_lanes_touch_what_they_should_and_nothing_else(dtype, n):
+    rng = np.random.default_rng(n)
+    x, x_untouched = guarded(rng.integers(-9, 9, n).astype(dtype))
+    y, y_untouched = guarded(rng.integers(-9, 9, n).astype(dtype))
+    out, out_untouched = guarded(np.full(n, np.nan, dtype))
 
-    result = simd.fma_peak(*args)
+    _ends(x, y, out)
 
-    assert result is args[2]
-    assert abs(result[0] - 1) < 1e-6
-
-
-@every_dtype
-@pytest.mark.parametrize("steps", [0, 1, 2, 3])
-def test_every_chain_takes_every_step(dtype, steps):
-    """v = v / 2 + 1 / 2 halves the distance of chain c, which starts at c, to 1; only lane 0 of a chain counts if fewer."""
-    chains = simd._chains()
-
-    result = simd.fma_peak(*peak_args(dtype, steps))
-
-    distance = sum(c - 1 for c in range(chains)) / chains
-    assert result[0] == pytest.approx(1 + distance / 2**steps, rel=1e-6)
+    assert np.array_equal(out, x * y + 2)
+    assert x_untouched() and y_untouched() and out_untouched()
 
 
 @every_dtype
-def test_steps_times_lanes_times_chains_are_the_multiply_adds(dtype):
-    steps = simd.fma_steps(10 * simd.FMA_BLOCK, dtype)
+@pytest.mark.parametrize("count", [-(2**40), -1, 0, 1, 2, 5, 16, 2**31, 2**40])
+def test_a_count_beyond_the_lanes_is_all_of_them_and_one_below_zero_none(dtype, count):
+    x = np.arange(1, 40, dtype=dtype)
 
-    assert steps * simd.vector_lanes(dtype) * simd._chains() == 10 * simd.FMA_BLOCK
-
-
-@pytest.mark.parametrize("bad", [1, simd.FMA_BLOCK - 1, simd.FMA_BLOCK + 1])
-def test_multiply_adds_come_in_blocks(refused, bad):
-    with refused(ValueError, f"multiply_adds must be a multiple of {simd.FMA_BLOCK}", f"got {bad}"):
-        simd.fma_steps(bad, "float32")
+    assert _sums(x, count) == x[1 : 1 + max(0, min(count, vector_lanes(dtype)))].sum()
 
 
-@needs_fma
 @every_dtype
-def test_the_peak_loop_is_packed_multiply_adds_of_the_full_width(dtype):
-    counts = count_instructions(simd._fma_peak_steps, *peak_args(dtype, 3))
+def test_what_was_streamed_is_there_after_the_fence(dtype):
+    x, out = aligned_empty(64, dtype), aligned_empty(64, dtype)
+    x[:] = np.arange(64)
 
-    assert counts["packed_fma"] >= simd._chains()
-    assert counts["scalar_fma"] == counts["gathers"] == 0
-    assert counts["vector_bits"] == 8 * simd.vector_lanes(dtype) * np.dtype(dtype).itemsize
+    _streamed(x, out)
+
+    assert np.array_equal(out, x)
 
 
-@needs_fma
-@every_dtype
-def test_the_peak_loop_stays_in_registers(dtype):
-    """Between the first and the last multiply-add nothing goes through the stack."""
-    fresh = njit(error_model="numpy")(simd._fma_peak_steps.py_func)
-    fresh(*peak_args(dtype, 3))
+@pytest.mark.skipif("avx512f" not in machine().isa, reason="streaming is looked up by its x86 names")
+def test_streaming_goes_past_the_caches():
+    fresh = njit(_streamed.py_func)
+    fresh(np.ones(16, np.float32), aligned_empty(16, np.float32))
 
-    lines = fresh.inspect_asm(fresh.nopython_signatures[0].args).splitlines()
-
-    loop = [i for i, line in enumerate(lines) if re.search(r"\bvfn?madd\d+p[sd]|\bfmla\s+v", line)]
-    assert len(loop) >= simd._chains()
-    assert not [line for line in lines[loop[0] : loop[-1]] if re.search(r"\([^)]*%r[sb]p|\[sp", line)]
+    assert "vmovntps\t%zmm" in fresh.inspect_asm(fresh.nopython_signatures[0].args)

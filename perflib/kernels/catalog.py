@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from . import ladder, memory, rmsnorm, simd
+from . import ladder, memory, peak, rmsnorm
 from .description import Kernel, aligned_empty
 
 __all__ = ["KERNELS", "find"]
@@ -57,7 +57,7 @@ def _numpy_rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarr
 
 
 def _peak_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
-    return np.full(1, 0.5, dtype), simd.fma_steps(n, dtype), aligned_empty(1, dtype)
+    return np.full(1, 0.5, dtype), peak.fma_steps(n, dtype), aligned_empty(1, dtype)
 
 
 _matmul = partial(
@@ -124,8 +124,8 @@ KERNELS: dict[str, Kernel] = {
         ),
         Kernel(
             "fma_peak",
-            simd.fma_peak,
-            compiled=simd._fma_peak_steps,
+            peak.fma_peak,
+            compiled=peak._fma_peak_steps,
             make=_peak_inputs,
             exact=lambda half, steps, out: (np.ones(1), np.full(1, 1e-6)),
             output=2,

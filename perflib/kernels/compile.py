@@ -4,6 +4,10 @@ FASTMATH        what LLVM may assume about floating-point arithmetic
 compiled        decorator: numba.njit with these settings, machine code cached on disk
 """
 
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
 from numba import njit
 
 __all__ = ["FASTMATH", "compiled"]
@@ -11,4 +15,18 @@ __all__ = ["FASTMATH", "compiled"]
 FASTMATH = {"reassoc", "nsz", "contract", "arcp"}
 """Reordered sums, fused multiply-add, reciprocals; NaN and infinity stay what they are (no nnan, no ninf)."""
 
-compiled = njit(fastmath=FASTMATH, error_model="numpy", cache=True)
+SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
+
+
+def compiled(function: Callable | None = None, **options: object) -> Callable:
+    """Compile for the machine it runs on, code from the cache where every source of this folder is what it was.
+
+    Numba alone looks at the file of the function: an edited callee or intrinsic in another one would leave stale code.
+    """
+    if function is None:
+        return lambda function: compiled(function, **options)
+    made = njit(fastmath=FASTMATH, error_model="numpy", cache=True, **options)(function)
+    if made is not function:  # with NUMBA_DISABLE_JIT it is
+        file = made._cache._cache_file
+        file._source_stamp = (*file._source_stamp, SOURCES)
+    return made

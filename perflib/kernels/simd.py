@@ -1,95 +1,233 @@
-"""Explicit vector code: what the host's registers hold, and how many multiply-adds they do at most.
+"""Explicit vector code: one vector type and the handful of operations that fast kernels are made of.
 
-    vector_lanes(dtype)     elements per vector register of this machine
-    fma_peak(out)           a register-only multiply-add loop: its rate is the machine's peak, per dtype
+LLVM prefers 256-bit code on many 512-bit machines and gives up on loops that it cannot prove safe; vectors that are
+declared, as here, get the full width and one instruction each. Usable in compiled functions only:
 
-LLVM prefers 256-bit code on many 512-bit machines; vectors that are declared, as here, get the full width.
+    lanes(x)                        elements per vector of x's dtype on this machine, a constant
+    load(x, i)   store(x, i, v)     x[i : i + lanes] of a C-contiguous array or a pointer; no alignment needed
+    load_first(x, i, count)         the first `count` lanes, zero elsewhere; the others are not touched
+    store_first(x, i, v, count)     likewise
+    stream(x, i, v)                 store past the caches; x + i must lie on a boundary of the vector's size
+    fence()                         after the last `stream`, before anybody else reads
+    splat(value, x)                 a vector like those of x with the same number in each lane
+    fma(a, b, c)   a + b   a * b    per lane
+    total(v)                        sum of the lanes
+    prefetch(x, i)                  ask for the line of x[i], to read it soon
+    pointer(x, i)                   the address of x[i], to be used like x; keeps nothing alive
+
+A dot product, 16 lanes at a time where the machine has 512-bit registers:
+
+    @compiled
+    def dot(x, y):
+        sum_, step = splat(0, x), lanes(x)
+        for i in range(0, x.size, step):
+            sum_ = fma(load_first(x, i, x.size - i), load_first(y, i, x.size - i), sum_)
+        return total(sum_)
+
+No bounds are checked.
 """
 
-import numpy as np
-from llvmlite import binding, ir
-from numba import config, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+import operator
 
-from .compile import compiled
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import make_array
 
-__all__ = ["FMA_BLOCK", "fma_peak", "vector_lanes"]
+from .vector import (
+    INT,
+    Vector,
+    emit_fma,
+    emit_load,
+    emit_mask,
+    emit_prefetch,
+    emit_splat,
+    emit_store,
+    emit_sum,
+    item_bytes,
+    vector_of,
+)
 
-FMA_BLOCK = 256
-"""Multiply-adds come in multiples of this: 16 lanes x 16 chains is the largest step of the loop."""
+__all__ = [
+    "fence",
+    "fma",
+    "lanes",
+    "load",
+    "load_first",
+    "pointer",
+    "prefetch",
+    "splat",
+    "store",
+    "store_first",
+    "stream",
+    "total",
+]
 
 
-def _features() -> dict[str, bool]:
-    if config.CPU_FEATURES is not None:
-        return {f[1:]: f[0] == "+" for f in config.CPU_FEATURES.split(",") if f}
-    return dict(binding.get_host_cpu_features())
+def _address(context, builder, kind: types.Type, value: ir.Value, index: ir.Value) -> ir.Value:
+    """Of value[index]: by GEP from the data pointer, so that LLVM knows where it points (no integers in between)."""
+    data = make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+    return builder.gep(data, [index])
 
 
-def _vector_bytes() -> int:
-    features = _features()
-    if features.get("avx512f"):
-        return 64
-    return 32 if features.get("avx") else 16
-
-
-def _chains() -> int:
-    """Independent sums: at least FMA latency times units (4 x 2 on x86), as many as the registers hold."""
-    features = _features()
-    return 16 if features.get("avx512f") or features.get("neon") else 8
-
-
-def vector_lanes(dtype: np.dtype | type | str) -> int:
-    """Elements of `dtype` in one vector register of this machine."""
-    return _vector_bytes() // np.dtype(dtype).itemsize
+def _is_memory(x: types.Type) -> bool:
+    return isinstance(x, types.Array) and x.layout == "C" or isinstance(x, types.CPointer)
 
 
 @intrinsic
-def _fma_chains(typingctx, factor, steps):
-    """Mean over all lanes of v = v * factor + factor, `steps` times on independent vectors; stays in registers."""
-    scalar = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}[factor]
-    lanes, chains = _vector_bytes() * 8 // factor.bitwidth, _chains()
-    vector = ir.VectorType(scalar, lanes)
+def lanes(typingctx, x):
+    """Elements per vector of x's dtype, a constant."""
+    count = Vector(x.dtype).lanes
+    return types.intp(x), lambda context, builder, signature, args: context.get_constant(types.intp, count)
+
+
+@intrinsic
+def pointer(typingctx, x, i):
+    """Address of x[i]; the caller keeps x alive."""
+    if not _is_memory(x):
+        return None
 
     def codegen(context, builder, signature, args):
-        factor_value, steps_value = args
-        fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{factor.bitwidth}"
-        )
-        lane = ir.Constant(ir.IntType(32), 0)
-        zero = ir.Constant(vector, [0.0] * lanes)
-        one = builder.insert_element(zero, factor_value, lane)
-        factors = builder.shuffle_vector(one, zero, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [float(c)] * lanes)) for c in range(chains)]
-        with cgutils.for_range(builder, steps_value):
-            for chain in sums:
-                builder.store(builder.call(fma, [builder.load(chain), factors, factors]), chain)
-        total = ir.Constant(scalar, 0.0)
-        for chain in sums:
-            value = builder.load(chain)
-            for i in range(lanes):
-                total = builder.fadd(total, builder.extract_element(value, ir.Constant(ir.IntType(32), i)))
-        return builder.fmul(total, ir.Constant(scalar, 1.0 / (lanes * chains)))
+        return _address(context, builder, x, args[0], args[1])
 
-    return factor(factor, steps), codegen
+    return types.CPointer(x.dtype)(x, types.intp), codegen
 
 
-@compiled
-def _fma_peak_steps(half, steps, out):
-    out[0] = _fma_chains(half[0], steps)
+@intrinsic
+def load(typingctx, x, i):
+    """x[i : i + lanes] as a vector."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return emit_load(builder, _address(context, builder, x, *args), vector_of(x.dtype))
+
+    return Vector(x.dtype)(x, types.intp), codegen
 
 
-def fma_peak(half: np.ndarray, steps: int, out: np.ndarray) -> np.ndarray:
-    """Run `steps` rounds of independent multiply-adds v = v / 2 + 1 / 2, which converge to 1; out[0] is their mean.
+@intrinsic
+def load_first(typingctx, x, i, count):
+    """x[i : i + min(count, lanes)], zero in the other lanes, whose memory is not touched."""
+    if not _is_memory(x):
+        return None
 
-    half: [0.5] in the dtype to test, out: one element. One step is vector_lanes(dtype) times 8 or 16 chains.
-    """
-    _fma_peak_steps(half, steps, out)
-    return out
+    def codegen(context, builder, signature, args):
+        vector = vector_of(x.dtype)
+        mask = emit_mask(builder, args[2], vector.count)
+        return emit_load(builder, _address(context, builder, x, *args[:2]), vector, mask)
+
+    return Vector(x.dtype)(x, types.intp, types.intp), codegen
 
 
-def fma_steps(multiply_adds: int, dtype: np.dtype | type | str) -> int:
-    """Steps of `fma_peak` that make this many multiply-adds, a multiple of FMA_BLOCK."""
-    if multiply_adds % FMA_BLOCK:
-        raise ValueError(f"multiply_adds must be a multiple of {FMA_BLOCK}, got {multiply_adds}")
-    return multiply_adds // (vector_lanes(dtype) * _chains())
+@intrinsic
+def store(typingctx, x, i, v):
+    """x[i : i + lanes] = v"""
+    if not _is_memory(x) or not isinstance(v, Vector):
+        return None
+
+    def codegen(context, builder, signature, args):
+        emit_store(builder, args[2], _address(context, builder, x, *args[:2]))
+
+    return types.void(x, types.intp, v), codegen
+
+
+@intrinsic
+def store_first(typingctx, x, i, v, count):
+    """x[i : i + min(count, lanes)] = v; other memory is not touched."""
+    if not _is_memory(x) or not isinstance(v, Vector):
+        return None
+
+    def codegen(context, builder, signature, args):
+        mask = emit_mask(builder, args[3], v.lanes)
+        emit_store(builder, args[2], _address(context, builder, x, *args[:2]), mask)
+
+    return types.void(x, types.intp, v, types.intp), codegen
+
+
+@intrinsic
+def stream(typingctx, x, i, v):
+    """x[i : i + lanes] = v past the caches; the address must be a multiple of the vector's size."""
+    if not _is_memory(x) or not isinstance(v, Vector):
+        return None
+
+    def codegen(context, builder, signature, args):
+        vector = args[2].type
+        where = builder.bitcast(_address(context, builder, x, *args[:2]), vector.as_pointer())
+        done = builder.store(args[2], where, align=item_bytes(vector) * vector.count)
+        done.set_metadata("nontemporal", builder.module.add_metadata([INT(1)]))
+
+    return types.void(x, types.intp, v), codegen
+
+
+@intrinsic
+def fence(typingctx):
+    """Order what was streamed before everything that follows."""
+
+    def codegen(context, builder, signature, args):
+        builder.fence("seq_cst")
+
+    return types.void(), codegen
+
+
+@intrinsic
+def splat(typingctx, value, x):
+    """`value`, converted to x's dtype, in every lane."""
+
+    def codegen(context, builder, signature, args):
+        element = context.cast(builder, args[0], value, x.dtype)
+        return emit_splat(builder, element, vector_of(x.dtype))
+
+    return Vector(x.dtype)(value, x), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a b + c per lane."""
+    if not isinstance(a, Vector):
+        return None
+    return a(a, a, a), lambda context, builder, signature, args: emit_fma(builder, *args)
+
+
+@intrinsic
+def _add(typingctx, a, b):
+    return a(a, a), lambda context, builder, signature, args: builder.fadd(*args)
+
+
+@intrinsic
+def _multiply(typingctx, a, b):
+    return a(a, a), lambda context, builder, signature, args: builder.fmul(*args)
+
+
+@overload(operator.add)
+def _vector_add(a, b):
+    if isinstance(a, Vector) and a == b:
+        return lambda a, b: _add(a, b)
+    return None
+
+
+@overload(operator.mul)
+def _vector_multiply(a, b):
+    if isinstance(a, Vector) and a == b:
+        return lambda a, b: _multiply(a, b)
+    return None
+
+
+@intrinsic
+def total(typingctx, v):
+    """Sum of the lanes, in pairs."""
+    if not isinstance(v, Vector):
+        return None
+
+    return v.element(v), lambda context, builder, signature, args: emit_sum(builder, *args)
+
+
+@intrinsic
+def prefetch(typingctx, x, i):
+    """Ask for the cache line of x[i]; never faults."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        emit_prefetch(builder, _address(context, builder, x, *args))
+
+    return types.void(x, types.intp), codegen

@@ -1,0 +1,65 @@
+"""The multiply-add peak: a loop that stays in registers, as fast as one core can go.
+
+fma_peak(half, steps, out)          the loop; its rate is the machine's peak, per dtype
+fma_steps(multiply_adds, dtype)     how many steps make so many multiply-adds
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .compile import compiled
+from .vector import INT, emit_fma, emit_splat, vector_lanes, vector_of, vector_registers
+
+__all__ = ["FMA_BLOCK", "fma_peak", "fma_steps"]
+
+FMA_BLOCK = 256
+"""Multiply-adds come in multiples of this: 16 lanes x 16 chains is the largest step of the loop."""
+
+
+def _chains() -> int:
+    """Independent sums: at least FMA latency times units (4 x 2 on x86), as many as the registers hold."""
+    return vector_registers() // 2
+
+
+@intrinsic
+def _fma_chains(typingctx, factor, steps):
+    """Mean over all lanes of v = v * factor + factor, `steps` times on independent vectors; stays in registers."""
+    vector, chains = vector_of(factor), _chains()
+
+    def codegen(context, builder, signature, args):
+        factors = emit_splat(builder, args[0], vector)
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [float(c)] * vector.count)) for c in range(chains)]
+        with cgutils.for_range(builder, args[1]):
+            for chain in sums:
+                builder.store(emit_fma(builder, builder.load(chain), factors, factors), chain)
+        total_ = ir.Constant(vector.element, 0.0)
+        for chain in sums:
+            value = builder.load(chain)
+            for i in range(vector.count):
+                total_ = builder.fadd(total_, builder.extract_element(value, INT(i)))
+        return builder.fmul(total_, ir.Constant(vector.element, 1.0 / (vector.count * chains)))
+
+    return factor(factor, steps), codegen
+
+
+@compiled
+def _fma_peak_steps(half, steps, out):
+    out[0] = _fma_chains(half[0], steps)
+
+
+def fma_peak(half: np.ndarray, steps: int, out: np.ndarray) -> np.ndarray:
+    """Run `steps` rounds of independent multiply-adds v = v / 2 + 1 / 2, which converge to 1; out[0] is their mean.
+
+    half: [0.5] in the dtype to test, out: one element. One step is vector_lanes(dtype) times 8 or 16 chains.
+    """
+    _fma_peak_steps(half, steps, out)
+    return out
+
+
+def fma_steps(multiply_adds: int, dtype: np.dtype | type | str) -> int:
+    """Steps of `fma_peak` that make this many multiply-adds, a multiple of FMA_BLOCK."""
+    if multiply_adds % FMA_BLOCK:
+        raise ValueError(f"multiply_adds must be a multiple of {FMA_BLOCK}, got {multiply_adds}")
+    return multiply_adds // (vector_lanes(dtype) * _chains())
