@@ -26,6 +26,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO
 
 from .sections import RESIDUAL, WHOLE, Pass, Stopwatch, field_of, outline, parent_of, section_cost_ns
+from .showing import bar, on_one_line, table
 from .stats import MIN_SAMPLES, SampleError, median, median_interval
 from .timer import Clock
 
@@ -143,11 +144,13 @@ class PerformanceStats:
     def _repr_html_(self) -> str:
         if not self.count:
             return repr(self)
-        counts = {"count": "{:g}".format}
-        return self.to_frame().to_html(float_format="{:.3f}".format, formatters=counts, escape=True)
+        rows = [row.cells for row in self._rows() if row.is_shown]
+        header = ("component", "count per pass", "mean (ms)", "median (ms) [95 %]", "share (%)", "clock (%)", "share")
+        return table(header, rows, f"{self.count} {'pass' if self.count == 1 else 'passes'}")
 
     def __repr__(self) -> str:
-        return f"PerformanceStats(count={self.count}, components={self.components})"
+        head = f"PerformanceStats(count={self.count}, components={self.components})"
+        return "\n".join([on_one_line(head), *_lines([r for r in self._rows() if r.is_shown])]) if self.count else head
 
     def _rows(self, name: str = WHOLE) -> Iterator["_Row"]:
         """A section, its parts, and what they leave unexplained of it."""
@@ -223,8 +226,18 @@ class _Row:
     @property
     def head(self) -> str:
         *above, name = self.component.split("/")
-        title = NAMES.get(name, name.replace("_", " ").capitalize())
+        title = on_one_line(NAMES.get(name, name.replace("_", " ").capitalize()))
         return f"{title}:" if name == WHOLE else f"{'  ' * len(above)}- {title}:"
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As in a notebook; what is withheld or does not exist is a dash."""
+        middle = f"{self.median_ms:.3f}"
+        if not math.isnan(self.low_ms):
+            middle += f" [{self.low_ms:.3f}, {self.high_ms:.3f}]"
+        shares = ("–" if math.isnan(x) else f"{x:.1f}" for x in (self.share_percent, self.overhead_percent))
+        picture = bar(self.share_percent / 100, f"{on_one_line(self.component)}: {on_one_line(self.note) or 'the whole'}")
+        return (self.component, f"{self.count:g}", f"{self.mean_ms:.3f}", middle, *shares, picture)
 
     @property
     def note(self) -> str:

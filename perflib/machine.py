@@ -25,6 +25,7 @@ import numpy as np
 from .kernels.catalog import KERNELS
 from .kernels.peak import FMA_BLOCK
 from .measure import measure
+from .showing import bar, on_one_line, table
 from .stats import Interval
 
 __all__ = ["FMA_PEAK_OPS", "Cache", "Machine", "copy_elements", "machine"]
@@ -95,20 +96,33 @@ class Machine:
         caches = tuple(Cache(**c) for c in facts["caches"])
         return cls(**{**facts, "caches": caches, "isa": tuple(facts["isa"])})
 
-    def __str__(self) -> str:
+    def facts(self) -> dict[str, str]:
+        """What a reader wants to know, a line each."""
         memory = f"{self.memory_bytes / 2**30:.1f} GiB" if self.memory_bytes else "unknown"
         levels = ", ".join(map(str, self.caches))
-        return "\n".join(
-            (
-                f"CPU        {self.cpu} ({self.target}), {self.logical_cpus} logical CPUs",
-                f"ISA        {' '.join(self.isa) or 'unknown'}",
-                f"caches     {levels or 'unknown'} (as reported)",
-                f"memory     {memory}, transparent huge pages: {self.page_policy or 'unknown'}",
-                f"system     {self.os}, Python {self.python}",
-                f"packages   {', '.join(f'{k} {v}' for k, v in self.packages.items())}",
-                f"clock      {self.clock}",
-            )
-        )
+        told = {
+            "CPU": f"{self.cpu} ({self.target}), {self.logical_cpus} logical CPUs",
+            "ISA": " ".join(self.isa) or "unknown",
+            "caches": f"{levels or 'unknown'} (as reported)",
+            "memory": f"{memory}, transparent huge pages: {self.page_policy or 'unknown'}",
+            "system": f"{self.os}, Python {self.python}",
+            "packages": ", ".join(f"{k} {v}" for k, v in self.packages.items()),
+            "clock": self.clock,
+        }
+        return {name: on_one_line(fact) for name, fact in told.items()}
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<10} {fact}" for name, fact in self.facts().items())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = [(name, fact, "") for name, fact in self.facts().items()]
+        largest = max((c.size_bytes for c in self.caches), default=1)
+        for level in self.data_caches():
+            share = np.log2(1 + level.size_bytes) / np.log2(1 + largest)
+            rows.append((level.name, str(level), bar(share, f"{level}: its length is the logarithm of the size")))
+        return table(("what", "as the system tells", "size"), rows)
 
 
 def machine(root: Path = Path("/")) -> Machine:

@@ -3,7 +3,8 @@
     Measurement     one function: time of a run, rates, what a call adds
     Comparison      several functions against the first: ratios and verdicts
 
-Both are plain records; `measure` makes them.
+Both are plain records; `measure` makes them. They show themselves as aligned text, and in a notebook as a table whose
+pictures are the samples in the order taken, and the ratios on a common axis.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .sampling import Sample
+from .showing import Drawn, on_one_line, reach, strip, table
 from .stats import Interval
 
 __all__ = ["Comparison", "Measurement", "duration"]
@@ -67,20 +69,49 @@ class Measurement:
         write_pyperf(path, [self] if self.call is None else [self, self.call])
 
     def __str__(self) -> str:
-        rates = "".join(
-            f", {rate.value:.3g} {unit}" for rate, unit in ((self.gflops, "GFLOP/s"), (self.gb_per_s, "GB/s")) if rate
-        )
-        where = f"{self.scope} scope, {self.mode}{rates}"
-        lines = [f"{self.label}: {duration(self.time_ns)} ({where}), {_state(self.state, self.reasons)}"]
-        if self.call and self.dispatch_ns:
-            lines.append(f"    from Python: {duration(self.call.time_ns)}, {_state(self.call.state, self.call.reasons)}")
-            lines.append(f"    dispatch: {duration(self.dispatch_ns)}")
-        if self.processes_ns:
-            low, high = min(self.processes_ns), max(self.processes_ns)
-            lines.append(f"    {len(self.processes_ns)} processes: {_quantity(low)} to {_quantity(high)}")
-        return "\n".join((*lines, *(f"    {note}" for note in self.notes)))
+        return _padded(self._lines())
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return table(("what", "time [95 %]", "rate", "state", "samples"), self._cells(), "; ".join(self.notes))
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """Head and text of each line; a note has no head."""
+        where = ", ".join((f"{self.scope} scope", self.mode, *self._rates()))
+        lines = [(f"{self.label}:", f"{duration(self.time_ns)} ({where}), {_state(self.state, self.reasons)}")]
+        if self.call and self.dispatch_ns:
+            called = f"{duration(self.call.time_ns)}, {_state(self.call.state, self.call.reasons)}"
+            lines += [("    from Python:", called), ("    dispatch:", duration(self.dispatch_ns))]
+        if self.processes_ns:
+            lines.append((f"    {len(self.processes_ns)} processes:", self._spread()))
+        return [*lines, *(("", note) for note in self.notes)]
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """Rows of the table in a notebook."""
+        what = " ".join(
+            (self.label, f"({self.scope} scope)" if self.mode == "throughput" else f"({self.scope}, {self.mode})")
+        )
+        state = _state(self.state, self.reasons)
+        rows = [(what, duration(self.time_ns), ", ".join(self._rates()), state, self._strip())]
+        if self.call and self.dispatch_ns:
+            rows += [*self.call._cells(), ("dispatch, the difference", duration(self.dispatch_ns), "", "", "")]
+        if self.processes_ns:
+            rows.append((f"{len(self.processes_ns)} processes", self._spread(), "", "", ""))
+        return rows
+
+    def _rates(self) -> list[str]:
+        rates = ((self.gflops, "GFLOP/s"), (self.gb_per_s, "GB/s"))
+        return [f"{rate.value:.3g} {unit}" for rate, unit in rates if rate]
+
+    def _spread(self) -> str:
+        return f"{_quantity(min(self.processes_ns))} to {_quantity(max(self.processes_ns))}"
+
+    def _strip(self) -> Drawn:
+        what = (
+            f"{len(self.samples)} samples in the order taken, over the interval of their median, {duration(self.gross_ns)}"
+        )
+        return strip([s.per_run_ns for s in self.samples], self.gross_ns, what)
 
 
 @dataclass(frozen=True)
@@ -105,15 +136,37 @@ class Comparison:
         write_pyperf(path, list(self.measurements.values()))
 
     def __str__(self) -> str:
-        lines = [str(self.measurements[self.baseline])]
-        for name, ratio in self.ratios.items():
-            lines.append(
-                f"{self.measurements[name]}\n    {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] "
-                f"of {self.baseline}: {self.verdicts[name]} (smallest claim {100 * self.bound:.1f} %)"
-            )
-        return "\n".join(lines)
+        lines = self.measurements[self.baseline]._lines()
+        for name in self.ratios:
+            verdict = f"{self.verdicts[name]} (smallest claim {100 * self.bound:.1f} %)"
+            lines += [*self.measurements[name]._lines(), ("", f"{self._ratio(name)} of {self.baseline}: {verdict}")]
+        return _padded(lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        reached = [e for r in (*self.ratios.values(), self.again) for e in (r.low, r.high)]
+        ends = min(0.95, *reached), max(1.05, *reached)
+        rows = []
+        for name, found in self.measurements.items():
+            ratio = self.ratios.get(name, self.again)
+            verdict = self.verdicts.get(name, f"with itself {self._ratio(name)}: smallest claim {100 * self.bound:.1f} %")
+            told = self._ratio(name) if name in self.ratios else "1"
+            picture = reach(ratio, ends, f"time of {name} / time of {self.baseline}, from {ends[0]:.3g} to {ends[1]:.3g}")
+            rows.append((name, duration(found.time_ns), told, verdict, _state(found.state, found.reasons), picture))
+        scope = self.measurements[self.baseline].scope
+        header = (f"{scope} scope", "time [95 %]", f"of {self.baseline}", "verdict", "state", "ratio, 1 dashed")
+        return table(header, rows)
+
+    def _ratio(self, name: str) -> str:
+        return f"{self.ratios.get(name, self.again):.3f}"
+
+
+def _padded(lines: Sequence[tuple[str, str]]) -> str:
+    """Texts under each other, right of the longest head."""
+    heads = [on_one_line(head) if head[:1] != " " else "    " + on_one_line(head) for head, _ in lines]
+    width = max(map(len, heads))
+    return "\n".join(f"{head:<{width}} {on_one_line(text)}".rstrip() for head, (_, text) in zip(heads, lines, strict=True))
 
 
 def _state(state: str, reasons: Sequence[str]) -> str:

@@ -9,8 +9,7 @@
     >>> fit_scaling([64, 128, 256, 512], [64, 128, 256, 512]).advice(1)
     '4 sizes are too few for a verdict, 8 are needed: add 76, 91, 181, 362'
 
-Raises `SampleError` for fewer than three distinct sizes, for sizes that are not whole, and for sizes or times that are not
-above 0 and finite.
+Raises `SampleError` for fewer than three distinct whole sizes, and for sizes or times that are not above 0 and finite.
 """
 
 import math
@@ -20,6 +19,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from .showing import table, trail
 from .stats import MIN_SAMPLES, Interval, SampleError, median_interval
 
 __all__ = ["FEWEST_SIZES", "ScalingFit", "fit_scaling"]
@@ -27,9 +27,8 @@ __all__ = ["FEWEST_SIZES", "ScalingFit", "fit_scaling"]
 FEWEST_SIZES = 8
 """Fewest sizes for a verdict: a bend takes three or four on either side before it shows."""
 MOST_ROUNDS = 1000
-"""More rounds than this are no advice, nor is a range over which the sizes grow by a larger factor."""
-STRONGEST = 0.9
-"""Correlation of neighbouring rounds that is allowed for at most: some tens of rounds cannot show a stronger one."""
+"""More rounds than this are no advice, nor is a range over which the sizes grow by more."""
+STRONGEST = 0.9  # correlation of neighbouring rounds, at most: some tens of rounds cannot show a stronger one
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,13 @@ class ScalingFit:
         return _poor_grid(self.sizes) or _resolve(self, expected - margin, expected + margin)
 
     def __repr__(self) -> str:
-        p, n = self.exponent, self.sizes
-        return f"exponent {p.value:.3f} [{p.low:.3f}, {p.high:.3f}] over {len(n)} sizes, {n[0]} to {n[-1]}"
+        return f"exponent {self.exponent:.3f} over {len(self.sizes)} sizes, {self.sizes[0]} to {self.sizes[-1]}"
+
+    def _repr_html_(self) -> str:
+        picture = trail(self.sizes, self.times_ns, self.predict_ns, f"median times and the fitted line: {self!r}")
+        local = f"{min(self.local):.2f} ... {max(self.local):.2f}"
+        told = (f"{self.exponent:.3f}", f"{self.theil_sen:.3f}", local, len(self.sizes), self.rounds, picture)
+        return table(("exponent [95 %]", "Theil-Sen", "local exponents", "sizes", "rounds", "time against n"), [told])
 
 
 def fit_scaling(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confidence: float = 0.95) -> ScalingFit:
@@ -110,8 +114,7 @@ def fit_scaling(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confi
     slope, intercept, left = _line(x, y)
     model = _model_interval(x, left, slope, confidence)
     slopes, _, scatter = _line(x, np.log(table[~absent.any(axis=1)]))
-    repeats = len(slopes) > 1
-    noise = _noise_interval(slopes, slope, confidence) if repeats else None
+    noise = _noise_interval(slopes, slope, confidence) if len(slopes) > 1 else None
     return ScalingFit(
         exponent=replace(model, low=min(noise.low, model.low), high=max(noise.high, model.high)) if noise else model,
         noise=noise,
@@ -121,7 +124,7 @@ def fit_scaling(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confi
         local=tuple(float(v) for v in np.diff(y) / np.diff(x)),
         intercept=float(intercept),
         rounds=len(slopes),
-        noise_share=_noise_share(scatter) if repeats else None,
+        noise_share=_noise_share(scatter) if noise else None,
     )
 
 
@@ -254,8 +257,7 @@ def _resolve(fit: ScalingFit, low: float, high: float) -> str:
 
 def _excess(interval: Interval, low: float, high: float) -> float:
     """How many times too far the interval reaches from its value to be inside the band or outside; at most 1 if it is."""
-    value = interval.value
-    down, up = value - interval.low, interval.high - value
+    value, down, up = interval.value, interval.value - interval.low, interval.high - interval.value
     to_low, to_high = (max(abs(value - edge), 1e-9) for edge in (low, high))
     if low <= value <= high:
         return max(down / to_low, up / to_high)

@@ -54,6 +54,10 @@ class Interval:
         """Half the interval's length as a share of the value."""
         return (self.high - self.low) / (2 * abs(self.value)) if self.value else float("inf")
 
+    def __format__(self, digits: str) -> str:
+        """`f"{interval:.2f}"` is `2.05 [1.98, 2.11]`."""
+        return f"{self.value:{digits}} [{self.low:{digits}}, {self.high:{digits}}]" if digits else str(self)
+
     def scaled(self, factor: float) -> "Interval":
         """The same interval in another unit."""
         low, high = sorted((self.low * factor, self.high * factor))

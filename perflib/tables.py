@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from .kernels.catalog import KERNELS
+from .showing import aligned, on_one_line
 from .stats import MIN_SAMPLES, Interval, SampleError, median, median_interval, ratio_interval
 from .store import Run, RunError
 
@@ -56,9 +57,8 @@ class Table:
         return pd.DataFrame(list(self.rows), columns=list(self.header))
 
     def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(self.header, *self.rows, strict=True)]
-        lines = [self.header, tuple("-" * w for w in widths), *self.rows]
-        return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(r, widths, strict=True)).rstrip() for r in lines)
+        widths = [max(len(on_one_line(cell)) for cell in column) for column in zip(self.header, *self.rows, strict=True)]
+        return aligned([self.header, tuple("-" * w for w in widths), *self.rows])
 
     def _repr_html_(self) -> str:
         return self._frame().to_html(index=False, border=0, escape=True)
@@ -167,7 +167,7 @@ def seed_figures() -> pd.DataFrame:
 
 def text(interval: Interval, digits: int = 2) -> str:
     """`2.05 [1.98, 2.11]`"""
-    return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return f"{interval:.{digits}f}"
 
 
 def _interval(times: pd.Series) -> Interval:

@@ -60,7 +60,7 @@ def test_the_reasons_follow_the_state_and_notes_have_lines_of_their_own(measurem
 
     assert str(found).splitlines() == [
         "work: 1 us [1, 1] (call scope, cold), noisy: drift; page faults",
-        "    not shown to be cold",
+        "      not shown to be cold",
     ]
 
 
@@ -69,9 +69,9 @@ def test_both_scopes_and_what_lies_between_are_shown(measurement):
     found = measurement(scope="kernel", call=call, dispatch_ns=Interval(2000, 1900, 2100, 0.97))
 
     assert str(found).splitlines() == [
-        "work: 1 us [1, 1] (kernel scope, throughput), stable",
+        "work:            1 us [1, 1] (kernel scope, throughput), stable",
         "    from Python: 3 us [3, 3], noisy: drift",
-        "    dispatch: 2 us [1.9, 2.1]",
+        "    dispatch:    2 us [1.9, 2.1]",
     ]
 
 
@@ -86,7 +86,7 @@ def test_a_comparison_shows_every_ratio_with_its_interval_and_verdict(comparison
     assert str(comparison).splitlines() == [
         "old: 1 us [1, 1] (call scope, throughput), stable",
         "new: 2 us [2, 2] (call scope, throughput), stable",
-        "    1.990 [1.980, 2.000] of old: slower (smallest claim 2.0 %)",
+        "     1.990 [1.980, 2.000] of old: slower (smallest claim 2.0 %)",
     ]
 
 
