@@ -7,6 +7,7 @@
     load_run, list_runs                     recorded evidence
     race                                    a claim settled here and now
     kernels                                 what is measured, and how to describe your own
+    %load_ext perflib                       the magics %measure and %%measure, see perflib.magics
 
 The import compiles nothing, draws nothing and changes nothing.
 """
@@ -24,6 +25,14 @@ from .scaling import ScalingFit, fit_scaling
 from .store import Run, RunError, list_runs, load_run
 from .sweep import sweep
 from .timer import Timer
+
+
+def load_ipython_extension(shell: object) -> None:
+    """`%load_ext perflib`: the magics `%measure` and `%%measure`."""
+    from .magics import load  # IPython is there, for it calls
+
+    load(shell)
+
 
 __all__ = [
     "Timer",
