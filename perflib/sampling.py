@@ -12,7 +12,6 @@ Times are integer nanoseconds per batch, as read; nothing is averaged and nothin
 
 import gc
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -152,23 +151,17 @@ def _collections() -> int:
 
 @contextmanager
 def quiet(threads: int = 1) -> Iterator[None]:
-    """BLAS, PyTorch and Numba on `threads` threads, no garbage collection; restored on the way out, also after Ctrl-C."""
+    """BLAS and Numba on `threads` threads and no garbage collection, restored on the way out, also after Ctrl-C."""
     import numba
     from threadpoolctl import threadpool_limits
 
     before, collecting = numba.get_num_threads(), gc.isenabled()
-    torch = sys.modules.get("torch")  # who has not loaded it has no threads of it
-    torch_before = torch.get_num_threads() if torch else None
     try:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         gc.disable()
         with threadpool_limits(limits=threads):
-            if torch:
-                torch.set_num_threads(threads)
             yield
     finally:
-        if torch:
-            torch.set_num_threads(torch_before)
         numba.set_num_threads(before)
         if collecting:
             gc.enable()

@@ -2,7 +2,10 @@
 
 import os
 import re
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +15,7 @@ from perflib.cases import Case
 from perflib.results import Measurement
 from perflib.sampling import Sample
 from perflib.stats import median_interval
+from perflib.store import load_run
 
 os.environ.pop("PERFLIB_RUN", None)
 
@@ -113,3 +117,37 @@ def measurement(sample):
         return Measurement(**{**found, "samples": samples, **usual, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def handmade_report(tmp_path_factory):
+    """The folder of a report on two notebooks that try everything."""
+    import handmade  # and with it the libraries of the report, which most tests do without
+
+    return handmade.report(tmp_path_factory.mktemp("handmade"))
+
+
+@pytest.fixture(scope="session")
+def quick_run(tmp_path_factory):
+    """A quick run of this machine, about a minute; PERFLIB_TEST_RUN names a finished one to be used instead."""
+    if existing := os.environ.get("PERFLIB_TEST_RUN"):
+        return load_run(Path(existing).resolve())
+    data = tmp_path_factory.mktemp("data")
+    program = "from perflib.record import record; print(record(quick=True, progress=False).path)"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFLIB")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        env={**kept, "TMPDIR": str(data), "PERFLIB_DATA": str(data)},
+    )
+    assert done.returncode == 0, done.stderr
+    return load_run(Path(done.stdout.strip()))
+
+
+@pytest.fixture(scope="session")
+def quick_report(quick_run, tmp_path_factory):
+    """The folder of the report of a quick run: every notebook executed on it without an error."""
+    from perflib.report import build
+
+    return build(quick_run, tmp_path_factory.mktemp("report") / "reports").parent

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import matmul, rms_norm
 
-from perflib.kernels import KERNELS, Kernel, WrongResult, aligned_empty, find, peers, verify
+from perflib.kernels import KERNELS, Kernel, WrongResult, aligned_empty, find, verify
 
 M, N, K, BLOCK = 9, 11, 7, 4
 
@@ -133,9 +133,6 @@ def test_buffers_start_on_a_cache_line(shape, dtype):
         assert buffer.flags.writeable
 
 
-FOREIGN = {name for name, kernel in KERNELS.items() if kernel.call is peers.perform}  # see test_peers
-
-
 def check(kernel, callable, args, given):
     """The result, returned or in an output that held NaN, is the oracle's."""
     if kernel.output is not None:
@@ -146,7 +143,7 @@ def check(kernel, callable, args, given):
     verify(kernel.name, returned if kernel.output is None else args[kernel.output], *kernel.exact(*args))
 
 
-@pytest.mark.parametrize("name", [name for name in KERNELS if name != "fma_peak" and name not in FOREIGN])
+@pytest.mark.parametrize("name", [name for name in KERNELS if name != "fma_peak"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_described_kernel_agrees_with_its_own_oracle(name, dtype):
     kernel = KERNELS[name]

@@ -1,26 +1,19 @@
-"""The committed notebooks: clean as files, and telling the story of whatever run they are given.
-
-A quick run is recorded first (about a minute); PERFLIB_TEST_RUN names a finished one to be used instead.
-"""
+"""The committed notebooks: clean as files, and telling the story of whatever run they are given."""
 
 import json
 import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import pages
 import pytest
 
-from perflib import report
-from perflib.report import build
+from perflib import execution
 from perflib.store import RunError, load_run
 
-FOLDER = report.NOTEBOOKS
+FOLDER = execution.NOTEBOOKS
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 STEMS = ["00-start-here", "01-timing", "02-matmul-scaling", "03-tile-size", "04-rmsnorm", "90-summary"]
 CHECKS = re.compile(r"\b(judge_all|claims_table|settle|race)\(|^assert ", re.M)
@@ -66,7 +59,7 @@ def test_the_file_is_as_perflib_execute_writes_it(path):
     notebook = read(path)
 
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
-    assert notebook.metadata == report.METADATA
+    assert notebook.metadata == execution.METADATA
     assert path.read_text(encoding="utf-8") == nbformat.writes(notebook) + "\n"
 
 
@@ -155,25 +148,8 @@ def environment(tmp_path, **names):
 
 
 @pytest.fixture(scope="module")
-def quick_run(tmp_path_factory):
-    if existing := os.environ.get("PERFLIB_TEST_RUN"):
-        return load_run(Path(existing).resolve())
-    data = tmp_path_factory.mktemp("data")
-    program = "from perflib.record import record; print(record(quick=True, progress=False).path)"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        capture_output=True,
-        text=True,
-        env=environment(data, PERFLIB_DATA=str(data)),
-    )
-    assert done.returncode == 0, done.stderr
-    return load_run(Path(done.stdout.strip()))
-
-
-@pytest.fixture(scope="module")
-def built(quick_run, tmp_path_factory):
-    """The report of a quick run: every notebook executed on it without an error."""
-    return build(quick_run, tmp_path_factory.mktemp("report") / "reports").parent
+def built(quick_report):
+    return quick_report
 
 
 def test_a_quick_run_has_a_page_for_every_notebook(built):
@@ -193,22 +169,9 @@ def test_its_pages_tell_the_story_of_that_run(built, quick_run):
     assert quick_run.id in (built / "90-summary.html").read_text().partition("<article>")[2].partition("</article>")[0]
 
 
-@pytest.mark.skipif(pages.BROWSER is None, reason="no Chromium here: pages were only parsed, not opened in a browser")
-@pytest.mark.parametrize("width", [1200, 360])
-def test_a_browser_shows_its_pictures_and_requests_nothing(built, tmp_path, width):
-    seen, console = pages.in_browser(sorted(built.glob("*.html")), tmp_path, width)
-
-    assert len(seen) == len(PATHS) + 1
-    assert all(complete and min(sizes) > 0 for page in seen for complete, *sizes in page["images"])
-    assert sum(len(page["images"]) for page in seen) >= len(PATHS)
-    assert [page["requests"] for page in seen if page["requests"]] == []
-    assert [page["page"] for page in seen if page["overflow"]] == []
-    assert console == ""
-
-
 def test_a_run_that_does_not_exist_is_said_by_the_first_cell(tmp_path, refused):
     with refused(RunError, "00-start-here.ipynb, cell [1]: RunError: PERFLIB_RUN: no run 'nowhere'; recorded: "):
-        report._execute_all([FOLDER / "00-start-here.ipynb"], environment(tmp_path, PERFLIB_RUN="nowhere"))
+        execution.execute_all([FOLDER / "00-start-here.ipynb"], environment(tmp_path, PERFLIB_RUN="nowhere"))
 
 
 def test_one_changed_digit_in_the_reference_data_stops_a_notebook(tmp_path, refused):
@@ -221,4 +184,4 @@ def test_one_changed_digit_in_the_reference_data_stops_a_notebook(tmp_path, refu
     (copy / "rmsnorm.csv").write_text(samples[:digit] + str((int(samples[digit]) + 1) % 10) + samples[digit + 1 :])
 
     with refused(RunError, "90-summary.ipynb, cell [1]: RunError: ", "rmsnorm.csv: checksum differs"):
-        report._execute_all([FOLDER / "90-summary.ipynb"], environment(tmp_path, PERFLIB_DATA=str(tmp_path / "data")))
+        execution.execute_all([FOLDER / "90-summary.ipynb"], environment(tmp_path, PERFLIB_DATA=str(tmp_path / "data")))

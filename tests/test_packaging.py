@@ -22,7 +22,7 @@ from perflib.store import BLOCK_COLUMNS, COLUMNS, TABLES, load_run
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REFERENCES = sorted((ROOT / "data" / "reference").glob("*/"))
-CONDA_NAMES = {"matplotlib-base": "matplotlib", "nbconvert-core": "nbconvert", "pytorch-cpu": "torch"}
+CONDA_NAMES = {"matplotlib-base": "matplotlib", "nbconvert-core": "nbconvert"}
 NEEDS_MAKE = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 
 
@@ -58,7 +58,8 @@ def make(folder, *words):
 
 def test_conda_and_pip_name_the_same_packages_with_the_same_bounds():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    lines = [line for line in environment["dependencies"] if isinstance(line, str) and line != "pip"]
+    *lines, from_pypi = (line for line in environment["dependencies"] if line != "pip")
+    lines += [line for line in from_pypi["pip"] if line != "-e ."]
     conda = {CONDA_NAMES.get(r.name, r.name): str(r.specifier) for r in map(Requirement, lines)}
 
     assert conda.pop("python") == PROJECT["requires-python"]
@@ -76,8 +77,8 @@ def test_constraints_are_exact_versions_and_hold_every_bound():
         assert requirement.specifier.contains(pinned[requirement.name])
 
 
-def test_the_tests_install_the_harnesses_that_they_ask():
-    assert "perflib[harnesses]" in PROJECT["optional-dependencies"]["test"]
+def test_the_tests_install_the_harnesses_and_the_laboratory_that_they_ask():
+    assert "perflib[harnesses,lab]" in PROJECT["optional-dependencies"]["test"]
 
 
 def test_every_package_of_ours_is_installed():

@@ -4,7 +4,6 @@ import struct
 
 import matplotlib.pyplot as plt
 import pytest
-from matplotlib.figure import Figure
 from runs import isolate
 from synthetic import cell, clock, full, limits, matmul, record, rmsnorm, tiles, timing
 
@@ -43,7 +42,7 @@ def data(tmp_path, monkeypatch):
 @pytest.fixture
 def unsaved(monkeypatch):
     """Figures are drawn, and not turned into pixels."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: None)
+    monkeypatch.setattr("perflib.drawing._png", lambda figure: b"")
 
 
 def test_every_figure_is_tested():
@@ -59,8 +58,9 @@ def test_a_figure_is_a_png_with_its_sentence_and_the_same_each_time(run, figure)
     assert drawn == again
     assert drawn.png[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = struct.unpack(">II", drawn.png[16:24])
-    assert (width, height) == (1140, 660)
-    assert 20_000 < len(drawn.png) < 200_000
+    assert (width, height) == (1520, 880)
+    assert drawn.size == (760, 440), "two pixels for one of the page"
+    assert 10_000 < len(drawn.png) < 80_000
     assert len(drawn.alt) > 20
     assert drawn.alt.endswith(".")
     assert "\n" not in drawn.alt
@@ -138,10 +138,12 @@ def test_the_overview_leads_from_figures_to_notebooks(run, data, unsaved):
 
 
 def test_a_picture_shows_itself_with_its_sentence():
-    shown, described = Picture(b"png", "What is to be seen.")._repr_mimebundle_(include=None)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 600, 400)
 
-    assert shown == {"image/png": b"png", "text/plain": "What is to be seen."}
-    assert described == {"image/png": {"alt": "What is to be seen."}}
+    shown, described = Picture(png, "What is to be seen.")._repr_mimebundle_(include=None)
+
+    assert shown == {"image/png": png, "text/plain": "What is to be seen."}
+    assert described == {"image/png": {"alt": "What is to be seen.", "width": 300, "height": 200}}
 
 
 @pytest.mark.parametrize("label", ["costs $5", "$\\bad{$", "a_b^c", "<b>&amp;</b>", "100 %"])

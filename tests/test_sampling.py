@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import sys
 import threading
 from collections import Counter, defaultdict
 from itertools import count
@@ -270,23 +269,6 @@ def test_quiet_restores_everything_however_it_ends(error):
         assert type(caught) is error
 
     assert state() == before
-
-
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
-def test_quiet_sets_the_threads_of_pytorch_if_it_is_loaded(monkeypatch, error):
-    threads = [4]
-    library = SimpleNamespace(get_num_threads=lambda: threads[-1], set_num_threads=threads.append)
-    monkeypatch.setitem(sys.modules, "torch", library)
-
-    try:
-        with quiet(2):
-            assert threads == [4, 2]
-            if error:
-                raise error
-    except KeyboardInterrupt:
-        pass
-
-    assert threads == [4, 2, 4]
 
 
 def test_quiet_leaves_a_stopped_collector_stopped():

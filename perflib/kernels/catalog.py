@@ -9,12 +9,18 @@ from functools import partial
 
 import numpy as np
 
-from . import ladder, memory, peak, peers, rmsnorm
-from .description import Kernel, aligned_empty, aligned_random
+from . import ladder, memory, peak, rmsnorm
+from .description import Kernel, aligned_empty
 
 __all__ = ["KERNELS", "find"]
 
 Arrays = tuple
+
+
+def _random(shape: int | tuple[int, ...], dtype: str, rng: np.random.Generator) -> np.ndarray:
+    array = aligned_empty(shape, dtype)
+    array[...] = rng.standard_normal(shape)
+    return array
 
 
 def _bytes(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -24,7 +30,7 @@ def _bytes(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _matmul_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
-    return aligned_random((n, n), dtype, rng), aligned_random((n, n), dtype, rng), aligned_empty((n, n), dtype)
+    return _random((n, n), dtype, rng), _random((n, n), dtype, rng), aligned_empty((n, n), dtype)
 
 
 def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, *tile: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +40,7 @@ def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, *tile: int) -> 
 
 
 def _rms_inputs(n: int, dtype: str, rng: np.random.Generator, rows: int) -> Arrays:
-    return aligned_random((rows, n), dtype, rng), aligned_random(n, dtype, rng), 1e-5, aligned_empty((rows, n), dtype)
+    return _random((rows, n), dtype, rng), _random(n, dtype, rng), 1e-5, aligned_empty((rows, n), dtype)
 
 
 def _rms_exact(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +80,7 @@ _rms = partial(
 )
 _copy = partial(
     Kernel,
-    make=lambda n, dtype, rng: (aligned_random(n, dtype, rng), aligned_empty(n, dtype)),
+    make=lambda n, dtype, rng: (_random(n, dtype, rng), aligned_empty(n, dtype)),
     exact=lambda x, out: (x, 0.0),
     output=1,
     flops=lambda n: 0,
@@ -102,12 +108,9 @@ KERNELS: dict[str, Kernel] = {
             tuning=_tile,
         ),
         _matmul("numpy_matmul", np.matmul),
-        _matmul("mkl_matmul", peers.perform, native=peers.mkl_product),
-        _matmul("torch_matmul", peers.perform, native=peers.torch_product),
         _rms("rms_norm_standard", rmsnorm.rms_norm_standard, compiled=rmsnorm._rms_norm_standard),
         _rms("rms_norm_fast", rmsnorm.rms_norm_fast, compiled=rmsnorm._rms_norm_fast),
         _rms("numpy_rms_norm", _numpy_rms_norm),
-        _rms("torch_rms_norm", peers.perform, native=peers.torch_norm, output=None),
         _copy("copy_loop", memory.copy_loop, compiled=memory._copy_loop),
         _copy("numpy_copy", _numpy_copy),
         Kernel(
