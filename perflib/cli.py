@@ -1,6 +1,6 @@
 """The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
 
-    perflib machine | record [--quick] | report [RUN] | selfcheck [--quick] [--json FILE] | execute | runs
+    perflib machine | record [--quick] [--peers] | report [RUN] | selfcheck [--quick] [--json FILE] | execute | runs
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
 """
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
     record.add_argument("--quick", action="store_true", help="every series on a coarser grid: about a minute")
+    record.add_argument("--peers", action="store_true", help="MKL and PyTorch too, those that are installed")
     record.set_defaults(command=_record)
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
@@ -85,7 +86,7 @@ def _machine(args: argparse.Namespace) -> None:
 def _record(args: argparse.Namespace) -> None:
     from .record import record
 
-    print(record(quick=args.quick).path)
+    print(record(quick=args.quick, peers=args.peers).path)
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """`%measure` and `%%measure`: the habit of %timeit, with intervals, both scopes, a state and its reasons.
 
     %load_ext perflib
-    %measure rms_norm_fast(x, weight)           both scopes where the function is compiled; result as an object: m = %measure ...
+    %measure rms_norm_fast(x, weight)           both scopes where it is compiled; `m = %measure ...` keeps the object
     %measure -b 3 x @ y                         three seconds instead of one
     %measure -c np.dot(x, y); x @ y             compared against the first
 
@@ -13,9 +13,11 @@
     naive: matmul_naive(a, b)                   one statement for each alternative, `name: expression` gives it a name
     ikj: matmul_ikj(a, b)
 
-Options: -c compare, -b SECONDS, -t THREADS, --scope call|kernel, --mode throughput|latency|cold. A statement sees the names of
-the notebook and those of the set-up, and leaves none behind. A call whose arguments are plain names or numbers is measured as
-`measure(function, *arguments)`; anything else runs as a function of its own, in `call` scope. Errors are one line.
+Options: -c compare, -b SECONDS, -t THREADS, --scope call|kernel, --mode throughput|latency|cold. A statement sees the names
+of the notebook and those of the set-up, and leaves none behind. A call of a compiled function on plain names or numbers is
+measured as `measure(function, *arguments)`; anything else runs as a function of its own, in `call` scope.
+
+Raises `UsageError`, which a notebook shows as one line.
 """
 
 import ast
@@ -66,12 +68,10 @@ class MeasureMagics(Magics):
         try:
             settings = _settings(asked)
             if cell is not None:
-                exec(compile(self.shell.transform_cell(rest), "<set-up>", "exec"), names)  # noqa: S102
+                exec(compile(self.shell.transform_cell(rest), "<set-up>", "exec"), names)
             body = self.shell.transform_cell(rest if cell is None else cell)
             return _compared(body, names, settings) if "c" in asked else _measured(body, names, settings)
-        except (Unmeasurable, WrongResult, ArithmeticError, AttributeError, LookupError) as problem:
-            raise UsageError(_line(problem)) from None
-        except (ImportError, NameError, SyntaxError, TypeError, ValueError, OSError) as problem:
+        except Exception as problem:  # a set-up raises whatever it does
             raise UsageError(_line(problem)) from None
 
 
@@ -128,7 +128,7 @@ def _as_call(node: ast.stmt, names: dict[str, Any], label: str = "") -> _Stateme
     call = node.value if isinstance(node, ast.Expr) else None
     if not isinstance(call, ast.Call) or call.keywords or not all(map(_is_plain, (call.func, *call.args))):
         return None
-    fn, *args = (eval(ast.unparse(part), names) for part in (call.func, *call.args))  # noqa: S307
+    fn, *args = (eval(ast.unparse(part), names) for part in (call.func, *call.args))
     described = find(fn) if callable(fn) else None
     return _Statement(label, fn, tuple(args)) if is_compiled(fn) or (described and described.compiled) else None
 
@@ -146,7 +146,7 @@ def _function(tree: list[ast.stmt], source: str, names: dict[str, Any], label: s
     label = label or " ".join(source.split())
     blank = ast.parse("def statement(): pass")
     blank.body[0].body = [*first, last]
-    exec(compile(ast.fix_missing_locations(blank), "<measured>", "exec"), names)  # noqa: S102
+    exec(compile(ast.fix_missing_locations(blank), "<measured>", "exec"), names)
     fn = names.pop("statement")
     fn.__name__ = label
     return _Statement(label, fn)

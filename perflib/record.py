@@ -1,7 +1,7 @@
 """What a run of a machine contains, and the program that records it.
 
     plan(quick)         the blocks of samples: topics, kernels, sizes, and the seconds meant for each
-    record(quick)       measure them into data/runs/<run-id>/ and return the Run
+    record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
 
 Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, harness 8 / 45.
 What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
@@ -10,6 +10,7 @@ what other harnesses say of one kernel: a quick run asks timeit only, a full one
 
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,8 +20,9 @@ from .kernels.catalog import find
 from .kernels.codegen import count_instructions
 from .kernels.compile import FASTMATH
 from .kernels.description import Kernel
+from .kernels.peers import LIBRARIES, installed
 from .machine import FMA_PEAK_OPS, Machine, copy_elements, machine
-from .store import Run
+from .store import Run, RunError
 from .sweep import Block, Cell, record_blocks
 from .timer import Timer, clock_step_ns
 from .writer import RunWriter, measuring_lock
@@ -35,26 +37,43 @@ TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_i
 CODEGEN = (*TEXTBOOK, "rms_norm_fast")
 
 
-def record(quick: bool = False, seed: int = 0, progress: bool = True) -> Run:
+def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: bool = False) -> Run:
     """Measure this machine. An interrupted recording is continued; what it has is not measured again.
 
-    Raises RunError where another measurement runs or nothing can be written, WrongResult for a wrong kernel.
+    peers: MKL and PyTorch beside NumPy, those that are installed; the run's settings name them with their versions. Raises
+    RunError where none is, where another measurement runs or nothing can be written, WrongResult for a wrong kernel.
     """
+    found = _peers() if peers else {}
     with measuring_lock():
         here = machine()
-        writer = RunWriter.start("quick" if quick else "full", {"seed": seed}, here)
+        writer = RunWriter.start("quick" if quick else "full", {"seed": seed, "peers": found}, here)
         if progress:
-            _say(*writer.notices, f"recording into {writer.path}")
-        record_blocks(writer, plan(quick, here), seed, progress)
+            absent = [name for key, name in LIBRARIES.items() if peers and key not in {"numpy", *found}]
+            missing = [f"not installed, recorded without: {name}" for name in absent]
+            _say(*writer.notices, *missing, f"recording into {writer.path}")
+        record_blocks(writer, plan(quick, here, found), seed, progress)
         if not writer.has("clock", "steps"):
             _record_clock_steps(writer)
         record_harnesses(writer, quick, progress)
         return writer.finish(codegen=_codegen())
 
 
-def plan(quick: bool, machine: Machine) -> list[Block]:
-    """All blocks of samples, in the order in which they are measured: comparisons of a kernel with itself all along."""
-    others = [*_limits(quick, machine), *_timing(quick), *_matmul(quick), *_tiles(quick), *_rmsnorm(quick)]
+def _peers() -> dict[str, str]:
+    """Versions of the libraries that are here besides NumPy."""
+    found = {name: version for name, version in installed().items() if name != "numpy"}
+    if not found:
+        raise RunError("peers must be installed before they can be recorded, got none; pip install 'perflib[peers]'")
+    return found
+
+
+def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block]:
+    """All blocks of samples, in the order in which they are measured: comparisons of a kernel with itself all along.
+
+    peers: prefixes of the names of other libraries' kernels.
+    """
+    libraries = ("numpy", *peers)
+    others = [*_limits(quick, machine), *_timing(quick), *_matmul(quick, libraries), *_tiles(quick)]
+    others += _rmsnorm(quick, libraries)
     again = _again(20 if quick else 60)
     step = len(again) / len(others)
     return [b for i, block in enumerate(others) for b in (block, *again[round(i * step) : round((i + 1) * step)])]
@@ -93,23 +112,24 @@ def _again(count: int) -> list[Block]:
     return [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(count)]
 
 
-def _matmul(quick: bool) -> list[Block]:
+def _matmul(quick: bool, libraries: Sequence[str]) -> list[Block]:
     sizes = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
     few = (64, 128, 192, 256, 384)
     if quick:
         sizes = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
-    blocks = [_ladder("float32 scaling", sizes, "float32", 9 if quick else 90)]
-    called = tuple(Cell(find(k), n, "call") for k in (*TEXTBOOK, "numpy_matmul") for n in (64, 128, 256))
+    products = [f"{name}_matmul" for name in libraries]
+    blocks = [_ladder("float32 scaling", sizes, "float32", products, 9 if quick else 90)]
+    called = tuple(Cell(find(k), n, "call") for k in (*TEXTBOOK, *products) for n in (64, 128, 256))
     blocks.append(Block("matmul", "float32 called", called, 2 if quick else 10))
-    blocks.append(_ladder("float64 scaling", few if quick else sizes[::2], "float64", 4 if quick else 40))
+    blocks.append(_ladder("float64 scaling", few if quick else sizes[::2], "float64", products, 4 if quick else 40))
     if not quick:
-        blocks.append(_ladder("float32 large", (513, 640, 768, 1024), "float32", 60))
+        blocks.append(_ladder("float32 large", (513, 640, 768, 1024), "float32", products, 60))
     return blocks
 
 
-def _ladder(name: str, sizes: tuple[int, ...], dtype: str, budget_s: float) -> Block:
+def _ladder(name: str, sizes: tuple[int, ...], dtype: str, products: Sequence[str], budget_s: float) -> Block:
     cells = [Cell(find(k), n, "kernel", dtype) for k in TEXTBOOK for n in sizes]
-    cells += [Cell(find("numpy_matmul"), n, "call", dtype) for n in sizes]
+    cells += [Cell(find(k), n, "call", dtype) for k in products for n in sizes]
     return Block("matmul", name, tuple(cells), budget_s)
 
 
@@ -126,7 +146,8 @@ def _tiles(quick: bool) -> list[Block]:
     return blocks
 
 
-def _rmsnorm(quick: bool) -> list[Block]:
+def _rmsnorm(quick: bool, libraries: Sequence[str]) -> list[Block]:
+    norms = [f"{name}_rms_norm" for name in libraries if name != "mkl"]  # which has none
     kernels = ("rms_norm_standard", "rms_norm_fast")
     sizes = [64, 128, 256, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192]
     sizes += [2**k for k in range(14, 23, 2 if quick else 1)]
@@ -134,9 +155,9 @@ def _rmsnorm(quick: bool) -> list[Block]:
     blocks = []
     for dtype in ("float32", "float64"):
         cells = [Cell(find(k), n, "kernel", dtype) for k in kernels for n in sizes]
-        cells += [Cell(find("numpy_rms_norm"), n, "call", dtype) for n in sizes]
+        cells += [Cell(find(k), n, "call", dtype) for k in norms for n in sizes]
         blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), 2 if quick else 8))
-    called = [Cell(find(k), n, "call") for k in (*kernels, "numpy_rms_norm") for n in (512, 1024, 2048)]
+    called = [Cell(find(k), n, "call") for k in (*kernels, *norms) for n in (512, 1024, 2048)]
     blocks.append(Block("rmsnorm", "float32 called", tuple(called), 1 if quick else 3))
     batch = [Cell(find(k), 2048, values={"rows": r}) for k in kernels for r in rows]
     blocks.append(Block("rmsnorm", "float32 batch", tuple(batch), 2 if quick else 5))

@@ -12,6 +12,7 @@ Times are integer nanoseconds per batch, as read; nothing is averaged and nothin
 
 import gc
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -115,17 +116,13 @@ def rounds(
 
 
 def batch_time_ns(case: Case, reps: int, clock: Clock = time.perf_counter_ns) -> int:
-    """Nanoseconds of one batch and of what prepares it, at least 1."""
+    """Nanoseconds of one batch, at least 1."""
     start = clock()
-    if case.prepare:
-        case.prepare()
     case.run(reps)
     return max(1, clock() - start)
 
 
 def _sample(case: Case, number: int, position: int, reps: int, clock: Clock) -> Sample:
-    if case.prepare:
-        case.prepare()
     before, collected = resource.getrusage(resource.RUSAGE_SELF), _collections()
     with compilations() as seen:
         process, cpu = time.process_time_ns(), time.thread_time_ns()
@@ -155,17 +152,23 @@ def _collections() -> int:
 
 @contextmanager
 def quiet(threads: int = 1) -> Iterator[None]:
-    """BLAS and Numba on `threads` threads and no garbage collection, restored on the way out, also after Ctrl-C."""
+    """BLAS, PyTorch and Numba on `threads` threads, no garbage collection; restored on the way out, also after Ctrl-C."""
     import numba
     from threadpoolctl import threadpool_limits
 
     before, collecting = numba.get_num_threads(), gc.isenabled()
+    torch = sys.modules.get("torch")  # who has not loaded it has no threads of it
+    torch_before = torch.get_num_threads() if torch else None
     try:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         gc.disable()
         with threadpool_limits(limits=threads):
+            if torch:
+                torch.set_num_threads(threads)
             yield
     finally:
+        if torch:
+            torch.set_num_threads(torch_before)
         numba.set_num_threads(before)
         if collecting:
             gc.enable()

@@ -22,12 +22,13 @@ from .sampling import BATCH_NS, Sample, batch_time_ns, calibrate, plan_rounds, r
 from .stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
 from .timer import Clock
 
-__all__ = ["HALF_WIDTH", "Session", "further_rounds", "take"]
+__all__ = ["CANARY_LABEL", "HALF_WIDTH", "Session", "further_rounds", "take"]
 
 HALF_WIDTH = 0.01  # of the value: narrow enough
 GROWTH = 1.5  # the intervals are looked at after half as many rounds again: few looks keep their coverage
 GARBAGE = 10_000  # objects that wait for the collector before it runs, between two rounds
-CANARY_LABEL = "<canary>"  # no function is called so
+CANARY_LABEL = "<canary>"
+"""Label of the fixed chain; no function is called so."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
     sweep([kernel, ...], sizes, ...)    -> DataFrame, one row per timed sample; recorded, continued if interrupted
     Cell, Block                         one point of a grid; the cells that are measured together
+    checked_case(cell, inputs, rng)     what runs a cell, after its result agreed with the oracle
     sample_block(cells, ...)            yields the rows of one round after another
     record_blocks(writer, blocks, ...)  blocks into a run, with progress
     per_run_ns(samples)                 the samples with a column of nanoseconds per run
@@ -16,8 +17,7 @@ Raises ValueError or TypeError for an unknown kernel, scope or parameter and for
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ from .writer import RunWriter, measuring_lock
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Block", "Cell", "per_run_ns", "record_blocks", "sample_block", "sweep"]
+__all__ = ["Block", "Cell", "checked_case", "per_run_ns", "record_blocks", "sample_block", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def sample_block(
     rng = np.random.default_rng(seed)
     inputs: dict[tuple, tuple] = {}
     with quiet():
-        cases = {c.label: c for c in (_checked_case(cell, inputs, rng) for cell in cells)}
+        cases = {c.label: c for c in (checked_case(cell, inputs, rng) for cell in cells)}
+    with quiet():  # anew: a library that was loaded only now has threads too
         hidden = [FLOORS[scope] for scope in sorted({c.scope for c in cells})]
         columns = {cell.label: cell.columns() for cell in cells}
         for extra in (*hidden, CANARY):
@@ -107,27 +108,21 @@ def _sample_columns(sample: Sample) -> dict[str, int]:
     }
 
 
-def _checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
-    """The case of a cell, the result of what it measures compared with the oracle once."""
+def checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
+    """The case of a cell, the result of what it measures compared with the oracle once.
+
+    `inputs` keeps arrays and oracles: cells of one size and dtype, whose kernels have the same `make`, share them.
+    """
     kernel, params, tuning = cell.kernel, cell._chosen(cell.kernel.params), cell._chosen(cell.kernel.tuning)
     key = (kernel.make, kernel.exact, cell.n, cell.dtype, tuple(params.items()))
     if key not in inputs:
         args = kernel.make(cell.n, cell.dtype, rng, **params)
         inputs[key] = args, kernel.exact(*args) if kernel.exact else None
-    elif kernel.prepare:
-        kernel.prepare(*inputs[key][0])
     args, exact = inputs[key]
-    prepare = partial(kernel.prepare, *args) if kernel.prepare else None
     args = (*args, *tuning.values())
     output = None if kernel.output is None else args[kernel.output]
-<<<<<<< HEAD
-    if cell.scope == "kernel":
-        args = kernel.unchecked(*args)
-    one = case(cell.label, cell.function, args, cell.scope, cell.mode)
-=======
     args = kernel.unchecked(*args) if cell.scope == "kernel" else kernel.native(*args)
-    one = replace(case(cell.label, cell.function, args, cell.scope, cell.mode), prepare=prepare)
->>>>>>> 00bb6b1 (Memory kernels: pointer chase, reads, writes, copies and triads past and through the caches, on pages of a chosen size; batches can be prepared; multiply-add peaks by vector width)
+    one = case(cell.label, cell.function, args, cell.scope, cell.mode)
     if exact:
         if output is not None and np.issubdtype(output.dtype, np.inexact):
             output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from runs import isolate, start, write
@@ -65,6 +66,17 @@ def test_runs_lists_what_is_recorded_and_what_is_damaged(data, capsys):
 
 def test_runs_of_nothing_prints_nothing():
     assert perflib("runs") == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"), [([], (False, False)), (["--quick"], (True, False)), (["--peers"], (False, True))]
+)
+def test_record_is_told_what_the_words_say(monkeypatch, capsys, words, asked):
+    monkeypatch.setattr("perflib.record.record", lambda quick, peers: SimpleNamespace(path=(quick, peers)))
+
+    assert cli.run(["record", *words]) == 0
+
+    assert capsys.readouterr().out == f"{asked}\n"
 
 
 def test_an_unknown_run_is_one_line_and_status_1():

@@ -22,7 +22,7 @@ from perflib.store import BLOCK_COLUMNS, COLUMNS, TABLES, load_run
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REFERENCES = sorted((ROOT / "data" / "reference").glob("*/"))
-CONDA_NAMES = {"matplotlib-base": "matplotlib", "nbconvert-core": "nbconvert"}
+CONDA_NAMES = {"matplotlib-base": "matplotlib", "nbconvert-core": "nbconvert", "pytorch-cpu": "torch"}
 NEEDS_MAKE = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
 
 

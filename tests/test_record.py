@@ -28,7 +28,7 @@ from perflib.kernels.catalog import find
 from perflib.sweep import Block, Cell
 
 cells = [tuple(Cell(find(name), n, "call") for name in ("rms_norm_fast", "numpy_rms_norm")) for n in range(8, 28)]
-record.plan = lambda quick, machine: [Block(f"topic{i % 2}", f"n={i}", c, 1e-6) for i, c in enumerate(cells)]
+record.plan = lambda quick, machine, peers: [Block(f"topic{i % 2}", f"n={i}", c, 1e-6) for i, c in enumerate(cells)]
 record._codegen = dict
 record.record_harnesses = lambda *_: None
 writer._code = dict
@@ -46,7 +46,7 @@ def data(tmp_path, monkeypatch):
 def tiny(monkeypatch):
     """A plan of one block, so that `record` itself takes a moment."""
     cells = (Cell(find("numpy_rms_norm"), 8, "call"),)
-    monkeypatch.setattr(program, "plan", lambda quick, machine: [Block("rmsnorm", "n=8", cells, 1e-6)])
+    monkeypatch.setattr(program, "plan", lambda quick, machine, peers: [Block("rmsnorm", "n=8", cells, 1e-6)])
     monkeypatch.setattr(program, "_codegen", dict)
     monkeypatch.setattr(program, "record_harnesses", lambda *_: None)
 
@@ -129,11 +129,40 @@ def test_every_block_has_a_name_of_its_own_and_every_cell_a_label(quick):
         assert len({cell.label for cell in block.cells}) == len(block.cells)
 
 
-def test_a_quick_run_has_every_series_of_a_full_one():
-    def series(quick):
-        return {(b.topic, c.kernel.name, c.scope, c.dtype) for b in plan(quick, MACHINE) for c in b.cells}
+def series(quick, peers=()):
+    return {(b.topic, c.kernel.name, c.scope, c.dtype) for b in plan(quick, MACHINE, peers) for c in b.cells}
 
+
+def test_a_quick_run_has_every_series_of_a_full_one():
     assert series(quick=True) == series(quick=False)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_peers_are_recorded_wherever_numpy_is(quick):
+    added = series(quick, ("mkl", "torch")) - series(quick)
+
+    products = {(t, k, s, d) for t, k, s, d in series(quick) if k == "numpy_matmul"}
+    norms = {(t, k, s, d) for t, k, s, d in series(quick) if k == "numpy_rms_norm"}
+    expected = {(t, f"{name}_matmul", s, d) for t, _, s, d in products for name in ("mkl", "torch")}
+    assert added == expected | {(t, "torch_rms_norm", s, d) for t, _, s, d in norms}
+
+
+def test_a_run_with_peers_names_them_and_their_versions(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(program, "installed", lambda: {"numpy": "2.4", "mkl": "2026.2"})
+
+    run = record(quick=True, peers=True)
+
+    assert run.meta["settings"] == {"seed": 0, "peers": {"mkl": "2026.2"}}
+    assert "not installed, recorded without: PyTorch" in capsys.readouterr().err.splitlines()
+    assert record(quick=True, progress=False).meta["settings"] == {"seed": 0, "peers": {}}
+
+
+def test_peers_that_are_not_there_are_refused_before_anything_is_recorded(tiny, monkeypatch, refused):
+    monkeypatch.setattr(program, "installed", lambda: {"numpy": "2.4"})
+
+    with refused(RunError, "peers must be installed", "pip install 'perflib[peers]'"):
+        record(quick=True, peers=True)
+    assert list_runs() == []
 
 
 def test_a_quick_run_is_a_coarser_grid():

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import sys
 import threading
 from collections import Counter, defaultdict
 from itertools import count
@@ -181,25 +182,6 @@ def test_a_sample_is_the_time_of_its_batch_and_of_nothing_else(hand_clock):
     assert {s.per_run_ns for s in samples if s.label == "slow"} == {500}
 
 
-def test_what_prepares_a_batch_comes_before_each_and_is_in_the_plan_but_not_in_the_sample(hand_clock):
-    done = []
-
-    def prepare():
-        done.append(hand_clock.now_ns)
-        hand_clock.now_ns += 5000
-
-    one = Case("prepared", "call", hand_clock.arm(100), prepare=prepare)
-
-    planned = batch_time_ns(one, 10, hand_clock)
-    taken = [
-        s for batch in rounds([one], {"prepared": 10}, np.random.default_rng(0), {"prepared": 3}, hand_clock) for s in batch
-    ]
-
-    assert planned == 6000
-    assert len(done) == 4
-    assert [s.elapsed_ns for s in taken] == [100 * s.reps for s in taken]
-
-
 def test_a_compilation_during_a_batch_is_counted_in_its_sample():
     fresh = njit(lambda x: x + 1)
     compiling = Case("fresh", "call", lambda reps: fresh(1))
@@ -288,6 +270,23 @@ def test_quiet_restores_everything_however_it_ends(error):
         assert type(caught) is error
 
     assert state() == before
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_quiet_sets_the_threads_of_pytorch_if_it_is_loaded(monkeypatch, error):
+    threads = [4]
+    library = SimpleNamespace(get_num_threads=lambda: threads[-1], set_num_threads=threads.append)
+    monkeypatch.setitem(sys.modules, "torch", library)
+
+    try:
+        with quiet(2):
+            assert threads == [4, 2]
+            if error:
+                raise error
+    except KeyboardInterrupt:
+        pass
+
+    assert threads == [4, 2, 4]
 
 
 def test_quiet_leaves_a_stopped_collector_stopped():

@@ -9,24 +9,12 @@ from functools import partial
 
 import numpy as np
 
-<<<<<<< HEAD
-from . import ladder, memory, peak, rmsnorm
-from .description import Kernel, aligned_empty
-=======
 from . import ladder, memory, peak, peers, rmsnorm
 from .description import Kernel, aligned_empty, aligned_random
-from .traffic import TRAFFIC
->>>>>>> 00bb6b1 (Memory kernels: pointer chase, reads, writes, copies and triads past and through the caches, on pages of a chosen size; batches can be prepared; multiply-add peaks by vector width)
 
 __all__ = ["KERNELS", "find"]
 
 Arrays = tuple
-
-
-def _random(shape: int | tuple[int, ...], dtype: str, rng: np.random.Generator) -> np.ndarray:
-    array = aligned_empty(shape, dtype)
-    array[...] = rng.standard_normal(shape)
-    return array
 
 
 def _bytes(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -36,7 +24,7 @@ def _bytes(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _matmul_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
-    return _random((n, n), dtype, rng), _random((n, n), dtype, rng), aligned_empty((n, n), dtype)
+    return aligned_random((n, n), dtype, rng), aligned_random((n, n), dtype, rng), aligned_empty((n, n), dtype)
 
 
 def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, *tile: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +34,7 @@ def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, *tile: int) -> 
 
 
 def _rms_inputs(n: int, dtype: str, rng: np.random.Generator, rows: int) -> Arrays:
-    return _random((rows, n), dtype, rng), _random(n, dtype, rng), 1e-5, aligned_empty((rows, n), dtype)
+    return aligned_random((rows, n), dtype, rng), aligned_random(n, dtype, rng), 1e-5, aligned_empty((rows, n), dtype)
 
 
 def _rms_exact(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,15 +50,8 @@ def _numpy_rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarr
     return out
 
 
-def _peak(name: str, call: Callable, compiled: Callable, bits: int | None = None) -> Kernel:
-    def make(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
-        return np.full(1, 0.5, dtype), peak.fma_steps(n, dtype, bits), aligned_empty(1, dtype)
-
-    def exact(half: np.ndarray, steps: int, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.ones(1), np.full(1, 1e-6)
-
-    work = {"flops": lambda n: 2 * n, "bytes": lambda n, itemsize: 0}
-    return Kernel(name, call, compiled=compiled, make=make, exact=exact, output=2, **work)
+def _peak_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
+    return np.full(1, 0.5, dtype), peak.fma_steps(n, dtype), aligned_empty(1, dtype)
 
 
 _matmul = partial(
@@ -93,7 +74,7 @@ _rms = partial(
 )
 _copy = partial(
     Kernel,
-    make=lambda n, dtype, rng: (_random(n, dtype, rng), aligned_empty(n, dtype)),
+    make=lambda n, dtype, rng: (aligned_random(n, dtype, rng), aligned_empty(n, dtype)),
     exact=lambda x, out: (x, 0.0),
     output=1,
     flops=lambda n: 0,
@@ -121,9 +102,12 @@ KERNELS: dict[str, Kernel] = {
             tuning=_tile,
         ),
         _matmul("numpy_matmul", np.matmul),
+        _matmul("mkl_matmul", peers.perform, native=peers.mkl_product),
+        _matmul("torch_matmul", peers.perform, native=peers.torch_product),
         _rms("rms_norm_standard", rmsnorm.rms_norm_standard, compiled=rmsnorm._rms_norm_standard),
         _rms("rms_norm_fast", rmsnorm.rms_norm_fast, compiled=rmsnorm._rms_norm_fast),
         _rms("numpy_rms_norm", _numpy_rms_norm),
+        _rms("torch_rms_norm", peers.perform, native=peers.torch_norm, output=None),
         _copy("copy_loop", memory.copy_loop, compiled=memory._copy_loop),
         _copy("numpy_copy", _numpy_copy),
         Kernel(
@@ -135,9 +119,16 @@ KERNELS: dict[str, Kernel] = {
             flops=lambda n: 0,
             bytes=lambda n, itemsize: n,
         ),
-        *TRAFFIC,
-        _peak("fma_peak", peak.fma_peak, peak._fma_peak_steps),
-        *(_peak(f"fma_peak_{bits or 'scalar'}", code, code, bits) for bits, code in peak.WIDTHS.items()),
+        Kernel(
+            "fma_peak",
+            peak.fma_peak,
+            compiled=peak._fma_peak_steps,
+            make=_peak_inputs,
+            exact=lambda half, steps, out: (np.ones(1), np.full(1, 1e-6)),
+            output=2,
+            flops=lambda n: 2 * n,
+            bytes=lambda n, itemsize: 0,
+        ),
     )
 }
 

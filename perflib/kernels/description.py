@@ -2,6 +2,7 @@
 
     Kernel              the description; whatever perflib measures about its own kernels, it measures about yours
     aligned_empty       a buffer on a 64-byte boundary
+    aligned_random      the same, filled with normally distributed numbers
     verify              refuses a wrong result
 
 A dot product, described so that sweep, scaling and rates work for it:
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Kernel", "WrongResult", "aligned_empty", "verify"]
+__all__ = ["Kernel", "WrongResult", "aligned_empty", "aligned_random", "verify"]
 
 ALIGNMENT = 64  # one cache line, and one 512-bit vector
 
@@ -54,13 +55,10 @@ class Kernel:
     """Parameters of the problem besides n, with defaults, for example {"rows": 1}."""
     tuning: Mapping[str, int] = field(default_factory=dict)
     """Parameters that change the speed and not the result, with defaults, for example {"tile": 64}."""
-    prepare: Callable[..., Any] | None = None
-    """Called with the arguments of `call` before every batch, untimed: brings them into the state that `make` left and into
-    the caches, where arguments share memory or a batch would otherwise begin with what others left there."""
-    moved: Callable[..., int] | None = None
-    """Bytes that move where nothing is cached, lines that are fetched only to be written included; as `bytes` if None."""
     unchecked: Callable[..., tuple] = lambda *args: args
     """Arguments of `compiled` from those of `call`, where they differ in shape."""
+    native: Callable[..., tuple] = lambda *args: args
+    """Arguments of `call` from what `make` returns, where a library has types of its own; not a part of the time."""
 
 
 def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
@@ -70,6 +68,13 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) ->
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned_random(shape: int | tuple[int, ...], dtype: np.dtype | type | str, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of mean 0 and variance 1 that start on a 64-byte boundary."""
+    array = aligned_empty(shape, dtype)
+    array[...] = rng.standard_normal(shape)
+    return array
 
 
 def verify(name: str, result: np.ndarray, exact: np.ndarray, bound: np.ndarray | float) -> None:

@@ -1,0 +1,100 @@
+"""The same products and norms by other libraries: looked for, never required.
+
+    mkl_product(a, b, out), torch_product(a, b, out), torch_norm(x, weight, eps, out)
+                        the call of a library, bound to its own view of these arrays: a function and its arguments
+    perform             calls it
+    installed()         {name: version} of the libraries found here, NumPy among them
+    mkl()               MKL, loaded
+
+The arrays are handed over outside the timed part, as they would be in a program that uses the library throughout: PyTorch
+gets tensors on their memory, MKL their addresses by ctypes. Raises `ModuleNotFoundError`, one line, if a library is absent.
+"""
+
+import ctypes
+import operator
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LIBRARIES", "installed", "mkl", "mkl_product", "perform", "torch_norm", "torch_product"]
+
+LIBRARIES = {"numpy": "NumPy", "mkl": "MKL", "torch": "PyTorch"}
+"""What the libraries are called, by the prefix of the names of their kernels."""
+
+perform = partial(operator.call)
+"""perform(function, *arguments), in C: a frame of Python's would cost a tenth of a microsecond."""
+
+MKL_LP64, MKL_SEQUENTIAL = 0, 1
+ROW_MAJOR, NO_TRANSPOSE = 101, 111  # of the CBLAS interface
+GEMM = {"float32": ("cblas_sgemm", ctypes.c_float), "float64": ("cblas_dgemm", ctypes.c_double)}
+
+
+def installed() -> dict[str, str]:
+    """Versions of the libraries that are here, without loading any but MKL."""
+    found = {"numpy": np.__version__}
+    if _mkl_file():
+        found["mkl"] = _mkl_version()
+    with suppress(PackageNotFoundError):
+        found["torch"] = version("torch")
+    return found
+
+
+def mkl_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[Any, ...]:
+    """cblas_sgemm or cblas_dgemm with its fourteen arguments, each converted once: 0.6 us a call instead of 1.5."""
+    name, real = GEMM[a.dtype.name]
+    (m, k), n = a.shape, b.shape[1]
+    left, right, result = (array.ctypes.data_as(ctypes.c_void_p) for array in (a, b, out))  # each keeps its array alive
+    layout = ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, m, n, k
+    return getattr(mkl(), name), *layout, real(1), left, max(k, 1), right, max(n, 1), real(0), result, max(n, 1)
+
+
+def torch_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[Callable, ...]:
+    """torch.mm with `out`, on the memory of the arrays."""
+    torch = _torch()
+    left, right, result = map(torch.from_numpy, (a, b, out))
+    return partial(torch.mm, out=result), left, right
+
+
+def torch_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray) -> tuple[Any, ...]:
+    """torch.nn.functional.rms_norm on the memory of the arrays; it takes no `out` and returns a new tensor."""
+    torch = _torch()
+    return torch.nn.functional.rms_norm, torch.from_numpy(x), (x.shape[-1],), torch.from_numpy(weight), eps
+
+
+@cache
+def mkl() -> ctypes.CDLL:
+    """MKL with 32-bit sizes and without threads of its own."""
+    file = _mkl_file()
+    if file is None:
+        raise ModuleNotFoundError("MKL must be installed for this; pip install 'perflib[peers]'")
+    library = ctypes.CDLL(str(file))
+    library.MKL_Set_Interface_Layer(MKL_LP64)
+    library.MKL_Set_Threading_Layer(MKL_SEQUENTIAL)
+    return library
+
+
+def _mkl_file() -> Path | None:
+    """Where the package `mkl` of PyPI and of conda puts its one entry."""
+    return next(iter(sorted(Path(sys.prefix, "lib").glob("libmkl_rt.*"))), None)
+
+
+def _mkl_version() -> str:
+    text = ctypes.create_string_buffer(200)
+    mkl().MKL_Get_Version_String(text, len(text))
+    found = re.search(rb"Version (\S+?)-", text.value)
+    return found[1].decode() if found else "unknown"
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("PyTorch must be installed for this; pip install 'perflib[peers]'") from None
+    return torch
