@@ -39,6 +39,8 @@ class Case:
     notes: tuple[str, ...] = ()
     compile_s: float = 0.0
     """Seconds that Numba spent on it, if it was compiled for this."""
+    prepare: Callable[[], Any] | None = None
+    """Called before every batch, untimed."""
 
 
 def is_compiled(fn: Any) -> bool:

@@ -116,13 +116,17 @@ def rounds(
 
 
 def batch_time_ns(case: Case, reps: int, clock: Clock = time.perf_counter_ns) -> int:
-    """Nanoseconds of one batch, at least 1."""
+    """Nanoseconds of one batch and of what prepares it, at least 1."""
     start = clock()
+    if case.prepare:
+        case.prepare()
     case.run(reps)
     return max(1, clock() - start)
 
 
 def _sample(case: Case, number: int, position: int, reps: int, clock: Clock) -> Sample:
+    if case.prepare:
+        case.prepare()
     before, collected = resource.getrusage(resource.RUSAGE_SELF), _collections()
     with compilations() as seen:
         process, cpu = time.process_time_ns(), time.thread_time_ns()

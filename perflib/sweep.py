@@ -17,7 +17,8 @@ Raises ValueError or TypeError for an unknown kernel, scope or parameter and for
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -118,11 +119,14 @@ def checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generato
     if key not in inputs:
         args = kernel.make(cell.n, cell.dtype, rng, **params)
         inputs[key] = args, kernel.exact(*args) if kernel.exact else None
+    elif kernel.prepare:
+        kernel.prepare(*inputs[key][0])
     args, exact = inputs[key]
+    prepare = partial(kernel.prepare, *args) if kernel.prepare else None
     args = (*args, *tuning.values())
     output = None if kernel.output is None else args[kernel.output]
     args = kernel.unchecked(*args) if cell.scope == "kernel" else kernel.native(*args)
-    one = case(cell.label, cell.function, args, cell.scope, cell.mode)
+    one = replace(case(cell.label, cell.function, args, cell.scope, cell.mode), prepare=prepare)
     if exact:
         if output is not None and np.issubdtype(output.dtype, np.inexact):
             output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel

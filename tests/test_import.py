@@ -63,7 +63,10 @@ def test_every_public_name_is_there_once():
     assert all(hasattr(perflib, name) for name in perflib.__all__)
 
 
-@pytest.mark.parametrize("name", ["timer", "stats", "showing", "scaling", "measure", "kernels.ladder", "kernels.rmsnorm"])
+KERNEL_EXAMPLES = ["kernels.ladder", "kernels.rmsnorm", "kernels.chase"]
+
+
+@pytest.mark.parametrize("name", ["timer", "stats", "showing", "scaling", "measure", *KERNEL_EXAMPLES])
 def test_the_examples_of_a_module_are_true(name):
     module = importlib.import_module(f"perflib.{name}")
 

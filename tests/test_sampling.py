@@ -182,6 +182,25 @@ def test_a_sample_is_the_time_of_its_batch_and_of_nothing_else(hand_clock):
     assert {s.per_run_ns for s in samples if s.label == "slow"} == {500}
 
 
+def test_what_prepares_a_batch_comes_before_each_and_is_in_the_plan_but_not_in_the_sample(hand_clock):
+    done = []
+
+    def prepare():
+        done.append(hand_clock.now_ns)
+        hand_clock.now_ns += 5000
+
+    one = Case("prepared", "call", hand_clock.arm(100), prepare=prepare)
+
+    planned = batch_time_ns(one, 10, hand_clock)
+    taken = [
+        s for batch in rounds([one], {"prepared": 10}, np.random.default_rng(0), {"prepared": 3}, hand_clock) for s in batch
+    ]
+
+    assert planned == 6000
+    assert len(done) == 4
+    assert [s.elapsed_ns for s in taken] == [100 * s.reps for s in taken]
+
+
 def test_a_compilation_during_a_batch_is_counted_in_its_sample():
     fresh = njit(lambda x: x + 1)
     compiling = Case("fresh", "call", lambda reps: fresh(1))

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import ladder, memory, peak, peers, rmsnorm
 from .description import Kernel, aligned_empty, aligned_random
+from .traffic import TRAFFIC
 
 __all__ = ["KERNELS", "find"]
 
@@ -50,8 +51,15 @@ def _numpy_rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarr
     return out
 
 
-def _peak_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
-    return np.full(1, 0.5, dtype), peak.fma_steps(n, dtype), aligned_empty(1, dtype)
+def _peak(name: str, call: Callable, compiled: Callable, bits: int | None = None) -> Kernel:
+    def make(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
+        return np.full(1, 0.5, dtype), peak.fma_steps(n, dtype, bits), aligned_empty(1, dtype)
+
+    def exact(half: np.ndarray, steps: int, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones(1), np.full(1, 1e-6)
+
+    work = {"flops": lambda n: 2 * n, "bytes": lambda n, itemsize: 0}
+    return Kernel(name, call, compiled=compiled, make=make, exact=exact, output=2, **work)
 
 
 _matmul = partial(
@@ -119,16 +127,9 @@ KERNELS: dict[str, Kernel] = {
             flops=lambda n: 0,
             bytes=lambda n, itemsize: n,
         ),
-        Kernel(
-            "fma_peak",
-            peak.fma_peak,
-            compiled=peak._fma_peak_steps,
-            make=_peak_inputs,
-            exact=lambda half, steps, out: (np.ones(1), np.full(1, 1e-6)),
-            output=2,
-            flops=lambda n: 2 * n,
-            bytes=lambda n, itemsize: 0,
-        ),
+        *TRAFFIC,
+        _peak("fma_peak", peak.fma_peak, peak._fma_peak_steps),
+        *(_peak(f"fma_peak_{bits or 'scalar'}", code, code, bits) for bits, code in peak.WIDTHS.items()),
     )
 }
 

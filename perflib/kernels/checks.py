@@ -2,6 +2,7 @@
 
     matrices(a, b, out)             -> out, allocated if None; shapes M x K, K x N, M x N
     rows(x, weight, eps, out)       -> x, out as two-dimensional views, and out as the caller sees it
+    vectors(x=x, out=out)           one dimension, one dtype, one length; the one named out may be written
     positive_integer(name, value)   -> int
 
 Raise `TypeError` for a wrong kind or dtype, `ValueError` for a wrong shape, layout, value or overlap.
@@ -12,7 +13,7 @@ import numbers
 
 import numpy as np
 
-__all__ = ["matrices", "positive_integer", "rows"]
+__all__ = ["matrices", "positive_integer", "rows", "vectors"]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -51,6 +52,19 @@ def rows(
     if x.ndim == 2:
         return x, out, out
     return x.reshape(1, -1), out.reshape(1, -1), out
+
+
+def vectors(aligned: int = 1, **arrays: np.ndarray) -> None:
+    """Check vectors of one length and dtype. `out` must start on a boundary of `aligned` bytes and overlap no other."""
+    first = next(iter(arrays.values()))
+    for name, value in arrays.items():
+        _array(name, value, (1,), None if value is first else first.dtype)
+        if value.shape != first.shape:
+            raise ValueError(f"{name} must have length {first.size} like the first argument, got {value.size}")
+    if (out := arrays.pop("out", None)) is not None:
+        _output(out, out.shape, out.dtype, **arrays)
+        if out.ctypes.data % aligned:
+            raise ValueError(f"out must start on a boundary of {aligned} bytes, got address {out.ctypes.data:#x}")
 
 
 def _shown(value: object) -> str:

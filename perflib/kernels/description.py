@@ -55,6 +55,11 @@ class Kernel:
     """Parameters of the problem besides n, with defaults, for example {"rows": 1}."""
     tuning: Mapping[str, int] = field(default_factory=dict)
     """Parameters that change the speed and not the result, with defaults, for example {"tile": 64}."""
+    prepare: Callable[..., Any] | None = None
+    """Called with the arguments of `call` before every batch, untimed: brings them into the state that `make` left and into
+    the caches, where arguments share memory or a batch would otherwise begin with what others left there."""
+    moved: Callable[..., int] | None = None
+    """Bytes that move where nothing is cached, lines that are fetched only to be written included; as `bytes` if None."""
     unchecked: Callable[..., tuple] = lambda *args: args
     """Arguments of `compiled` from those of `call`, where they differ in shape."""
     native: Callable[..., tuple] = lambda *args: args

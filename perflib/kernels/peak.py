@@ -1,18 +1,20 @@
 """The multiply-add peak: a loop that stays in registers, as fast as one core can go.
 
-fma_peak(half, steps, out)          the loop; its rate is the machine's peak, per dtype
-fma_steps(multiply_adds, dtype)     how many steps make so many multiply-adds
+fma_peak(half, steps, out)              the loop; its rate is the machine's peak, per dtype
+WIDTHS                                  the same loop, compiled, by bits of its vectors; 0 for plain numbers
+fma_steps(multiply_adds, dtype, bits)   how many steps make so many multiply-adds
 """
 
 import numpy as np
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compile import compiled
-from .vector import INT, emit_fma, emit_splat, vector_lanes, vector_of, vector_registers
+from .vector import INT, emit_fma, emit_splat, vector_bytes, vector_of, vector_registers
 
-__all__ = ["FMA_BLOCK", "fma_peak", "fma_steps"]
+__all__ = ["FMA_BLOCK", "WIDTHS", "fma_peak", "fma_steps"]
 
 FMA_BLOCK = 256
 """Multiply-adds come in multiples of this: 16 lanes x 16 chains is the largest step of the loop."""
@@ -23,10 +25,16 @@ def _chains() -> int:
     return vector_registers() // 2
 
 
-@intrinsic
-def _fma_chains(typingctx, factor, steps):
+def _lanes(itemsize: int, bits: int | None) -> int:
+    """Elements of a vector of so many bits, one for a plain number; of a full register for None."""
+    return max(1, (8 * vector_bytes() if bits is None else bits) // (8 * itemsize))
+
+
+@intrinsic(prefer_literal=True)
+def _fma_chains(typingctx, factor, steps, bits):
     """Mean over all lanes of v = v * factor + factor, `steps` times on independent vectors; stays in registers."""
-    vector, chains = vector_of(factor), _chains()
+    width = None if bits == types.none else bits.literal_value
+    vector, chains = ir.VectorType(vector_of(factor).element, _lanes(factor.bitwidth // 8, width)), _chains()
 
     def codegen(context, builder, signature, args):
         factors = emit_splat(builder, args[0], vector)
@@ -41,12 +49,36 @@ def _fma_chains(typingctx, factor, steps):
                 total_ = builder.fadd(total_, builder.extract_element(value, INT(i)))
         return builder.fmul(total_, ir.Constant(vector.element, 1.0 / (vector.count * chains)))
 
-    return factor(factor, steps), codegen
+    return factor(factor, steps, bits), codegen
 
 
 @compiled
 def _fma_peak_steps(half, steps, out):
-    out[0] = _fma_chains(half[0], steps)
+    out[0] = _fma_chains(half[0], steps, None)
+
+
+@compiled
+def _fma_peak_scalar(half, steps, out):
+    out[0] = _fma_chains(half[0], steps, 0)
+
+
+@compiled
+def _fma_peak_128(half, steps, out):
+    out[0] = _fma_chains(half[0], steps, 128)
+
+
+@compiled
+def _fma_peak_256(half, steps, out):
+    out[0] = _fma_chains(half[0], steps, 256)
+
+
+@compiled
+def _fma_peak_512(half, steps, out):
+    out[0] = _fma_chains(half[0], steps, 512)
+
+
+WIDTHS = {0: _fma_peak_scalar, 128: _fma_peak_128, 256: _fma_peak_256, 512: _fma_peak_512}
+"""A width that the registers do not have is made of several; only those up to vector_bytes() say something."""
 
 
 def fma_peak(half: np.ndarray, steps: int, out: np.ndarray) -> np.ndarray:
@@ -58,8 +90,8 @@ def fma_peak(half: np.ndarray, steps: int, out: np.ndarray) -> np.ndarray:
     return out
 
 
-def fma_steps(multiply_adds: int, dtype: np.dtype | type | str) -> int:
-    """Steps of `fma_peak` that make this many multiply-adds, a multiple of FMA_BLOCK."""
+def fma_steps(multiply_adds: int, dtype: np.dtype | type | str, bits: int | None = None) -> int:
+    """Steps of the loop that make this many multiply-adds, a multiple of FMA_BLOCK; a full register's if bits is None."""
     if multiply_adds % FMA_BLOCK:
         raise ValueError(f"multiply_adds must be a multiple of {FMA_BLOCK}, got {multiply_adds}")
-    return multiply_adds // (vector_lanes(dtype) * _chains())
+    return multiply_adds // (_lanes(np.dtype(dtype).itemsize, bits) * _chains())

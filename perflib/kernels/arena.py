@@ -1,0 +1,74 @@
+"""Memory on pages of a known size: anonymous, aligned to 2 MiB, every page present.
+
+    arena(size_bytes, page_kib)     -> bytes at its start; those who ask for the same kind share one arena
+    page_sizes_kib()                the page sizes that this system gives: (4, 2048), or (4,) where huge ones are refused
+    huge_share(memory)              share of an array that lies on huge pages, None where the system does not tell
+
+    x = arena(64 << 20, 2048).view(np.float32)
+
+NumPy asks for huge pages from 4 MiB up, so a sweep over sizes would change its pages half way; here the caller decides.
+Raises ValueError for a size below 1 byte and for pages that this system does not give.
+"""
+
+import mmap
+import re
+from contextlib import suppress
+from functools import cache
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from .checks import positive_integer
+
+__all__ = ["BASE_KIB", "HUGE_KIB", "arena", "huge_share", "page_sizes_kib"]
+
+BASE_KIB = mmap.PAGESIZE >> 10
+HUGE_KIB = 2048
+_HUGE_BYTES = HUGE_KIB << 10
+_shared: "WeakValueDictionary[tuple[int, int], np.ndarray]" = WeakValueDictionary()
+
+
+def arena(size_bytes: int, page_kib: int = BASE_KIB) -> np.ndarray:
+    """The first `size_bytes` of the arena on such pages. What others left in it stands there: fill it before use."""
+    positive_integer("size_bytes", size_bytes)
+    if page_kib not in page_sizes_kib():
+        raise ValueError(f"page_kib must be one of {', '.join(map(str, page_sizes_kib()))} here, got {page_kib}")
+    whole = max(_HUGE_BYTES, 1 << (size_bytes - 1).bit_length())
+    memory = _shared.get((whole, page_kib))
+    if memory is None:
+        memory = _shared[whole, page_kib] = _mapped(whole, page_kib)
+    return memory[:size_bytes]
+
+
+@cache
+def page_sizes_kib() -> tuple[int, ...]:
+    """Base pages, and huge ones if the system has just given one: a policy may say yes and memory may be scattered."""
+    share = huge_share(_mapped(2 * _HUGE_BYTES, HUGE_KIB))
+    return (BASE_KIB, HUGE_KIB) if share == 1 else (BASE_KIB,)
+
+
+def huge_share(memory: np.ndarray) -> float | None:
+    """Share of the bytes that the kernel reports on transparent huge pages, in the mappings that hold the array."""
+    start = memory.ctypes.data
+    try:
+        with open("/proc/self/smaps") as lines:
+            mappings = re.findall(r"(?ms)^([0-9a-f]+)-([0-9a-f]+) .*?^AnonHugePages:\s+(\d+) kB", lines.read())
+    except OSError:
+        return None
+    for low, high, kib in mappings:
+        if int(low, 16) <= start < int(high, 16):
+            return min(1.0, (int(kib) << 10) / memory.nbytes)
+    return None
+
+
+def _mapped(size_bytes: int, page_kib: int) -> np.ndarray:
+    """A mapping of its own. The advice is only asked for; `page_sizes_kib` finds out whether it is taken."""
+    room = mmap.mmap(-1, size_bytes + _HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start = -np.frombuffer(room, np.uint8).ctypes.data % _HUGE_BYTES
+    advice = getattr(mmap, "MADV_HUGEPAGE" if page_kib == HUGE_KIB else "MADV_NOHUGEPAGE", None)
+    if advice is not None:
+        with suppress(OSError):  # a kernel without transparent huge pages: base pages are all it gives
+            room.madvise(advice, start, size_bytes)
+    memory = np.frombuffer(room, np.uint8, size_bytes, start)
+    memory.fill(0)
+    return memory
