@@ -5,7 +5,7 @@ RUN := env -u PERFLIB_RUN $(BIN)
 FULL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab faults clean
+.PHONY: help report test lab bench faults clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -24,6 +24,9 @@ test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks 
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
 	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/00-start-here.ipynb
 
+bench: .venv/peers ## this library's products and norms against NumPy, MKL and PyTorch, side by side: some minutes
+	$(BIN)/perflib bench
+
 faults: .venv/test ## plant every fault of tests/faults and show that its test turns red
 	$(RUN)/python tests/faults/run.py
 
@@ -37,7 +40,7 @@ clean: ## remove what was built: .venv, reports, caches; recorded runs stay
 	@echo "creating .venv"
 	@$(PYTHON) -m venv .venv
 
-.venv/base .venv/lab .venv/test: pyproject.toml constraints.txt | .venv/bin/python
+.venv/base .venv/lab .venv/peers .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing perflib and what it needs into .venv"
 	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.$(if $(filter-out base,$(@F)),[$(@F)])'
 	@touch .venv/base $@

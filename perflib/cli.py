@@ -1,6 +1,7 @@
 """The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
 
-    perflib machine | record [--quick] [--peers] | report [RUN] | selfcheck [--quick] [--json FILE] | execute | runs
+    perflib machine | record [--quick] [--peers] | report [RUN] | bench [--quick] [--json FILE]
+    perflib selfcheck [--quick] [--json FILE] | execute | runs
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
 """
@@ -50,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
     report.set_defaults(command=_report)
 
+    bench = commands.add_parser("bench", help="the fast kernels against the libraries installed here: some minutes")
+    bench.add_argument("--quick", action="store_true", help="fewer sizes and less time for each: under a minute")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and summary there")
+    bench.set_defaults(command=_bench)
+
     selfcheck = commands.add_parser("selfcheck", help="how far this machine's numbers can be trusted: some minutes")
     selfcheck.add_argument("--quick", action="store_true", help="fewer trials: under two minutes")
     selfcheck.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
@@ -94,6 +100,28 @@ def _report(args: argparse.Namespace) -> None:
     from .report import build  # takes seconds, a wrong name does not
 
     print(build(run))
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from .bench import WITHOUT, bench, handicaps
+
+    if held := handicaps(os.environ):  # which the libraries have read by now: anew, without
+        told = {WITHOUT: ", ".join(f"{name}={value}" for name, value in held.items())}
+        kept = {name: value for name, value in os.environ.items() if name not in held}
+        words = ["bench", *(["--quick"] if args.quick else []), *(["--json", str(args.json)] if args.json else [])]
+        os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], kept | told)
+    if args.json:
+        args.json.touch()  # rather now than after some minutes
+    found = bench(quick=args.quick)
+    if args.json:
+        args.json.write_text(json.dumps(found.to_dict(), indent=1) + "\n")
+    print(found)
+    if found.complete:
+        from .readme import README, update_bench
+
+        if README.is_file():  # in a clone
+            update_bench(found)
+    return 1 if found.missed else 0
 
 
 def _selfcheck(args: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
-"""The generated parts of README.md: the ladder as a table and as a picture, from the reference run.
+"""The generated parts of README.md: the ladder as a table and as a picture, and the bench.
 
-    update_readme(run)      writes them between their markers, and data/ladder.png beside
+    update_readme(run)      writes the ladder of a run between its markers, and data/ladder.png beside
+    update_bench(found)     writes the figures of `perflib bench` between theirs
     markdown(table)         a Table as Markdown
 
 Raises `RunError` where the README or a marker is missing.
@@ -9,12 +10,13 @@ Raises `RunError` where the README or a marker is missing.
 import re
 from pathlib import Path
 
+from .bench import Bench
 from .plot import Picture, matmul_rates
 from .store import Run, RunError
 from .story import rate_table
 from .tables import Table
 
-__all__ = ["between", "markdown", "update_readme"]
+__all__ = ["README", "between", "markdown", "update_bench", "update_readme"]
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -24,12 +26,21 @@ def update_readme(run: Run, readme: Path = README) -> None:
     table, picture = rate_table(run), matmul_rates(run)
     if not (isinstance(table, Table) and isinstance(picture, Picture)):
         raise RunError(f"run {run.id} has no ladder to show in {readme.name}")
+    _write(readme, "ladder", markdown(table))
+    (readme.parent / "data" / "ladder.png").write_bytes(picture.png)
+
+
+def update_bench(found: Bench, readme: Path = README) -> None:
+    """Write the figures, the machine and the versions that they were measured with."""
+    _write(readme, "bench", f"{markdown(found.figures())}\n\n{found.machine['cpu']}. {found.notes[0]}")
+
+
+def _write(readme: Path, marker: str, content: str) -> None:
     try:
-        text = between(readme.read_text(encoding="utf-8"), "ladder", markdown(table))
+        text = between(readme.read_text(encoding="utf-8"), marker, content)
+        readme.write_text(text, encoding="utf-8")
     except OSError as problem:
         raise RunError(f"{readme}: {problem.strerror}") from None
-    readme.write_text(text, encoding="utf-8")
-    (readme.parent / "data" / "ladder.png").write_bytes(picture.png)
 
 
 def markdown(table: Table) -> str:

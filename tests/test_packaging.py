@@ -102,7 +102,7 @@ def test_make_lists_every_target_with_one_line_of_help(tmp_path):
     listed = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in printed.splitlines()}
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
     assert list(listed) == phony
-    assert {"report", "test", "lab", "faults", "clean"} <= listed.keys()
+    assert {"report", "test", "lab", "bench", "faults", "clean"} <= listed.keys()
 
 
 @NEEDS_MAKE
@@ -130,7 +130,8 @@ def test_make_installs_what_is_missing_once_and_nothing_twice(tmp_path):
         assert status == 0
         return re.findall(r"--editable '(.*?)'", printed)
 
-    assert [installed(target) for target in ("report", "test", "lab")] == [["."], [".[test]"], [".[lab]"]]
+    targets = ("report", "test", "lab", "bench")
+    assert [installed(target) for target in targets] == [["."], [".[test]"], [".[lab]"], [".[peers]"]]
 
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)

@@ -1,0 +1,204 @@
+"""The fast kernels against other libraries and this machine: ratios side by side in one process, each with its interval.
+
+    bench(quick)            -> Bench: rows, the figures that sum them up, each against its bar
+    Bench.to_dict()         what --json writes: machine, rows, summary
+    handicaps(environment)  variables that would hold a rival back; with them `bench` refuses to measure
+    FIGURES                 the figures and their bars
+
+Public functions are compared in `call` scope, `out` preallocated on both sides; against the machine `kernel` scope counts.
+Every result is checked against its float64 oracle before it is timed. One thread on both sides unless the row says more;
+libraries that are not installed are named, and figures that need them are None. Raises `RunError`, `WrongResult`.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from threadpoolctl import threadpool_info
+from tqdm import tqdm
+
+from .contest import Row
+from .kernels.peers import LIBRARIES, installed
+from .machine import machine
+from .matches import BEST, BLOCKS, COPY, CORE, DOUBLE, FUSED, LIBRARY, ODD, PEAK, STANDARD, THREADS, TORCH, calls_ns, plan
+from .store import RunError
+from .tables import Table
+from .writer import measuring_lock
+
+__all__ = ["FIGURES", "WITHOUT", "Bench", "Figure", "bench", "handicaps"]
+
+HANDICAPS = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_MAX_CPU_ISA",
+    "NPY_DISABLE_CPU_FEATURES",
+)
+WITHOUT = "PERFLIB_BENCH_WITHOUT"
+"""Set by the command line for the process that it starts anew: the variables that it left out."""
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """The mean of ratios that does not depend on which side is divided by which."""
+    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number out of many rows, and the bar it should reach; `then` is where it should go from there."""
+
+    key: str
+    what: str
+    reach: float
+    then: float
+    rows: Callable[[Sequence[Row]], Sequence[Row]]
+    combine: Callable[[Sequence[float]], float] = min
+
+    def value(self, rows: Sequence[Row]) -> float | None:
+        """None where there are no such rows."""
+        ratios = [row.ratio for row in self.rows(rows)]
+        return self.combine(ratios) if ratios else None
+
+
+def _of(what: str, least: int = 0, peer: str | None = None) -> Callable[[Sequence[Row]], list[Row]]:
+    """Rows of a kind, from a size upwards, against a peer."""
+    return lambda rows: [
+        r for r in rows if r.what == what and (not least or r.n >= least) and (peer is None or r.peer == peer)
+    ]
+
+
+def _against_all(least: int = 0) -> Callable[[Sequence[Row]], list[Row]]:
+    """Rows against the best library; none unless every library took part, for else it is not the best of them."""
+
+    def chosen(rows: Sequence[Row]) -> list[Row]:
+        seen = {r.peer for r in rows if r.what == LIBRARY}
+        return _of(BEST, least)(rows) if seen >= {f"{name}_matmul" for name in LIBRARIES} else []
+
+    return chosen
+
+
+_MEAN = geometric_mean
+_NUMPY = "numpy_matmul"
+FIGURES = (
+    Figure("matmul_vs_best_geomean", "product / best of NumPy, MKL, PyTorch", 1.0, 1.05, _against_all(), _MEAN),
+    Figure("matmul_vs_best_min", "the same, worst size from 64 up", 0.93, 1.0, _against_all(64)),
+    Figure("matmul_vs_numpy_geomean", "product / NumPy", 1.0, 1.05, _of(LIBRARY, peer=_NUMPY), _MEAN),
+    Figure("matmul_of_peak_min_from_96", "product / multiply-add peak, worst size from 96 up", 0.88, 0.95, _of(PEAK, 96)),
+    Figure("odd_shapes_vs_numpy_geomean", "odd and skinny shapes / NumPy", 0.90, 1.0, _of(ODD), _MEAN),
+    Figure("matmul_f64_vs_numpy_geomean", "float64 product / NumPy", 0.95, 1.0, _of(DOUBLE), _MEAN),
+    Figure("two_threads_speedup", "two threads / one", 1.8, 1.95, _of(THREADS)),
+    Figure("", "blocks by the model / best of a sweep, worst", 0.97, 0.99, _of(BLOCKS)),
+    Figure("rms_of_in_core_bound", "RMS norm in L1 / 1.5 cycles per 16 elements", 0.6, 0.75, _of(CORE)),
+    Figure("rms_of_copy_bandwidth", "RMS norm, rows in memory / best copy", 0.90, 0.97, _of(COPY)),
+    Figure("rms_top_vs_standard_min", "RMS norm / standard, worst of 512, 1024, 2048", 3, 5, _of(STANDARD)),
+    Figure("rms_vs_torch_min", "RMS norm from Python / PyTorch, worst of 512 to 4096", 5, 10, _of(TORCH)),
+    Figure("fused_residual_gain", "residual fused / add, then norm", 1.10, 1.20, _of(FUSED)),
+)
+"""In the order of the table; the one without a key is shown and not in the summary."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What was found."""
+
+    machine: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    quick: bool
+
+    @property
+    def summary(self) -> dict[str, float | None]:
+        """The figures by key, None where a library is absent that they need."""
+        return {figure.key: figure.value(self.rows) for figure in FIGURES if figure.key}
+
+    @property
+    def missed(self) -> list[str]:
+        """What was measured and misses its bar."""
+        values = {figure: figure.value(self.rows) for figure in FIGURES}
+        return [f.what for f, value in values.items() if value is not None and not value >= f.reach]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every figure was measured, on every size."""
+        return not self.quick and all(figure.value(self.rows) is not None for figure in FIGURES)
+
+    def figures(self) -> Table:
+        """Every figure beside its bar; above 1 is faster."""
+        header = "times as fast", "found", "bar", "aim", "verdict"
+        return Table(header, tuple(self._line(figure) for figure in FIGURES))
+
+    def _line(self, figure: Figure) -> tuple[str, ...]:
+        value = figure.value(self.rows)
+        bars = f"≥ {figure.reach:.2f}", f"{figure.then:.2f}"
+        if value is None:
+            return figure.what, "", *bars, "not measured"
+        return figure.what, f"{value:.3f}", *bars, "missed" if figure.what in self.missed else "met"
+
+    def details(self) -> Table:
+        """Every row with its interval."""
+        header = "what", "kernel", "peer", "n", "dtype", "threads", "times as fast [95 %]"
+        lines = (
+            (r.what, r.kernel, r.peer, str(r.n), r.dtype, str(r.threads), f"{r.ratio:.3f} [{r.low:.3f}, {r.high:.3f}]")
+            for r in self.rows
+        )
+        return Table(header, tuple(lines))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a program that reads on."""
+        return {"machine": dict(self.machine), "rows": [asdict(row) for row in self.rows], "summary": self.summary}
+
+    def __str__(self) -> str:
+        return "\n".join((repr(self.details()), "", repr(self.figures()), "", *self.notes))
+
+
+def handicaps(environment: Mapping[str, str]) -> dict[str, str]:
+    """What is set there and would make a library run on less than this machine has."""
+    return {name: environment[name] for name in HANDICAPS if environment.get(name)}
+
+
+def bench(quick: bool = False, progress: bool = True) -> Bench:
+    """Measure every row; `quick`: fewer sizes and less time for each, every kind of row all the same."""
+    if held := handicaps(os.environ):
+        raise RunError(f"{', '.join(held)} must not be set before NumPy is loaded: it holds a rival back")
+    libraries, rows = installed(), []
+    with measuring_lock():
+        here = machine()
+        steps = plan(quick, tuple(libraries), here)
+        with tqdm(steps, disable=None if progress else True, unit="contest") as bar:
+            for what, measured in bar:
+                bar.set_description_str(what)
+                rows += measured()
+        blas = _blas()
+        notes = tuple(_notes(libraries, blas, calls_ns(libraries), quick))
+    facts = here.to_dict() | {"libraries": libraries, "blas": blas, "left_out": os.environ.get(WITHOUT, "")}
+    return Bench(facts, tuple(rows), notes, quick)
+
+
+def _blas() -> list[dict[str, str]]:
+    """The BLAS libraries in this process but SciPy's own, and for which core they chose their code."""
+    told = ("internal_api", "version", "architecture", "threading_layer")
+    used = [b for b in threadpool_info() if b["user_api"] == "blas" and "scipy.libs" not in b["filepath"]]
+    return [{name: str(one[name]) for name in told if one.get(name)} for one in used]
+
+
+def _notes(
+    libraries: Mapping[str, str], blas: Iterable[Mapping[str, str]], calls: Mapping[str, float], quick: bool
+) -> Iterable[str]:
+    yield "Versions: " + ", ".join(f"{LIBRARIES[name]} {found}" for name, found in libraries.items()) + "."
+    for one in blas:
+        core = f"took its code for {one['architecture']}" if "architecture" in one else "does not tell for which core"
+        yield f"BLAS: {one['internal_api']} {one['version']} {core}."
+    if absent := [name for key, name in LIBRARIES.items() if key not in libraries]:
+        yield f"Not installed, and left out: {', '.join(absent)}; `make bench` installs the extra `peers`."
+    if left_out := os.environ.get(WITHOUT):
+        yield f"Measured without {left_out}, which the environment sets and which would hold a library back."
+    told = ", ".join(f"{LIBRARIES[name]} {ns:.0f} ns" for name, ns in calls.items())
+    yield f"The call alone, by a product of 1 x 1: {told}" + ("; MKL through ctypes." if "mkl" in calls else ".")
+    if quick:
+        yield "quick: fewer sizes, and less time for each."
