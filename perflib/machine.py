@@ -11,9 +11,6 @@ name and no path is ever read.
 
 import os
 import platform
-import re
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -22,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .kernels.caches import Cache, first_match, reported_caches, sysctl
 from .kernels.catalog import KERNELS
 from .kernels.peak import FMA_BLOCK
 from .measure import measure
@@ -34,27 +32,6 @@ ISA = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vnni", "avx
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "pandas")
 FMA_PEAK_OPS = 4096 * FMA_BLOCK  # some ten microseconds: far above the cost of the loop around it
 LARGEST_COPY = 256 << 20
-
-
-@dataclass(frozen=True)
-class Cache:
-    """One level as the system reports it; `sharing` is the number of logical CPUs that share it."""
-
-    level: int
-    kind: str
-    size_bytes: int
-    line_bytes: int | None = None
-    ways: int | None = None
-    sets: int | None = None
-    sharing: int | None = None
-
-    @property
-    def name(self) -> str:
-        """L1d, L1i, L2, L3."""
-        return f"L{self.level}" + {"Data": "d", "Instruction": "i"}.get(self.kind, "")
-
-    def __str__(self) -> str:
-        return f"{self.name} {_size(self.size_bytes)}" + (f" {self.ways}-way" if self.ways else "")
 
 
 @dataclass(frozen=True)
@@ -135,9 +112,9 @@ def machine(root: Path = Path("/")) -> Machine:
         target=binding.get_host_cpu_name(),
         isa=tuple(name for name in ISA if features.get(name)),
         logical_cpus=os.cpu_count() or 1,
-        caches=_caches(root),
+        caches=reported_caches(root),
         memory_bytes=_memory_bytes(root),
-        page_policy=_match(root / "sys/kernel/mm/transparent_hugepage/enabled", r"\[(\w+)\]"),
+        page_policy=first_match(root / "sys/kernel/mm/transparent_hugepage/enabled", r"\[(\w+)\]"),
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         packages={name: version(name) for name in PACKAGES},
@@ -166,73 +143,21 @@ def _copy(elements: int) -> Interval:
     return max(found, key=lambda rate: rate.value)
 
 
-def _caches(root: Path) -> tuple[Cache, ...]:
-    found = []
-    for folder in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        size = _match(folder / "size", r"(\d+)K")
-        level, kind = _match(folder / "level", r"(\d+)"), _match(folder / "type", r"(\w+)")
-        if not (size and level and kind) or int(size) == 0:
-            continue
-        line, ways, sets = (
-            _count(folder / name) for name in ("coherency_line_size", "ways_of_associativity", "number_of_sets")
-        )
-        sharing = _match(folder / "shared_cpu_list", r"([\d,-]+)")
-        found.append(Cache(int(level), kind, int(size) << 10, line, ways, sets, _cpus(sharing) if sharing else None))
-    if not found and sys.platform == "darwin":
-        named = (
-            (1, "Data", "hw.l1dcachesize"),
-            (1, "Instruction", "hw.l1icachesize"),
-            (2, "Unified", "hw.l2cachesize"),
-        )
-        found = [Cache(level, kind, int(size)) for level, kind, key in named if (size := _sysctl(key))]
-    return tuple(found)
-
-
-def _cpus(ranges: str) -> int:
-    """Number of CPUs in a list such as 0-3,8."""
-    ends = (part.split("-") for part in ranges.split(","))
-    return sum(int(e[-1]) - int(e[0]) + 1 for e in ends)
-
-
 def _cpu_name(root: Path) -> str:
     return (
-        _match(root / "proc/cpuinfo", r"(?m)^model name\s*: (.+)$")
-        or _sysctl("machdep.cpu.brand_string")
+        first_match(root / "proc/cpuinfo", r"(?m)^model name\s*: (.+)$")
+        or sysctl("machdep.cpu.brand_string")
         or platform.processor()
         or platform.machine()
     )
 
 
 def _memory_bytes(root: Path) -> int | None:
-    kib = _match(root / "proc/meminfo", r"MemTotal:\s+(\d+) kB")
-    size = _sysctl("hw.memsize")
+    kib = first_match(root / "proc/meminfo", r"MemTotal:\s+(\d+) kB")
+    size = sysctl("hw.memsize")
     return int(kib) << 10 if kib else int(size) if size else None
 
 
 def _clock(root: Path) -> str:
-    source = _match(root / "sys/devices/system/clocksource/clocksource0/current_clocksource", r"(\S+)")
+    source = first_match(root / "sys/devices/system/clocksource/clocksource0/current_clocksource", r"(\S+)")
     return time.get_clock_info("perf_counter").implementation + (f" on {source}" if source else "")
-
-
-def _sysctl(key: str) -> str | None:
-    if sys.platform != "darwin":
-        return None
-    done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
-
-
-def _count(path: Path) -> int | None:
-    """A positive number in a file, None where there is none (some guests report 0 ways)."""
-    return int(_match(path, r"(\d+)") or 0) or None
-
-
-def _match(path: Path, pattern: str) -> str | None:
-    try:
-        found = re.search(pattern, path.read_text())
-    except OSError:
-        return None
-    return found[1].strip() if found else None
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes >> 10} KiB"

@@ -1,0 +1,89 @@
+"""The caches as the system reports them, for whoever has to choose block sizes.
+
+reported_caches()       -> tuple of Cache, nearest first; empty where the system tells nothing
+Cache                   one level
+"""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Cache", "first_match", "reported_caches", "sysctl"]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One level as the system reports it; `sharing` is the number of logical CPUs that share it."""
+
+    level: int
+    kind: str
+    size_bytes: int
+    line_bytes: int | None = None
+    ways: int | None = None
+    sets: int | None = None
+    sharing: int | None = None
+
+    @property
+    def name(self) -> str:
+        """L1d, L1i, L2, L3."""
+        return f"L{self.level}" + {"Data": "d", "Instruction": "i"}.get(self.kind, "")
+
+    def __str__(self) -> str:
+        return f"{self.name} {_size(self.size_bytes)}" + (f" {self.ways}-way" if self.ways else "")
+
+
+def reported_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
+    """What /sys says below `root`, or sysctl on macOS."""
+    found = []
+    for folder in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        size = first_match(folder / "size", r"(\d+)K")
+        level, kind = first_match(folder / "level", r"(\d+)"), first_match(folder / "type", r"(\w+)")
+        if not (size and level and kind) or int(size) == 0:
+            continue
+        line, ways, sets = (
+            _count(folder / name) for name in ("coherency_line_size", "ways_of_associativity", "number_of_sets")
+        )
+        sharing = first_match(folder / "shared_cpu_list", r"([\d,-]+)")
+        found.append(Cache(int(level), kind, int(size) << 10, line, ways, sets, _cpus(sharing) if sharing else None))
+    if not found and sys.platform == "darwin":
+        named = (
+            (1, "Data", "hw.l1dcachesize"),
+            (1, "Instruction", "hw.l1icachesize"),
+            (2, "Unified", "hw.l2cachesize"),
+        )
+        found = [Cache(level, kind, int(size)) for level, kind, key in named if (size := sysctl(key))]
+    return tuple(found)
+
+
+def _cpus(ranges: str) -> int:
+    """Number of CPUs in a list such as 0-3,8."""
+    ends = (part.split("-") for part in ranges.split(","))
+    return sum(int(e[-1]) - int(e[0]) + 1 for e in ends)
+
+
+def sysctl(key: str) -> str | None:
+    """A value of macOS, None elsewhere and where it is unknown."""
+    if sys.platform != "darwin":
+        return None
+    done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _count(path: Path) -> int | None:
+    """A positive number in a file, None where there is none (some guests report 0 ways)."""
+    return int(first_match(path, r"(\d+)") or 0) or None
+
+
+def first_match(path: Path, pattern: str) -> str | None:
+    """The first group of the pattern in a file, None where there is no file or no match."""
+    try:
+        found = re.search(pattern, path.read_text())
+    except OSError:
+        return None
+    return found[1].strip() if found else None
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes >> 20} MiB" if size_bytes >= 1 << 20 else f"{size_bytes >> 10} KiB"
