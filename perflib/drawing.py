@@ -2,7 +2,7 @@
 
     Picture             a PNG and its sentence; shows itself in a notebook, as one bundle with alt text
     picture             decorator: a function that draws on axes and returns the sentence becomes one that gives a Picture
-    curve, fitted, seed_points, log_axes, level, cache_lines, label_ends    the parts that figures share
+    curve, fitted, seed_points, log_axes, shares, level, cache_lines, label_ends    the parts that figures share
 
 Colours are Okabe and Ito's, told apart also by marker. A picture has two pixels for each pixel of the page, in each
 direction, so that it is sharp on a high-density screen and in print.
@@ -41,6 +41,7 @@ __all__ = [
     "picture",
     "plain_ticks",
     "seed_points",
+    "shares",
 ]
 
 STYLE = {
@@ -62,9 +63,12 @@ LOOKS = {  # kernel: label, colour, marker
     "matmul_tiled_vectorised": ("tiled 64, vectorised", "#009E73", "^"),
     "matmul_ikj": ("ikj", "#CC79A7", "D"),
     "numpy_matmul": ("NumPy (call)", "#555555", "v"),
+    "mkl_matmul": ("MKL (call)", "#7a7a7a", "<"),
+    "torch_matmul": ("PyTorch (call)", "#999999", ">"),
     "rms_norm_standard": ("standard", "#D55E00", "o"),
     "rms_norm_fast": ("fast", "#0072B2", "s"),
     "numpy_rms_norm": ("NumPy expression (call)", "#555555", "v"),
+    "torch_rms_norm": ("PyTorch (call)", "#999999", ">"),
 }
 SEED_COLOUR = "#E69F00"
 WIDTH, HEIGHT, DPI = 7.6, 4.4, 200
@@ -164,6 +168,16 @@ def log_axes(axes: Axes, sizes: Iterable, xlabel: str, ylabel: str) -> None:
     powers = [n for n in sizes if n & (n - 1) == 0]
     axes.set_xticks(powers if len(powers) > 4 else sizes)
     plain_ticks(axes)
+
+
+def shares(axes: Axes, whole: float, label: str) -> None:
+    """A second scale to the right: percent of `whole`; room for the labels of the curves is left before it."""
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high * (high / low) ** 0.24)
+    scale = axes.secondary_yaxis("right", functions=(lambda y: 100 * y / whole, lambda share: share * whole / 100))
+    scale.set_ylabel(label)
+    scale.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    scale.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
 
 
 def plain_ticks(axes: Axes) -> None:

@@ -27,9 +27,11 @@ from .drawing import (
     picture,
     plain_ticks,
     seed_points,
+    shares,
 )
 from .kernels.ladder import DEFAULT_TILE
 from .measure import MARGIN
+from .record import LADDER, PRODUCTS
 from .stats import Interval
 from .store import Run, RunError
 from .tables import copy_gb_per_s, peak_gflops, ratio, seed_figures, summary
@@ -54,14 +56,16 @@ __all__ = [
 def matmul_rates(axes: Axes, run: Run) -> str:
     """GFLOP/s of each rung against n, with the measured peak and the sizes at which three matrices fill a cache."""
     table = summary(run, "matmul", dtype="float32")
+    libraries = [name for name in PRODUCTS if name == "numpy_matmul" or name in set(table["kernel"])]
     best = {}
-    for name in ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj", "numpy_matmul"):
-        rows = _scaling_rows(table, name, "call" if name.startswith("numpy") else "kernel")
+    for name in (*LADDER, *libraries):
+        rows = _scaling_rows(table, name, "call" if name in PRODUCTS else "kernel")
         best[name] = rows["gflops"].max()
         curve(axes, name, rows["n"], rows["gflops"], rows["low_gflops"], rows["high_gflops"])
     peak = peak_gflops(run)
     level(axes, peak.value, f"multiply-add peak {peak.value:.0f}")
     log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "GFLOP/s, one core")
+    shares(axes, peak.value, "% of the peak")
     cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill", at=0.42)
     label_ends(axes)
     top = max(best, key=best.get)

@@ -27,14 +27,15 @@ from .sweep import Block, Cell, record_blocks
 from .timer import Timer, clock_step_ns
 from .writer import RunWriter, measuring_lock
 
-__all__ = ["AGAIN", "COLD_SIZES", "TILES", "plan", "record"]
+__all__ = ["AGAIN", "COLD_SIZES", "LADDER", "PRODUCTS", "TILES", "plan", "record"]
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
 TILES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 LARGE, FEW_TILES = 768, (8, 16, 32, 64, 128)  # a product takes seconds from here on
-TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
-CODEGEN = (*TEXTBOOK, "rms_norm_fast")
+LADDER = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
+PRODUCTS = tuple(f"{name}_matmul" for name in LIBRARIES)
+CODEGEN = (*LADDER, "rms_norm_fast")
 
 
 def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: bool = False) -> Run:
@@ -119,7 +120,7 @@ def _matmul(quick: bool, libraries: Sequence[str]) -> list[Block]:
         sizes = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
     products = [f"{name}_matmul" for name in libraries]
     blocks = [_ladder("float32 scaling", sizes, "float32", products, 9 if quick else 90)]
-    called = tuple(Cell(find(k), n, "call") for k in (*TEXTBOOK, *products) for n in (64, 128, 256))
+    called = tuple(Cell(find(k), n, "call") for k in (*LADDER, *products) for n in (64, 128, 256))
     blocks.append(Block("matmul", "float32 called", called, 2 if quick else 10))
     blocks.append(_ladder("float64 scaling", few if quick else sizes[::2], "float64", products, 4 if quick else 40))
     if not quick:
@@ -128,7 +129,7 @@ def _matmul(quick: bool, libraries: Sequence[str]) -> list[Block]:
 
 
 def _ladder(name: str, sizes: tuple[int, ...], dtype: str, products: Sequence[str], budget_s: float) -> Block:
-    cells = [Cell(find(k), n, "kernel", dtype) for k in TEXTBOOK for n in sizes]
+    cells = [Cell(find(k), n, "kernel", dtype) for k in LADDER for n in sizes]
     cells += [Cell(find(k), n, "call", dtype) for k in products for n in sizes]
     return Block("matmul", name, tuple(cells), budget_s)
 

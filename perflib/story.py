@@ -5,6 +5,7 @@
     cold_table(run)         the same kernel on data that are in the cache and on data that are not
     harness_table(run)      the same kernel as other harnesses tell it, and a first call that compiles
     rate_table(run)         the ladder at the seed's sizes and beyond, against the peak
+    library_table(run)      the top of the ladder and other libraries, all called from Python
     fit_table(run)          exponents of the ladder and of the RMS norms
     seed_table(run)         the published figures beside this run's
     tile_table(run)         model's tile, best tile and the seed's tile at each size
@@ -22,16 +23,17 @@ from .counting import count_accesses, count_allocations
 from .harness import FIRST_CALLS, HARNESSES
 from .kernels.catalog import find
 from .kernels.ladder import DEFAULT_TILE
-from .record import COLD_SIZES
+from .record import COLD_SIZES, LADDER, PRODUCTS
 from .stats import Interval
 from .store import Run, RunError
-from .tables import Table, or_missing, peak_gflops, ratio, seed_figures, summary, text
+from .tables import Table, or_missing, peak_gflops, ratio, seed_figures, select, summary, text
 
 __all__ = [
     "clock_table",
     "cold_table",
     "fit_table",
     "harness_table",
+    "library_table",
     "pass_table",
     "rate_table",
     "rms_table",
@@ -39,8 +41,6 @@ __all__ = [
     "seed_table",
     "tile_table",
 ]
-
-LADDER = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
 
 
 def _ns(row, digits: int = 0) -> str:
@@ -120,15 +120,34 @@ def _says(told: dict[str, float]) -> str:
 
 @or_missing
 def rate_table(run: Run, sizes: tuple[int, ...] = (64, 128, 256, 512)) -> Table:
-    """GFLOP/s of each rung at a few sizes, and the share of the peak at the last of them."""
+    """GFLOP/s of each rung and of each library in the run at a few sizes, and the share of the peak at the last of them."""
     peak, rows = peak_gflops(run).value, []
-    for name in (*LADDER, "numpy_matmul"):
+    recorded = set(select(run.samples("matmul"), block="float32 scaling")["kernel"])
+    for name in (*LADDER, "numpy_matmul", *(name for name in PRODUCTS[1:] if name in recorded)):
         found = summary(run, "matmul", kernel=name, dtype="float32", block="float32 scaling").set_index("n")["gflops"]
         if missing := [n for n in sizes if n not in found]:
             raise RunError(f"run {run.id} has no {name} at n = {missing[0]}")
         shares = [f"{found[n]:.2f}" for n in sizes]
         rows.append((name, *shares, f"{100 * found[sizes[-1]] / peak:.1f}"))
     return Table(("kernel", *(f"n = {n} (GFLOP/s)" for n in sizes), f"share of the peak at {sizes[-1]} (%)"), tuple(rows))
+
+
+@or_missing
+def library_table(run: Run) -> Table:
+    """GFLOP/s of the top of the ladder and of every library in the run, and the ratio to the best of them, paired."""
+    called = {"block": "float32 called", "scope": "call", "dtype": "float32"}
+    found = summary(run, "matmul", **called).set_index(["kernel", "n"])["gflops"]
+    names = [name for name in PRODUCTS if name in found]
+    if names == ["numpy_matmul"]:
+        raise RunError(f"run {run.id} has no library but NumPy, which takes --peers")
+    top, rows = LADDER[-1], []
+    for n in sorted(found[top].index):
+        rates = {name: found[name, n] for name in names}
+        best = max(rates, key=rates.get)
+        gain = ratio(run, "matmul", *({"kernel": name, "n": n, **called} for name in (best, top)))
+        rows.append((str(int(n)), f"{found[top, n]:.1f}", *(f"{rate:.1f}" for rate in rates.values()), text(gain)))
+    columns = (f"{name} (GFLOP/s)" for name in (top, *names))
+    return Table(("n", *columns, f"time of the best library / {top}"), tuple(rows))
 
 
 @or_missing

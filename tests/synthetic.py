@@ -24,6 +24,8 @@ HERE = replace(
 )
 SIZES = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
 RMS_SIZES = (64, 512, 640, 768, 1024, 1280, 1536, 2048, 4096, 8192, 65536)
+NUMPY = {"numpy": 60.0}
+PEERS = {**NUMPY, "mkl": 50.0, "torch": 40.0}
 CODE = {"packed_fma": 5, "scalar_fma": 1, "gathers": 18, "vector_bits": 256}
 CODEGEN = {"matmul_tiled": CODE, "matmul_tiled, strict": {**CODE, "packed_fma": 0}}
 
@@ -63,20 +65,30 @@ def noisy(ns, noise=0.01, rounds=ROUNDS, seed=0):
     return ns * np.random.default_rng([seed, round(ns)]).lognormal(0, noise, rounds)
 
 
-def matmul(naive=2.0, tiled=2.0, sizes=SIZES, block="float32 scaling", dtype="float32", law=lambda n: n**3, **changes):
-    """The ladder at these GFLOP/s; the tiled ones grow like `law`, equal to n^3 at 256."""
+def matmul(
+    naive=2.0,
+    tiled=2.0,
+    sizes=SIZES,
+    block="float32 scaling",
+    dtype="float32",
+    law=lambda n: n**3,
+    libraries=NUMPY,
+    **changes,
+):
+    """The ladder and libraries at these GFLOP/s; the tiled ones grow like `law`, equal to n^3 at 256."""
     rates = {"matmul_naive": naive, "matmul_tiled": tiled, "matmul_tiled_vectorised": 20.0, "matmul_ikj": 25.0}
     cells = []
     for kernel, rate in rates.items():
         columns = {"dtype": dtype, **({"tile": 64} if find(kernel).tuning else {}), **changes}
         cells += [cell(kernel, n, noisy(2 * 256**3 / rate * law(n) / law(256)), **columns) for n in sizes]
-    cells += [cell("numpy_matmul", n, noisy(2 * n**3 / 60), "call", dtype=dtype) for n in sizes]
+    for name, rate in libraries.items():
+        cells += [cell(f"{name}_matmul", n, noisy(2 * n**3 / rate), "call", dtype=dtype) for n in sizes]
     return "matmul", block, cells
 
 
-def matmul_called():
-    """The ladder called from Python at the seed's sizes."""
-    _, _, cells = matmul(sizes=(64, 128, 256))
+def matmul_called(libraries=PEERS):
+    """The ladder and libraries called from Python at the seed's sizes."""
+    _, _, cells = matmul(sizes=(64, 128, 256), libraries=libraries)
     return "matmul", "float32 called", [({**columns, "scope": "call"}, times) for columns, times in cells]
 
 

@@ -5,7 +5,7 @@ import struct
 import matplotlib.pyplot as plt
 import pytest
 from runs import isolate
-from synthetic import cell, clock, full, limits, matmul, record, rmsnorm, tiles, timing
+from synthetic import PEERS, cell, clock, full, limits, matmul, record, rmsnorm, tiles, timing
 
 from perflib import plot
 from perflib.drawing import LOOKS, Picture, curve, label_ends, level, log_axes, picture
@@ -102,6 +102,31 @@ def test_a_part_of_a_run_gives_pictures_or_sentences_and_no_error(data, unsaved,
         shown = figure(run)
         assert isinstance(shown, Picture | Missing), figure.__name__
         assert "nan" not in getattr(shown, "alt", ""), figure.__name__
+
+
+def test_libraries_are_drawn_where_the_run_has_them(data, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "curve", lambda axes, name, *values: drawn.append(name))
+
+    plot.matmul_rates(full(matmul=[matmul()]))
+    without = drawn.copy()
+    plot.matmul_rates(full(matmul=[matmul(libraries=PEERS)]))
+
+    assert drawn == [*without, *without, "mkl_matmul", "torch_matmul"]
+
+
+def test_the_scale_on_the_right_is_the_share_of_the_peak(run, monkeypatch):
+    scales = []
+    monkeypatch.setattr(
+        "perflib.drawing._png", lambda figure: (figure.draw_without_rendering(), scales.extend(figure.axes[0].child_axes))
+    )
+
+    plot.matmul_rates(run)
+
+    (scale,) = scales
+    bottom, top = scale.get_ylim()
+    assert scale.get_ylabel() == "% of the peak"
+    assert (bottom, top) == pytest.approx(scale._parent.get_ylim(), rel=0.05), "the peak is 100 GFLOP/s"
 
 
 def test_the_sentences_say_what_is_in_the_run(data, unsaved):

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from runs import isolate, told
-from synthetic import cell, full, matmul, noisy, record, tiles
+from synthetic import NUMPY, PEERS, cell, full, matmul, matmul_called, noisy, record, tiles
 from test_plot import PARTS, TILE_TIMES
 
 from perflib import story
@@ -32,6 +32,7 @@ WITHOUT_UNIT = {
     "recorded tile nearest to the model",
     "its time / best",
     "time of tile 64 / best",
+    "time of the best library / matmul_ikj",
     "harness",
     "first call",
     "scope",
@@ -140,6 +141,29 @@ def test_rates_of_sizes_that_are_absent_are_missing(data):
 
     assert isinstance(story.rate_table(run), Missing)
     assert len(story.rate_table(run, (64, 384)).header) == 4
+
+
+def test_libraries_stand_beside_the_top_of_the_ladder(run, data):
+    """25 GFLOP/s against 60 of NumPy, the best of three."""
+    shown = rows(story.library_table(run))
+
+    assert list(shown) == ["64", "128", "256"]
+    for top, numpy, mkl, torch, gain in shown.values():
+        assert [float(v) for v in (top, numpy, mkl, torch)] == pytest.approx([25, 60, 50, 40], rel=0.03)
+        assert float(gain.split()[0]) == pytest.approx(25 / 60, rel=0.03)
+
+
+def test_rates_of_libraries_are_shown_where_a_run_has_them(data):
+    shown = rows(story.rate_table(full(matmul=[matmul(libraries=PEERS)])))
+
+    assert list(shown)[-3:] == ["numpy_matmul", "mkl_matmul", "torch_matmul"]
+
+
+def test_a_run_without_libraries_but_numpy_says_how_to_get_them(data):
+    shown = story.library_table(full(matmul=[matmul(), matmul_called(NUMPY)]))
+
+    assert isinstance(shown, Missing)
+    assert "has no library but NumPy, which takes --peers" in repr(shown)
 
 
 def test_exponents_stand_beside_what_is_expected(run):
