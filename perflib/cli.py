@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from .conduct import Unmeasurable
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
     machine = commands.add_parser("machine", help="facts and measured limits of this machine")
     machine.add_argument("--json", action="store_true", help="as JSON")
+    machine.add_argument("--fresh", action="store_true", help="measure again what was measured on this machine before")
     machine.set_defaults(command=_machine)
 
     record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
@@ -71,22 +73,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _machine(args: argparse.Namespace) -> None:
+    from .hierarchy import hierarchy
+    from .limits import limits
     from .machine import machine
 
+    def progress(text: str) -> None:
+        print(text, file=sys.stderr)
+
     here = machine()
-    limits = {
-        "peak_gflops_float32": here.peak_gflops("float32"),
-        "peak_gflops_float64": here.peak_gflops("float64"),
-        "copy_gb_per_s": here.copy_gb_per_s(),
-    }
+    if not args.json:
+        print(here, flush=True)
+    levels = hierarchy(here, args.fresh, progress)
+    found = limits(here, args.fresh, progress)
     if args.json:
-        intervals = {name: {"value": i.value, "low": i.low, "high": i.high} for name, i in limits.items()}
-        print(json.dumps({**here.to_dict(), "limits": intervals}, indent=1))
+        peaks = {f"peak_gflops_{dtype}": asdict(found.peak_gflops(dtype)) for dtype in ("float32", "float64")}
+        told = peaks | {name: asdict(interval) for name, interval in found.items()}
+        print(json.dumps({**here.to_dict(), "limits": told, "hierarchy": asdict(levels)}, indent=1))
         return
-    print(here)
-    units = {"peak_gflops_float32": "GFLOP/s", "peak_gflops_float64": "GFLOP/s", "copy_gb_per_s": "GB/s"}
-    for name, i in limits.items():
-        print(f"{name:<20} {i.value:.1f} [{i.low:.1f}, {i.high:.1f}] {units[name]}, one core, measured now")
+    print(f"\n{levels}\n\nOne core, 95 % intervals:\n{found}")
 
 
 def _record(args: argparse.Namespace) -> None:

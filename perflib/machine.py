@@ -3,6 +3,8 @@
     machine()                       -> Machine: CPU, caches, instruction sets, memory, system, versions, threads, clock
     machine().peak_gflops(dtype)    multiply-add peak of one core, measured once per process
     machine().copy_gb_per_s()       best copy bandwidth of one core, measured once per process
+    machine().limits()              all limits of one core, measured once per machine
+    machine().hierarchy()           its caches as they are measured, beside what is reported; once per machine
     copy_elements(machine)          how long an array is that no cache holds
 
 What the system does not tell (a container without sysfs, macOS) is None or empty, never guessed. No host name, no user
@@ -16,6 +18,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +28,10 @@ from .kernels.peak import FMA_BLOCK
 from .measure import measure
 from .showing import bar, on_one_line, table
 from .stats import Interval
+
+if TYPE_CHECKING:
+    from .hierarchy import Hierarchy
+    from .limits import Limits
 
 __all__ = ["FMA_PEAK_OPS", "Cache", "Machine", "copy_elements", "machine"]
 
@@ -62,6 +69,18 @@ class Machine:
     def copy_gb_per_s(self) -> Interval:
         """Best copy of arrays that no cache holds, one core, read and written bytes counted, GB/s."""
         return _copy(copy_elements(self))
+
+    def limits(self, fresh: bool = False) -> "Limits":
+        """What one core can do at most; measured now if it was not yet, or if a fresh measurement is wanted."""
+        from .limits import limits
+
+        return limits(self, fresh)
+
+    def hierarchy(self, fresh: bool = False) -> "Hierarchy":
+        """Capacity, latency and bandwidth of every level of the memory, likewise."""
+        from .hierarchy import hierarchy
+
+        return hierarchy(self, fresh)
 
     def to_dict(self) -> dict:
         """Plain data for run.json."""

@@ -28,22 +28,58 @@ def perflib(*words):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_machine_prints_facts_and_limits(capsys):
+@pytest.fixture
+def measured(monkeypatch):
+    """What is measured of a machine takes half a minute; here it is told."""
+    rate = {"value": 5.0, "low": 4.0, "high": 6.0, "coverage": 0.95}
+    told = {f"peak_256_gflops_{dtype}": rate for dtype in ("float32", "float64")} | {"copy_gb_per_s": rate}
+    one = {"name": "L1d", "reported_bytes": 32768, "capacity_bytes": {**rate, "value": 33000.0}, "latency_ns": 1.4}
+    level = {**one, "read_gb_per_s": rate, "grade": "agrees", "reason": "1 % above"}
+    found = {
+        "levels": [level],
+        "line_bytes": 64,
+        "tlb_bytes": [294912.0],
+        "page_kib": 2048,
+        "notes": ["huge pages are refused"],
+    }
+    seen = []
+    monkeypatch.setattr("perflib.limits._measured", lambda machine, progress: seen.append("limits") or told)
+    monkeypatch.setattr("perflib.hierarchy._measured", lambda machine, progress: seen.append("levels") or found)
+    return seen
+
+
+def test_machine_prints_facts_levels_and_limits(measured, capsys):
     assert cli.run(["machine"]) == 0
 
     printed = capsys.readouterr()
     assert printed.err == ""
-    for word in ("CPU", "caches", "packages", "peak_gflops_float32", "GFLOP/s", "copy_gb_per_s", "GB/s", "measured now"):
+    for word in ("CPU", "packages", "peak_256_gflops_float32", "5.0 [4.0, 6.0] GFLOP/s", "copy_gb_per_s", "GB/s"):
         assert word in printed.out
+    for words in (
+        "L1d         32 KiB  32.2 KiB",
+        "agrees: 1 % above",
+        "64 bytes",
+        "288 KiB on pages of",
+        "huge pages are refused",
+    ):
+        assert words in printed.out
 
 
-def test_machine_as_json_is_read_by_a_program(capsys):
+def test_machine_is_measured_once_and_anew_when_asked(measured, capsys):
+    for words in (["machine"], ["machine"], ["machine", "--fresh"]):
+        assert cli.run(words) == 0
+
+    assert measured == ["levels", "limits"] * 2
+
+
+def test_machine_as_json_is_read_by_a_program(measured, capsys):
     assert cli.run(["machine", "--json"]) == 0
 
     printed = capsys.readouterr()
     facts = json.loads(printed.out)
     assert printed.err == ""
     assert facts["logical_cpus"] == os.cpu_count()
+    assert facts["hierarchy"]["levels"][0]["capacity_bytes"]["value"] == 33000
     for name in ("peak_gflops_float32", "peak_gflops_float64", "copy_gb_per_s"):
         limit = facts["limits"][name]
         assert 0 < limit["low"] <= limit["value"] <= limit["high"]
