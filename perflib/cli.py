@@ -1,6 +1,6 @@
 """The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
 
-    perflib machine | record [--quick] [--peers] | report [RUN] | bench [--quick] [--json FILE]
+    perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
     perflib selfcheck [--quick] [--json FILE] | execute | runs
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
     report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
+    report.add_argument("--single-file", action="store_true", help="one HTML file to mail, <run-id>.html in this folder")
     report.set_defaults(command=_report)
 
     bench = commands.add_parser("bench", help="the fast kernels against the libraries installed here: some minutes")
@@ -101,9 +102,9 @@ def _record(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     run = load_run(args.run or (None if os.environ.get("PERFLIB_RUN") else "latest"))
-    from .report import build  # takes seconds, a wrong name does not
+    from .report import build, build_single  # takes seconds, a wrong name does not
 
-    print(build(run))
+    print(build_single(run) if args.single_file else build(run))
 
 
 def _bench(args: argparse.Namespace) -> int:

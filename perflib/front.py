@@ -1,48 +1,134 @@
-"""What the first page of a report shows: the answer, the machine, the figures, the way on.
+"""The first page of a report: the answer, the machine, three figures, the way on.
 
-front(run, pages, data)     -> what templates/index.html.j2 is given
+    front(run, pages, samples)      -> the Page `index`, which leads to the others
+    answers(run)                    -> the figures that stand at the top, each with its interval and where it comes from
+
+What the run lacks is left out; a claim that it cannot judge is undecided and says so.
 """
 
 import base64
+import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from .cachemodel import best_tile
-from .claims import judge_all
+from .cachemodel import best_tile, default_losses
+from .claims import ALONE, judge_all, rms_ratio
 from .drawing import Picture
-from .page import Page
+from .page import Page, templates
 from .plot import overview
-from .stats import Interval
+from .stats import Interval, SampleError
 from .store import Run, RunError
-from .tables import copy_gb_per_s, peak_gflops, text
+from .tables import copy_gb_per_s, peak_gflops, ratio, summary, text
 
-__all__ = ["front"]
+__all__ = ["Answer", "answers", "front"]
 
 TITLE = "How fast are matrix product and RMS norm on this machine?"
 TILE_SIZES = (64, 128, 256, 512, 1024)
+ORDER = ("FAILS", "HOLDS", "UNDECIDED")  # what is news first, what is open last
+TOLD = {
+    "01-timing": ("S9",),
+    "02-matmul-scaling": ("S1", "S3", "S4", "S6"),
+    "03-tile-size": ("S5",),
+    "04-rmsnorm": ("S2", "S7", "S8"),
+    "07-forward-pass": ("S10",),
+}
 
 
-def front(run: Run, pages: Sequence[Page], data: Path) -> dict[str, Any]:
-    """What the first page shows."""
-    claims = judge_all(run)
+@dataclass(frozen=True)
+class Answer:
+    """One figure of the run: what it is, its value, where it comes from, the page that tells more."""
+
+    label: str
+    figure: str
+    detail: str
+    stem: str
+    more: str = ""
+
+
+def front(run: Run, pages: Sequence[Page], samples: Mapping[str, Any]) -> Page:
+    """The first page; `samples` has name, link and size of what is attached."""
+    claims = sorted(judge_all(run), key=lambda claim: ORDER.index(claim.verdict))
     by_stem = {page.stem: page for page in pages}
-    return {
-        "title": TITLE,
-        "counts": Counter(claim.verdict for claim in claims),
-        "claims": claims,
-        "as_text": text,
-        "facts": [*_machine(run), *_limits(run)],
-        "tiles": [best_tile(n, run=run) for n in TILE_SIZES],
-        "figures": [_figure(picture, by_stem[stem]) for picture, stem in overview(run) if stem in by_stem],
-        "files": [(file.name, file.stat().st_size) for file in sorted(data.iterdir())],
-    }
+    told = {name: stem for stem, names in TOLD.items() for name in names if stem in by_stem}
+    limits = _limits(run)
+    body = (
+        templates()
+        .get_template("front.html.j2")
+        .render(
+            run=run,
+            pages=pages,
+            samples=samples,
+            quoted=shlex.quote,
+            counts=Counter(claim.verdict for claim in claims),
+            claims=[(claim, told.get(claim.id)) for claim in claims],
+            answers=[_leading(answer, by_stem) for answer in answers(run)],
+            briefly=[(name, run.machine.facts()[name]) for name in ("CPU", "caches")] + limits,
+            facts=[*run.machine.facts().items(), *limits],
+            tiles=[best_tile(n, run=run) for n in TILE_SIZES],
+            figures=[_figure(picture, by_stem[stem]) for picture, stem in overview(run) if stem in by_stem],
+            as_text=text,
+        )
+    )
+    return Page("index", TITLE, "", body, (), "perflib report")
 
 
-def _machine(run: Run) -> list[tuple[str, str]]:
-    """The machine's own lines, as names and values."""
-    return [tuple(line.split(maxsplit=1)) for line in str(run.machine).splitlines()]
+def answers(run: Run) -> list[Answer]:
+    """Those of the leading figures that the run has."""
+    found = []
+    for measured in (_best_product, _gain, _tile, _norm):
+        try:
+            found.append(measured(run))
+        except (RunError, SampleError):
+            continue
+    return found
+
+
+def _fastest(run: Run, *wanted: int) -> Any:
+    """The row of the compiled product with the highest rate, at whatever size or at one of those wanted."""
+    rows = summary(run, "matmul", block="float32 scaling", **ALONE)
+    rows = rows[rows["n"].isin(wanted)] if wanted else rows
+    return rows.loc[rows["gflops"].idxmax()]
+
+
+def _best_product(run: Run) -> Answer:
+    top, peak = _fastest(run), peak_gflops(run)
+    detail = f"{top['kernel']} at n = {top['n']:.0f}: {top['gflops']:.0f} of {peak.value:.0f} GFLOP/s, one core."
+    return Answer(
+        "Best product compiled here",
+        f"{100 * top['gflops'] / peak.value:.0f} % of the peak",
+        detail,
+        "02-matmul-scaling",
+    )
+
+
+def _gain(run: Run) -> Answer:
+    same = {**ALONE, "block": "float32 scaling"}
+    n = int(summary(run, "matmul", kernel="matmul_naive", **same)["n"].max())
+    top = _fastest(run, n)["kernel"]
+    found = ratio(run, "matmul", {**same, "kernel": "matmul_naive", "n": n}, {**same, "kernel": top, "n": n})
+    detail = f"matmul_naive / {top} at n = {n}: {text(found, 1)}."
+    return Answer("The textbook loop takes", f"{found.value:.0f} times as long", detail, "02-matmul-scaling")
+
+
+def _tile(run: Run) -> Answer:
+    losses = default_losses(run)
+    worst = max(losses, key=lambda n: losses[n].value)
+    detail = f"Tile 64 / best tile at its worst, n = {worst}: {text(losses[worst])}."
+    return Answer("Tile 64 takes up to", f"{losses[worst].value:.1f} times as long", detail, "03-tile-size")
+
+
+def _norm(run: Run, n: int = 1024) -> Answer:
+    found = rms_ratio(run, n)
+    detail = f"rms_norm_standard / rms_norm_fast at n = {n}: {text(found)}."
+    return Answer("RMS norm in two passes is", f"{found.value:.1f} times as fast", detail, "04-rmsnorm")
+
+
+def _leading(answer: Answer, by_stem: Mapping[str, Page]) -> Answer:
+    """With a link to its page where the report has that page."""
+    page = by_stem.get(answer.stem)
+    return Answer(answer.label, answer.figure, answer.detail, page.stem if page else "", page.name if page else "")
 
 
 def _limits(run: Run) -> list[tuple[str, str]]:
@@ -61,10 +147,5 @@ def _limit(measured: Callable[[], Interval], unit: str) -> str:
 
 def _figure(picture: Picture, page: Page) -> dict[str, Any]:
     width, height = picture.size
-    return {
-        "png": base64.b64encode(picture.png).decode(),
-        "alt": picture.alt,
-        "width": width,
-        "height": height,
-        "page": page,
-    }
+    png = base64.b64encode(picture.png).decode()
+    return {"png": png, "alt": picture.alt, "width": width, "height": height, "page": page}

@@ -11,13 +11,15 @@ import re
 import struct
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from jinja2 import Environment, FileSystemLoader
 from nbconvert import HTMLExporter
 
-__all__ = ["TEMPLATES", "Page", "exporter", "page", "plain"]
+__all__ = ["TEMPLATES", "Page", "exporter", "page", "plain", "templates", "with_anchors"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 NUMBER = re.compile(r"[-−+]?\d[^A-Za-z]*(e[+-]?\d+)?( \([^()]*\))?|[-–—]?|nan|NaN")
@@ -32,14 +34,12 @@ class Page:
     opening: str
     body: str
     toc: tuple[dict[str, Any], ...]
+    name: str
+    """What the navigation calls it."""
 
     @property
     def title(self) -> str:
         return plain(self.heading)
-
-    @property
-    def name(self) -> str:
-        return self.stem.lstrip("0123456789-").replace("-", " ")
 
 
 def page(exporter: HTMLExporter, stem: str, notebook: nbformat.NotebookNode) -> Page:
@@ -51,22 +51,27 @@ def page(exporter: HTMLExporter, stem: str, notebook: nbformat.NotebookNode) -> 
         body = body.replace(found[0], "", 1)
     first = re.search(r"(?s)<p>(.*?)</p>", body)
     opening = re.match(r"(?s)(.*[.?!])?", plain(first[1]) if first else "")[0]  # whole sentences
-    body, toc = _with_anchors(body)
-    return Page(stem, found[1] if found else html.escape(stem), opening, body, toc)
+    body, toc = with_anchors(body)
+    name = stem.lstrip("0123456789-").replace("-", " ")
+    return Page(stem, found[1] if found else html.escape(stem), opening, body, toc, name)
 
 
-def _with_anchors(body: str) -> tuple[str, tuple[dict[str, Any], ...]]:
-    """Give every heading the id that JupyterLab gives it (the second of a name gets a number); collect the contents."""
+def with_anchors(body: str) -> tuple[str, tuple[dict[str, Any], ...]]:
+    """Give every heading the id that JupyterLab gives it unless it has one; collect the contents.
+
+    The second of a name gets a number.
+    """
     toc, used = [], Counter({"main": 1})
 
     def anchor(heading: re.Match) -> str:
-        level, name = heading[1], re.sub(r"\s+", "-", plain(heading[2]))
+        level, given, inside = heading.groups()
+        name = html.unescape(given) if given else re.sub(r"\s+", "-", plain(inside))
         used[name] += 1
         name += f"-{used[name]}" if used[name] > 1 else ""
-        toc.append({"level": int(level), "id": name, "text": plain(heading[2])})
-        return f'<h{level} id="{html.escape(name)}">{heading[2]}</h{level}>'
+        toc.append({"level": int(level), "id": name, "text": plain(inside)})
+        return f'<h{level} id="{html.escape(name)}">{inside}</h{level}>'
 
-    body = re.sub(r"(?s)<h([2-6])>(.*?)</h\1>", anchor, body)
+    body = re.sub(r'(?s)<h([2-6])(?: id="([^"]*)")?>(.*?)</h\1>', anchor, body)
     return body, tuple(entry for entry in toc if entry["level"] <= 3)
 
 
@@ -81,6 +86,12 @@ def exporter() -> HTMLExporter:
     exporter.register_filter("png_size", _png_size)
     exporter.register_filter("aligned", _aligned)
     return exporter
+
+
+@cache
+def templates() -> Environment:
+    """The templates of this package; whatever is not markup of ours is escaped."""
+    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
 
 
 def _aligned(markup: str) -> str:

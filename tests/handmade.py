@@ -13,15 +13,15 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from perflib import front
 from perflib.claims import Claim
 from perflib.drawing import Picture
-from perflib.report import build
+from perflib.report import build, build_single
 from perflib.store import Run
 
-RUN_ID = "20260101T000000Z-made-by-hand"
+RUN_ID = "20260101T000000Z-made by <b>hand"
 HOSTILE = "<script>alert(1)</script>\"'&<b>"
 ALT = "A black square, which stands for a figure <of> \"rates\" & 'times'."
 CACHE = {"level": 1, "kind": "Data", "size_bytes": 32768, "line_bytes": 64, "ways": 8, "sets": 64, "sharing": 1}
 MACHINE = {
-    "cpu": HOSTILE,
+    "cpu": f"{HOSTILE}\non a second line",
     "target": "generic",
     "isa": ["avx2"],
     "logical_cpus": 2,
@@ -98,7 +98,7 @@ def findings(patch):
 
 
 def report(folder):
-    """The folder of a report on two notebooks that try everything."""
+    """The folder of a report on two notebooks that try everything, and of the same report as one file, `single.html`."""
     columns = {"kernel": [HOSTILE, "b"], "rate, GFLOP/s": ["1.5 [1.4, 1.6]", "22"]}
     write(
         folder / "notebooks",
@@ -116,4 +116,6 @@ def report(folder):
     write(folder / "notebooks", "02-second", "# What else?\n\nNothing.", "## Twice", "1 + 1")
     with pytest.MonkeyPatch.context() as patch:
         findings(patch)
-        return build(run(folder), folder / "reports", folder / "notebooks").parent
+        recorded, notebooks = run(folder), folder / "notebooks"
+        build_single(recorded, folder / "single.html", notebooks)
+        return build(recorded, folder / "reports", notebooks).parent

@@ -94,7 +94,7 @@ def _links(page: Page) -> list[str]:
     found = []
     for link in page.all("a"):
         target, _, fragment = link["href"].partition("#")
-        if re.match(r"https?://", target):
+        if re.match(r"https?://|data:application/zip", target):
             continue  # followed by a reader, fetched by nobody
         file = page.path.parent / unquote(target) if target else page.path
         if not file.is_file():

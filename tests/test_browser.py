@@ -9,7 +9,7 @@ from browser import NEEDS_CHROMIUM, chromium, faults
 from perflib.execution import NOTEBOOKS
 
 pytestmark = NEEDS_CHROMIUM
-STEMS = ["index", *sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))]
+STEMS = ["index", *sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")), "performance-guide", "api-reference"]
 AS_SHOWN = [(1200, "light"), (360, "dark")]
 
 
@@ -25,9 +25,37 @@ def test_a_page_is_whole_offline_and_accessible_wide_and_light_narrow_and_dark(b
     assert [f for as_shown in AS_SHOWN for f in faults(browser, quick_report / f"{stem}.html", *as_shown)] == []
 
 
-@pytest.mark.parametrize("stem", ["index", "01-first", "02-second"])
-def test_hostile_labels_run_nothing_and_break_nothing(browser, handmade_report, stem):
-    assert [f for as_shown in AS_SHOWN for f in faults(browser, handmade_report / f"{stem}.html", *as_shown)] == []
+@pytest.mark.parametrize("name", ["reports/index.html", "reports/01-first.html", "single.html"])
+def test_hostile_labels_run_nothing_and_break_nothing(browser, handmade_report, name):
+    assert [f for as_shown in AS_SHOWN for f in faults(browser, handmade_report.parent / name, *as_shown)] == []
+
+
+def test_one_file_shows_the_page_that_was_asked_for_and_prints_all(browser, handmade_report):
+    page = browser.new_page()
+    shown = "[...document.querySelectorAll('.page')].filter(p => p.checkVisibility()).map(p => p.id)"
+    page.goto((handmade_report.parent / "single.html").as_uri())
+    assert page.evaluate(shown) == ["index"]
+
+    page.click("nav >> text=second")
+    assert page.evaluate(shown) == ["02-second"]
+    page.go_back()
+    assert page.evaluate(shown) == ["index"]
+
+    page.emulate_media(media="print")
+    assert len(page.evaluate(shown)) == 5
+    page.close()
+
+
+def test_the_keyboard_reaches_the_text_first_and_every_link_shows_where_it_is(browser, handmade_report):
+    page = browser.new_page()
+    page.goto((handmade_report / "index.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the text"
+
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "perflib report"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.close()
 
 
 def test_the_check_sees_every_kind_of_fault(browser, tmp_path):

@@ -1,0 +1,157 @@
+"""What to try when a kernel is slow: a step each, in the order of what is cheap to find out, with the figure of the run.
+
+    guide_page(run, pages)      -> the Page `performance-guide`; `pages` by stem, for the links
+    STEPS                       the steps: what to ask, what to do, and the figure and the ratio that show it
+
+A step whose series the run lacks keeps its advice, and says in the place of its figure what would measure it.
+"""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import plot
+from .cachemodel import default_losses
+from .claims import ALONE, RMS
+from .drawing import Picture
+from .page import Page, templates, with_anchors
+from .stats import Interval, SampleError
+from .store import Run, RunError
+from .tables import Missing, copy_gb_per_s, peak_gflops, ratio, text
+
+__all__ = ["STEPS", "Step", "guide_page"]
+
+SIZE = 512  # of the comparisons: the largest that every run has
+
+
+@dataclass(frozen=True)
+class Step:
+    """A question, what to do about it, and what this run says: a ratio in words, a figure, the page that tells more."""
+
+    question: str
+    advice: str
+    ratio_of: str
+    measured: Callable[[Run], Interval]
+    figure: Callable[[Run], Picture | Missing]
+    stem: str
+
+
+def guide_page(run: Run, pages: Mapping[str, Page]) -> Page:
+    """The guide, with what the run shows of each step."""
+    steps = [_shown(number, step, run, pages) for number, step in enumerate(STEPS, start=1)]
+    body = templates().get_template("guide.html.j2").render(steps=steps)
+    opening = "What to try in which order, from the cheapest question to the most work, each step with what it gained here."
+    _, toc = with_anchors(body)
+    return Page("performance-guide", "My kernel is slow: what to try, in which order?", opening, body, toc, "guide")
+
+
+def _shown(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict[str, Any]:
+    picture = step.figure(run)
+    shown = {"step": step, "number": number, "page": pages.get(step.stem), "factor": _factor(step, run)}
+    if isinstance(picture, Missing):
+        return {**shown, "missing": picture.sentence}
+    width, height = picture.size
+    png = base64.b64encode(picture.png).decode()
+    return {**shown, "png": png, "alt": picture.alt, "width": width, "height": height}
+
+
+def _factor(step: Step, run: Run) -> str:
+    try:
+        return text(step.measured(run))
+    except (RunError, SampleError):
+        return "not recorded"
+
+
+def _call(run: Run) -> Interval:
+    case = {"kernel": "rms_norm_fast", "n": SIZE, "block": "scopes"}
+    return ratio(run, "timing", {**case, "scope": "call"}, {**case, "scope": "kernel"})
+
+
+def _balance(run: Run) -> Interval:
+    peak, copy = peak_gflops(run), copy_gb_per_s(run)
+    return Interval(peak.value / copy.value, peak.low / copy.high, peak.high / copy.low, 0.9)
+
+
+def _products(slow: str, fast: str) -> Callable[[Run], Interval]:
+    same = {**ALONE, "block": "float32 scaling", "n": SIZE}
+    return lambda run: ratio(run, "matmul", {**same, "kernel": slow}, {**same, "kernel": fast})
+
+
+def _expression(run: Run) -> Interval:
+    same = {"n": SIZE, "dtype": "float32", "block": RMS["block"]}
+    slow, fast = {"kernel": "numpy_rms_norm", "scope": "call"}, {"kernel": "rms_norm_fast", "scope": "kernel"}
+    return ratio(run, "rmsnorm", {**same, **slow}, {**same, **fast})
+
+
+def _worst_tile(run: Run) -> Interval:
+    return max(default_losses(run).values(), key=lambda loss: loss.value)
+
+
+STEPS = (
+    Step(
+        "Is it the kernel at all?",
+        "Measure in both scopes before changing a line. A call from Python pays for dispatch and checks; where that is "
+        "most of the time, call less often: pass a whole batch, or move the loop that calls into compiled code.",
+        "called from Python / the kernel itself, rms_norm_fast",
+        _call,
+        plot.scopes,
+        "01-timing",
+    ),
+    Step(
+        "Can the figure be believed?",
+        "Compare the kernel with itself. What that calls different is the smallest gain worth talking about; a change "
+        "below it needs more rounds, fresh processes or a quieter machine, not an explanation.",
+        "rms_norm_fast / itself, the comparison that went farthest from 1",
+        lambda run: max(plot.self_ratios(run), key=lambda found: abs(np.log(found.value))),
+        plot.self_comparisons,
+        "01-timing",
+    ),
+    Step(
+        "What could it reach at most?",
+        "Count flops and bytes. A kernel with fewer flops per byte than the machine's balance is limited by memory, and "
+        "arithmetic costs it nothing; one with more is limited by the multipliers, and should get near the peak.",
+        "balance of this machine: flop per byte of the peak / the copy",
+        _balance,
+        plot.rms_bandwidth,
+        "04-rmsnorm",
+    ),
+    Step(
+        "Does it touch memory more often than it must?",
+        "Fuse the passes and drop the temporaries: each pass over an array that no cache holds costs its bytes again. "
+        "A NumPy expression makes one of each per operator; a compiled loop needs none.",
+        "NumPy expression / compiled loop, RMS norm",
+        _expression,
+        plot.rms_times,
+        "04-rmsnorm",
+    ),
+    Step(
+        "Does the inner loop walk along rows?",
+        "Exchange loops so that the innermost index is the last one of every array. Neighbours then come with one line "
+        "of the cache and fill one vector register; a walk down a column fetches a line for each element.",
+        "ijk / ikj order, the same work",
+        _products("matmul_naive", "matmul_ikj"),
+        plot.matmul_rates,
+        "02-matmul-scaling",
+    ),
+    Step(
+        "Are the vector instructions there?",
+        "Look for packed multiply-adds in the machine code. Sums need leave to be reordered (fastmath: reassoc, contract), "
+        "slices or unsigned indices spare the check for negative ones, and gathers are not what was meant.",
+        "tiles as the seed writes them / the same tiles, vectorised",
+        _products("matmul_tiled", "matmul_tiled_vectorised"),
+        plot.matmul_times,
+        "02-matmul-scaling",
+    ),
+    Step(
+        "Does the block fit, and do its rows collide?",
+        "Block only when the data outgrow a cache, and sweep the block's size: the best one depends on the leading "
+        "dimension, and a power of two sends a column into few sets. Pad by one line, or copy the block (packing).",
+        "tile 64 / best tile, at the worst size recorded",
+        _worst_tile,
+        plot.tile_map,
+        "03-tile-size",
+    ),
+)

@@ -1,0 +1,69 @@
+"""The report as one file: the same pages, every place and link inside it, the samples attached."""
+
+import base64
+import io
+import re
+import zipfile
+
+import pages
+import pytest
+from handmade import RUN_ID, digests
+
+from perflib.page import Page
+from perflib.single import joined
+
+
+@pytest.fixture(scope="module")
+def single(handmade_report):
+    return handmade_report.parent / "single.html"
+
+
+def page(stem, body):
+    return Page(stem, stem, "", body, (), stem)
+
+
+def test_it_is_offline_described_and_in_order(single):
+    assert pages.problems(single) == []
+
+
+def test_it_has_every_page_and_leads_to_none_outside(single, handmade_report):
+    shown = pages.Page(single)
+
+    assert set(shown.ids) >= {file.stem for file in handmade_report.glob("*.html")}
+    assert {a["href"].partition(":")[0] for a in shown.all("a") if not a["href"].startswith("#")} <= {"data", "https"}
+
+
+def test_the_samples_are_inside(single, handmade_report):
+    (link,) = (a for a in pages.Page(single).all("a") if "download" in a)
+
+    packed = base64.b64decode(link["href"].partition(",")[2])
+    assert link["download"] == f"{RUN_ID}.zip"
+    assert packed == (handmade_report / "data" / f"{RUN_ID}.zip").read_bytes()
+    assert f"{RUN_ID}/run.json" in zipfile.ZipFile(io.BytesIO(packed)).namelist()
+
+
+def test_places_and_links_carry_their_page():
+    first = page("index", '<h2 id="a">A</h2><a href="other.html">o</a><a href="other.html#a">oa</a><a href="#a">a</a>')
+    other = page("other", '<h2 id="a">A</h2><a href="#a">a</a><a href="index.html#a">i</a><a href="data/x.zip">x</a>')
+
+    one, two = joined([first, other])
+
+    assert re.findall(r'(?:id|href)="(.*?)"', one.body) == ["index.a", "#other", "#other.a", "#index.a"]
+    assert re.findall(r'(?:id|href)="(.*?)"', two.body) == ["other.a", "#other.a", "#index.a", "data/x.zip"]
+
+
+def test_headings_go_one_level_down_but_on_the_first_page():
+    one, two = joined([page("index", "<h2>a</h2><hr>"), page("other", "<h2>a</h2><h3>b</h3><hr>")])
+
+    assert (one.body, two.body) == ("<h2>a</h2><hr>", "<h3>a</h3><h4>b</h4><hr>")
+
+
+def test_text_that_looks_like_a_place_stays():
+    body = '<pre>&lt;p id="a"&gt; href="#a" h2</pre>'
+
+    assert joined([page("index", ""), page("other", body)])[1].body == body
+
+
+def test_it_replaces_the_file_as_a_whole(single):
+    assert [p.name for p in single.parent.iterdir() if p.name.startswith(".")] == []
+    assert digests(single.parent)
