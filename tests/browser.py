@@ -17,7 +17,7 @@ NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromi
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
 LIMIT_MS = 60_000
 SEEN = """() => ({
-    undrawn: [...document.images].filter(i => !i.complete || !i.naturalWidth || i.checkVisibility() && !i.width).map(i => i.alt),
+    undrawn: [...document.images].filter(i => !i.naturalWidth || i.checkVisibility() && !i.width).map(i => i.alt),
     levels: [...document.querySelectorAll("h1, h2, h3, h4, h5")].filter(h => h.checkVisibility()).map(h => +h.tagName[1]),
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 })"""
