@@ -16,7 +16,6 @@ from . import startup as startup  # first: what Ctrl-C gets while the rest still
 
 # isort: split
 from . import kernels
-from .cachemodel import BestTile, best_tile
 from .components import PerformanceStats
 from .machine import Machine, machine
 from .measure import Comparison, Measurement, Unmeasurable, compare, measure
@@ -24,6 +23,7 @@ from .race import race
 from .scaling import ScalingFit, fit_scaling
 from .store import Run, RunError, list_runs, load_run
 from .sweep import sweep
+from .tiling import BestTile, best_tile
 from .timer import Timer
 
 

@@ -1,52 +1,30 @@
-"""What the caches should do, predicted from their geometry and held against what was measured.
+"""What the caches should do, predicted from their geometry before anything is measured.
 
     tile_limit(n, itemsize, cache)  largest square tile that a cache holds without its rows evicting each other
-    tile_times(run, n)              measured times by tile at one size, paired by round
-    default_losses(run)             what a tile of 64 costs against the best one, by size
-    best_tile(n)                    -> BestTile: the model's tile here, and what the run says of it
+    tile_misses(n, tile, ...)       misses per multiply-add of the seed's tiled product
+    tile_cost(n, tile, ...)         its time per multiply-add, in units of a multiply-add that hits
+    model_tile(n, itemsize, caches) the cheapest of TILES by that cost
+    colour_misses(bytes, cache)     share of loads that miss where pages are scattered at random
 
-Raises ValueError for a size below 1, `RunError` where a run is asked that does not exist.
+Raises ValueError for a size or tile below 1, `GeometryError` for a cache that cannot be.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
+from .geometry import Geometry, geometry
 from .kernels.checks import positive_integer
-from .kernels.ladder import DEFAULT_TILE
-from .machine import Cache, machine
-from .stats import Interval, SampleError, ratio_interval
-from .store import Run, RunError
-from .sweep import per_run_ns
+from .machine import Cache
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["MISS_COSTS", "TILES", "colour_misses", "model_tile", "tile_cost", "tile_limit", "tile_misses"]
 
-__all__ = ["BestTile", "best_tile", "default_losses", "tile_limit", "tile_times", "worst_ratio"]
-
-
-@dataclass(frozen=True)
-class BestTile:
-    """The model's tile for matmul_tiled at leading dimension n, and the evidence of a run."""
-
-    n: int
-    model: int
-    reason: str
-    recorded_n: int | None = None
-    """The recorded size nearest to n that the evidence is from; None without evidence."""
-    measured: int | None = None
-    default_loss: Interval | None = None
-    """Time at the default tile of 64 / time at the best one."""
-
-    def __str__(self) -> str:
-        text = f"n = {self.n}: the model says tile {self.model} ({self.reason})"
-        if self.measured is None:
-            return text + "; no recorded tiles to compare with"
-        text += f"; measured best at n = {self.recorded_n}: tile {self.measured}"
-        if (loss := self.default_loss) is None:
-            return text
-        return f"{text}, and tile {DEFAULT_TILE} takes {loss.value:.2f} [{loss.low:.2f}, {loss.high:.2f}] times as long"
+TILES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
+START = 4.0
+"""An inner loop's start and end in multiply-adds: a mispredicted exit of some 16 cycles / 4 cycles of the chain of sums."""
+MISS_COSTS = (3.5, 12.5)
+"""Of a miss in L1 and in L2, in multiply-adds: 14 and 50 cycles / 4, nothing of it hidden. A machine that hides more of it
+has its best tile at a larger one than the model's, and loses the starts of a few loops."""
 
 
 def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
@@ -57,67 +35,73 @@ def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
     cache counts as fully associative.
     """
     positive_integer("n", n)
-    ways = cache.ways or cache.size_bytes // (cache.line_bytes or 64)
-    line = cache.line_bytes or 64
-    sets = max(1, cache.size_bytes // (line * ways))
+    shape = geometry(cache)
     limit = 1
     for tile in range(2, int(np.sqrt(cache.size_bytes / itemsize)) + 1):
-        first = np.arange(tile) * n * itemsize // line
-        last = (np.arange(tile) * n + tile - 1) * itemsize // line
-        lines = np.unique(np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]))
-        if np.bincount(lines % sets).max() > max(1, ways - 1):
+        if _lines_by_set(n, tile, tile, itemsize, shape).max() > max(1, shape.ways - 1):
             break
         limit = tile
     return limit
 
 
-def tile_times(run: Run, n: int) -> "pd.DataFrame":
-    """Nanoseconds per run of matmul_tiled, float32, kernel scope: a row per round, a column per tile recorded at n."""
-    samples = per_run_ns(run.samples("tiles"))
-    case = {"kernel": "matmul_tiled", "dtype": "float32", "scope": "kernel", "threads": 1, "n": n}
-    here = samples[(samples[list(case)] == list(case.values())).all(axis=1)]
-    times = here.pivot_table(index=["block", "round"], columns="tile", values="per_run_ns").dropna()
-    if times.empty:
-        raise RunError(f"run {run.id} has no round with all tiles of n = {n}")
-    return times.rename(columns=int)
+def _lines_by_set(n: int, rows: int, width: int, itemsize: int, shape: Geometry) -> np.ndarray:
+    """Lines that a block of rows x width items at a stride of n items has in each set."""
+    first = np.arange(rows) * n * itemsize // shape.line_bytes
+    last = (np.arange(rows) * n + width - 1) * itemsize // shape.line_bytes
+    lines = np.unique(np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]))
+    return np.bincount(lines % shape.sets, minlength=shape.sets)
 
 
-def worst_ratio(times: "pd.DataFrame", tile: int) -> Interval:
-    """Time at `tile` / time at the best tile, the interval corrected for having looked at every tile."""
-    others = [t for t in times.columns if t != tile]
-    if not others:
-        raise SampleError(f"times must be of more tiles than {tile} alone")
-    ratios = [ratio_interval(times[tile], times[t], comparisons=len(others)) for t in others]
-    worst = max(ratios, key=lambda r: r.value)
-    return Interval(worst.value, max(r.low for r in ratios), max(r.high for r in ratios), worst.coverage)
+def tile_misses(n: int, tile: int, itemsize: int, cache: Cache) -> float:
+    """Misses per multiply-add of matmul_tiled in one level, its inner loop walking down `tile` rows of B.
 
-
-def default_losses(run: Run) -> dict[int, Interval]:
-    """Time at the default tile of 64 / time at the best other one, at every size where the run has both."""
-    losses = {}
-    for n in sorted({int(v) for v in run.samples("tiles")["n"].dropna()}):
-        times = tile_times(run, n)
-        if DEFAULT_TILE in times and len(times.columns) > 1:
-            losses[n] = worst_ratio(times, DEFAULT_TILE)
-    if not losses:
-        raise RunError(f"run {run.id} has no size with tile {DEFAULT_TILE} and another one")
-    return losses
-
-
-def best_tile(n: int, dtype: str = "float32", run: Run | None = None) -> BestTile:
-    """The model's tile for matmul_tiled on the machine of the run, or on this one if no run is given."""
+    A column of the tile comes back at the next j: where more of its lines meet in a set than the set has ways, all of these
+    miss, for reuse in a cycle defeats least-recently-used. The lines of the whole tile come back at the next i, one for
+    line / item columns; those that exceed the ways, one left free where rows of A and C pass, miss then. The rest misses
+    once per tile.
+    """
     positive_integer("n", n)
-    here = run.machine if run else machine()
-    first = next((c for c in here.data_caches()), None)
-    if first is None:
-        model, reason = DEFAULT_TILE, "the default: this system does not report its caches"
-    else:
-        limit = tile_limit(n, np.dtype(dtype).itemsize, first)
-        model, reason = min(limit, n), f"{limit} rows of {limit} fit into {first.name} without evicting each other"
-    if run is None or not run.has("tiles") or dtype != "float32":
-        return BestTile(n, model, reason)
-    sizes = sorted({int(v) for v in run.samples("tiles")["n"].dropna()})
-    nearest = min(sizes, key=lambda size: abs(np.log(size / n)))
-    times = tile_times(run, nearest)
-    loss = worst_ratio(times, DEFAULT_TILE) if DEFAULT_TILE in times and len(times.columns) > 1 else None
-    return BestTile(n, model, reason, nearest, int(times.median().idxmin()), loss)
+    positive_integer("tile", tile)
+    shape = geometry(cache)
+    items = min(tile, max(1, shape.line_bytes // itemsize))
+    column = _crowded(_lines_by_set(n, tile, 1, itemsize, shape), shape.ways)
+    whole = _lines_by_set(n, tile, tile, itemsize, shape)
+    passing = min(1.0, 2 * tile / items / shape.sets)  # a row of A and one of C, wherever they lie
+    block = (1 - passing) * _crowded(whole, shape.ways) + passing * _crowded(whole, max(1, shape.ways - 1))
+    return column + (1 - column) * (block + (1 - block) / tile) / items
+
+
+def _crowded(by_set: np.ndarray, ways: int) -> float:
+    """Share of the lines that are in sets with more of them than `ways`."""
+    return float(by_set[by_set > ways].sum() / by_set.sum())
+
+
+def tile_cost(n: int, tile: int, itemsize: int, caches: Sequence[Cache]) -> float:
+    """Time per multiply-add of matmul_tiled: 1, the starts of its inner loop, and misses in the first two levels."""
+    starts = -(-n // tile) / n  # edges included: a last, shorter tile starts as often as a whole one
+    misses = [tile_misses(n, min(tile, n), itemsize, cache) for cache in caches[: len(MISS_COSTS)]]
+    return 1 + START * starts + sum(cost * share for cost, share in zip(MISS_COSTS, misses, strict=False))
+
+
+def model_tile(n: int, itemsize: int, caches: Sequence[Cache], tiles: Sequence[int] = TILES) -> int:
+    """The cheapest tile by `tile_cost` of those up to n, the smaller of two that cost the same; n if all are larger."""
+    positive_integer("n", n)
+    fitting = [tile for tile in sorted(tiles) if tile <= n] or [n]
+    return min(fitting, key=lambda tile: round(tile_cost(n, tile, itemsize, caches), 9))
+
+
+def colour_misses(size_bytes: int, cache: Cache, page_bytes: int = 4096) -> float:
+    """Share of the loads of a random cycle over `size_bytes` that miss where each page has a colour by chance.
+
+    A colour is the sets that one page covers: sets line / page of them, with room for `ways` pages each. Pages of a colour
+    are then binomial, and those of a colour with more pages than ways all miss (least-recently-used, reuse in a cycle).
+    Source: Kessler and Hill, Page placement algorithms for large real-indexed caches, TOCS 1992.
+    """
+    from scipy.stats import binom
+
+    pages = positive_integer("size_bytes", size_bytes) // positive_integer("page_bytes", page_bytes)
+    shape = geometry(cache)
+    colours = max(1, shape.sets * shape.line_bytes // page_bytes)
+    if pages == 0:
+        return 0.0
+    return float(binom.sf(shape.ways - 1, pages - 1, 1 / colours))  # a page misses with `ways` others or more of its colour

@@ -14,13 +14,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from .cachemodel import default_losses
 from .counting import count_accesses, count_allocations
 from .kernels.catalog import find
 from .scaling import ScalingFit, fit_scaling
 from .stats import Interval, SampleError
 from .store import Run, RunError
 from .tables import Table, by_size, peak_gflops, ratio, summary, text
+from .tiling import default_losses
 
 __all__ = ["Claim", "above", "claims_table", "judge_all", "matmul_fit", "rms_fit", "rms_ratio", "rules_table"]
 

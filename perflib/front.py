@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .cachemodel import best_tile, default_losses
 from .claims import ALONE, judge_all, rms_ratio
 from .drawing import Picture
 from .page import Page, templates
@@ -21,6 +20,7 @@ from .plot import overview
 from .stats import Interval, SampleError
 from .store import Run, RunError
 from .tables import copy_gb_per_s, peak_gflops, ratio, summary, text
+from .tiling import best_tile, default_losses
 
 __all__ = ["Answer", "answers", "front"]
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from . import plot
-from .cachemodel import default_losses
 from .claims import ALONE, RMS
 from .drawing import Picture
 from .page import Page, templates, with_anchors
 from .stats import Interval, SampleError
 from .store import Run, RunError
 from .tables import Missing, copy_gb_per_s, peak_gflops, ratio, text
+from .tiling import default_losses
 
 __all__ = ["STEPS", "Step", "guide_page"]
 

@@ -13,7 +13,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from .cachemodel import best_tile, default_losses, tile_times
 from .claims import matmul_fit, rms_fit
 from .drawing import (
     LOOKS,
@@ -35,6 +34,7 @@ from .record import LADDER, PRODUCTS
 from .stats import Interval
 from .store import Run, RunError
 from .tables import copy_gb_per_s, peak_gflops, ratio, seed_figures, summary
+from .tiling import default_losses, model_losses, tile_times
 
 __all__ = [
     "Picture",
@@ -145,9 +145,8 @@ def tile_map(axes: Axes, run: Run) -> str:
                 fontsize=8,
                 color="white" if value < 0.6 else "black",
             )
-    for column, n in enumerate(sizes):
-        near = min(medians[n].index, key=lambda t: abs(np.log(t / best_tile(n, run=run).model)))
-        axes.add_patch(_frame(column, tiles.index(near)))
+    for n, found in model_losses(run).items():
+        axes.add_patch(_frame(sizes.index(n), tiles.index(found.model)))
     axes.set_xticks(np.arange(len(sizes)) + 0.5, sizes)
     axes.set_yticks(np.arange(len(tiles)) + 0.5, tiles)
     axes.grid(visible=False)
@@ -158,7 +157,7 @@ def tile_map(axes: Axes, run: Run) -> str:
     worst = int(np.nanargmin(default))
     return (
         f"Heat map of tile against n as a fraction of the best tile: tile 64 falls to {np.nanmin(default):.2f} at "
-        f"n = {sizes[worst]}; frames mark the recorded tile nearest to the model's."
+        f"n = {sizes[worst]}; frames mark the model's choice."
     )
 
 

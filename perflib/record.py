@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .cachemodel import TILES
 from .harness import record_harnesses
 from .kernels.catalog import find
 from .kernels.codegen import count_instructions
@@ -31,7 +32,6 @@ __all__ = ["AGAIN", "COLD_SIZES", "LADDER", "PRODUCTS", "TILES", "plan", "record
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
-TILES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 LARGE, FEW_TILES = 768, (8, 16, 32, 64, 128)  # a product takes seconds from here on
 LADDER = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
 PRODUCTS = tuple(f"{name}_matmul" for name in LIBRARIES)

@@ -17,7 +17,6 @@ Where the run lacks a series, the standard sentence stands in the table's place.
 
 import numpy as np
 
-from .cachemodel import best_tile, tile_times, worst_ratio
 from .claims import RMS_SIZES, matmul_fit, rms_fit, rms_ratio
 from .counting import count_accesses, count_allocations
 from .harness import FIRST_CALLS, HARNESSES
@@ -27,6 +26,7 @@ from .record import COLD_SIZES, LADDER, PRODUCTS
 from .stats import Interval
 from .store import Run, RunError
 from .tables import Table, or_missing, peak_gflops, ratio, seed_figures, select, summary, text
+from .tiling import best_tile, model_losses
 
 __all__ = [
     "clock_table",
@@ -186,21 +186,11 @@ def seed_table(run: Run) -> Table:
 def tile_table(run: Run) -> Table:
     """At each size: the model's tile, the best recorded one, and what the seed's 64 costs against it."""
     rows = []
-    for n in sorted({int(v) for v in run.samples("tiles")["n"].dropna()}):
-        found = best_tile(n, run=run)
-        times = tile_times(run, n)
-        near = min(times.columns, key=lambda t: abs(np.log(t / found.model)))
-        cost = "1 (it is the best)" if near == found.measured else text(worst_ratio(times, near))
-        loss = text(found.default_loss) if found.default_loss else "not recorded"
-        rows.append((str(n), str(found.model), str(found.measured), str(near), cost, loss))
-    header = (
-        "n",
-        "model's tile",
-        "best recorded tile",
-        "recorded tile nearest to the model",
-        "its time / best",
-        "time of tile 64 / best",
-    )
+    for n, found in model_losses(run).items():
+        cost = "1 (it is the best)" if found.model == found.best else text(found.loss)
+        default = best_tile(n, run=run).default_loss
+        rows.append((str(n), str(found.model), str(found.best), cost, text(default) if default else "not recorded"))
+    header = ("n", "model's tile", "best recorded tile", "time of the model's tile / best", "time of tile 64 / best")
     return Table(header, tuple(rows))
 
 

@@ -1,51 +1,16 @@
-"""Tiles that a cache holds, counted by hand and line by line; and what a run says of them."""
-
-import sys
-from dataclasses import replace
+"""Tiles that a cache holds, counted by hand and line by line; what they cost; pages of chance colours."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import reference
 from hypothesis import given
 from hypothesis import strategies as some
-from runs import MACHINE, isolate, row, start
 
-from perflib import best_tile
-from perflib.cachemodel import tile_limit, tile_times, worst_ratio
+from perflib.cachemodel import colour_misses, model_tile, tile_cost, tile_limit, tile_misses
 from perflib.machine import Cache
-from perflib.stats import SampleError
-from perflib.store import RunError
 
 CACHE = Cache(1, "Data", 48 << 10, line_bytes=64, ways=12, sets=64)  # 64 sets: a stride of 4 KiB meets the same set
-HERE = replace(MACHINE, caches=(Cache(1, "Instruction", 1 << 20, 64, 2), CACHE))
-
-
-@pytest.fixture
-def tiled(tmp_path, monkeypatch):
-    """A run of tiles from {n: {tile: nanoseconds per round}}."""
-    isolate(tmp_path, monkeypatch)
-
-    def record(sizes, machine=HERE, **changes):
-        run = start(machine=machine)
-        for n, tiles in sizes.items():
-            with run.block("tiles", f"n={n}") as append:
-                cells = [(t, i, ns) for t, times in tiles.items() for i, ns in enumerate(times) if ns]
-                known = {"kernel": "matmul_tiled", "n": n, "reps": 1, **changes}
-                append([row(f"n={n}", i, tile=t, elapsed_ns=ns, **known) for t, i, ns in cells])
-        return run.finish()
-
-    return record
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Let this machine be another one."""
-
-    def pretend(machine):
-        monkeypatch.setattr(sys.modules["perflib.cachemodel"], "machine", lambda: machine)
-
-    return pretend
+SECOND = Cache(2, "Unified", 2 << 20, line_bytes=64, ways=16, sets=2048)
 
 
 @pytest.mark.parametrize(
@@ -101,115 +66,66 @@ def test_a_size_below_one_is_refused(refused, n):
     with refused(ValueError, "n must be", f"{n}"):
         tile_limit(n, 4, CACHE)
     with refused(ValueError, "n must be", f"{n}"):
-        best_tile(n)
+        model_tile(n, 4, [CACHE])
 
 
-def test_the_worst_ratio_is_against_the_best_tile():
-    times = pd.DataFrame({32: [10.0] * 12, 64: [12.0] * 12, 96: [24.0] * 12})
-
-    assert worst_ratio(times, 64).value == pytest.approx(1.2)
-    assert worst_ratio(times, 96).value == pytest.approx(2.4)
-    assert worst_ratio(times, 32).value == pytest.approx(10 / 12)
-
-
-def test_the_worst_ratio_is_wider_for_every_tile_looked_at():
-    noise = np.random.default_rng(0).lognormal(0, 0.1, (12, 12))
-    times = pd.DataFrame(100 * noise, columns=range(1, 13))
-
-    two, all_of_them = worst_ratio(times[[1, 2]], 1), worst_ratio(times, 1)
-
-    assert 0.95 <= two.coverage < all_of_them.coverage
-    assert all_of_them.low <= all_of_them.value <= all_of_them.high
-    assert all_of_them.high > two.high
+@pytest.mark.parametrize(
+    ("n", "tile", "misses"),
+    [
+        (1024, 8, (1 / 8) / 8),  # 8 rows of half a line: all stay, and come once per tile
+        (1024, 12, (2 / 64 + 62 / 64 / 12) / 12),  # 12 just fit into 12 ways: all are gone where A or C passes
+        (1024, 13, 1),  # 13 lines of a column in 12 ways: every one is gone when it is needed again
+        (512, 26, 1),  # two sets with 13 lines each
+        (1040, 64, (1 / 64) / 16),
+    ],
+)
+def test_misses_of_a_tile_by_hand(n, tile, misses):
+    assert tile_misses(n, tile, 4, CACHE) == pytest.approx(misses)
 
 
-def test_a_tile_alone_has_no_ratio(refused):
-    with refused(SampleError, "more tiles than 64"):
-        worst_ratio(pd.DataFrame({64: [1.0] * 12}), 64)
+def test_a_tile_costs_its_multiply_add_the_starts_of_its_loops_and_its_misses():
+    assert tile_cost(1040, 64, 4, []) == 1 + 4 * 17 / 1040  # 16 whole tiles and one of 16 columns
+    near, far = tile_misses(1040, 64, 4, CACHE), tile_misses(1040, 64, 4, SECOND)
+    assert tile_cost(1040, 64, 4, [CACHE, SECOND, SECOND]) == pytest.approx(1 + 4 * 17 / 1040 + 3.5 * near + 12.5 * far)
 
 
-def test_tiles_are_paired_by_round(tiled):
-    run = tiled({128: {32: [100, 110, 120], 64: [200, None, 240]}, 256: {32: [1]}})
+@pytest.mark.parametrize(
+    ("caches", "n", "tile"),
+    [
+        ([CACHE, SECOND], 1024, 12),
+        ([CACHE, SECOND], 512, 24),
+        ([CACHE, SECOND], 1040, 96),
+        ([Cache(1, "Data", 32 << 10, 64, 8), Cache(2, "Unified", 1 << 20, 64, 8)], 1024, 8),
+        ([], 1024, 192),  # without caches nothing speaks against the longest loops
+        ([CACHE], 5, 5),
+        ([CACHE], 1, 1),
+        ([], 96, 48),  # two starts per row like 64: the smaller of equals
+    ],
+)
+def test_the_cheapest_tile(caches, n, tile):
+    found = model_tile(n, 4, caches) if n != 96 else model_tile(n, 4, caches, (32, 48, 64))
 
-    times = tile_times(run, 128)
-
-    assert list(times.columns) == [32, 64]
-    assert times.to_numpy().tolist() == [[100, 200], [120, 240]]
-
-
-@pytest.mark.parametrize("changes", [{"dtype": "float64"}, {"scope": "call"}, {"kernel": "matmul_tiled_vectorised"}])
-def test_only_the_seeds_kernel_counts(tiled, refused, changes):
-    run = tiled({128: {32: [100] * 9, 64: [200] * 9}}, **changes)
-
-    with refused(RunError, run.id, "n = 128"):
-        tile_times(run, 128)
-
-
-def test_tiles_that_never_met_in_a_round_are_refused(tiled, refused):
-    with refused(RunError, "no round with all tiles of n = 128"):
-        tile_times(tiled({128: {32: [100, None], 64: [None, 200]}}), 128)
+    assert found == tile
 
 
-def test_without_a_run_the_model_speaks_for_this_machine(here):
-    here(HERE)
+def test_pages_of_chance_colours_miss_as_published():
+    """2 MiB 16-way, 4 KiB pages: 32 colours."""
+    shares = [100 * colour_misses(int(mib * 2**20), SECOND) for mib in (1, 1.25, 1.5, 1.75, 2, 2.5)]
 
-    best = best_tile(1024)
-
-    assert (best.model, best.measured, best.default_loss) == (11, None, None)
-    assert str(best) == (
-        "n = 1024: the model says tile 11 (11 rows of 11 fit into L1d without evicting each other); "
-        "no recorded tiles to compare with"
-    )
+    assert shares == pytest.approx([0.7, 4.5, 15, 33, 53, 85], rel=0.02)
 
 
-def test_a_tile_is_never_larger_than_the_matrix(here):
-    here(HERE)
+def test_pages_of_chance_colours_miss_as_simulated():
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 32, (2000, 448))  # 1.75 MiB in 4 KiB pages
+    crowds = np.apply_along_axis(np.bincount, 1, colours, minlength=32)
 
-    assert best_tile(5).model == 5
-    assert best_tile(1).model == 1
-    assert best_tile(1040).model == 80
-
-
-def test_without_known_caches_the_default_is_given_with_its_reason(here):
-    here(MACHINE)
-    known = best_tile(1024)
-    here(replace(MACHINE, caches=()))
-    unknown = best_tile(1024)
-
-    assert known.model == 85
-    assert unknown.model == 64
-    assert "the default: this system does not report its caches" in str(unknown)
+    simulated = (crowds * (crowds > 16)).sum() / colours.size
+    assert colour_misses(448 * 4096, SECOND) == pytest.approx(simulated, rel=0.02)
 
 
-def test_a_run_brings_its_machine_and_its_evidence(tiled, here):
-    here(MACHINE)
-    run = tiled({256: {32: [100] * 9, 64: [130] * 9}, 1024: {32: [9] * 9, 64: [6] * 9}})
+def test_a_single_colour_is_a_step_and_nothing_misses_nowhere():
+    """Pages of 2 MiB cover all sets: 8 of them in 8 ways."""
+    cache = Cache(2, "Unified", 16 << 20, 64, 8)
 
-    best = best_tile(300, run=run)
-
-    assert (best.model, best.recorded_n, best.measured) == (tile_limit(300, 4, CACHE), 256, 32)
-    assert best.default_loss.value == pytest.approx(1.3)
-    assert str(best).endswith("; measured best at n = 256: tile 32, and tile 64 takes 1.30 [1.30, 1.30] times as long")
-    assert best_tile(600, run=run).recorded_n == 1024  # nearest by ratio: 600 / 256 is above 1024 / 600
-
-
-@pytest.mark.parametrize("tiles", [{32: [100] * 9, 96: [90] * 9}, {64: [100] * 9}])
-def test_a_run_without_the_default_or_without_others_shows_no_loss(tiled, tiles):
-    best = best_tile(256, run=tiled({256: tiles}))
-
-    assert best.default_loss is None
-    assert str(best).endswith(f"measured best at n = 256: tile {max(tiles)}")
-
-
-def test_tiles_recorded_in_float32_say_nothing_of_float64(tiled):
-    best = best_tile(512, "float64", run=tiled({512: {32: [100] * 9, 64: [130] * 9}}))
-
-    assert (best.model, best.measured) == (11, None)
-
-
-def test_a_run_without_tiles_leaves_the_model(tmp_path, monkeypatch):
-    isolate(tmp_path, monkeypatch)
-
-    best = best_tile(1024, run=start(machine=HERE).finish())
-
-    assert (best.model, best.measured) == (11, None)
+    assert [colour_misses(size << 20, cache, 2 << 20) for size in (1, 16, 18)] == [0, 0, 1]
