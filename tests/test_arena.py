@@ -61,4 +61,4 @@ def test_a_system_that_refuses_the_advice_still_gives_memory(monkeypatch):
 
     monkeypatch.setattr(mmap, "mmap", Refusing)
 
-    assert arena_module._mapped(2 << 20, HUGE_KIB).size == 2 << 20
+    assert arena_module.mapped(2 << 20, HUGE_KIB).size == 2 << 20

@@ -1,12 +1,16 @@
 """The kernels that perflib measures, public names first: checked, documented, `out=None`.
 
 matmul_naive, matmul_tiled, matmul_tiled_vectorised, matmul_ikj     (a, b, out=None[, tile=64])
+matmul_register_blocked, matmul_packed                              (a, b, out=None)
+matmul                                                              (a, b, out=None, threads=1): the fast one
 rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
 Kernel, KERNELS, find                                               descriptions: how a kernel is measured
 """
 
+from .blocked import matmul_packed, matmul_register_blocked
 from .catalog import KERNELS, find
 from .description import Kernel, WrongResult, aligned_empty, verify
+from .gemm import matmul
 from .ladder import matmul_ikj, matmul_naive, matmul_tiled, matmul_tiled_vectorised
 from .rmsnorm import rms_norm_fast, rms_norm_standard
 
@@ -15,6 +19,9 @@ __all__ = [
     "matmul_tiled",
     "matmul_tiled_vectorised",
     "matmul_ikj",
+    "matmul_register_blocked",
+    "matmul_packed",
+    "matmul",
     "rms_norm_standard",
     "rms_norm_fast",
     "Kernel",

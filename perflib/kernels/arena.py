@@ -1,6 +1,7 @@
 """Memory on pages of a known size: anonymous, aligned to 2 MiB, every page present.
 
     arena(size_bytes, page_kib)     -> bytes at its start; those who ask for the same kind share one arena
+    mapped(size_bytes, page_kib)    the same for one owner alone
     page_sizes_kib()                the page sizes that this system gives: (4, 2048), or (4,) where huge ones are refused
     huge_share(memory)              share of an array that lies on huge pages, None where the system does not tell
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from .checks import positive_integer
 
-__all__ = ["BASE_KIB", "HUGE_KIB", "arena", "huge_share", "page_sizes_kib"]
+__all__ = ["BASE_KIB", "HUGE_KIB", "arena", "huge_share", "mapped", "page_sizes_kib"]
 
 BASE_KIB = mmap.PAGESIZE >> 10
 HUGE_KIB = 2048
@@ -36,14 +37,14 @@ def arena(size_bytes: int, page_kib: int = BASE_KIB) -> np.ndarray:
     whole = max(_HUGE_BYTES, 1 << (size_bytes - 1).bit_length())
     memory = _shared.get((whole, page_kib))
     if memory is None:
-        memory = _shared[whole, page_kib] = _mapped(whole, page_kib)
+        memory = _shared[whole, page_kib] = mapped(whole, page_kib)
     return memory[:size_bytes]
 
 
 @cache
 def page_sizes_kib() -> tuple[int, ...]:
     """Base pages, and huge ones if the system has just given one: a policy may say yes and memory may be scattered."""
-    share = huge_share(_mapped(2 * _HUGE_BYTES, HUGE_KIB))
+    share = huge_share(mapped(2 * _HUGE_BYTES, HUGE_KIB))
     return (BASE_KIB, HUGE_KIB) if share == 1 else (BASE_KIB,)
 
 
@@ -61,7 +62,7 @@ def huge_share(memory: np.ndarray) -> float | None:
     return None
 
 
-def _mapped(size_bytes: int, page_kib: int) -> np.ndarray:
+def mapped(size_bytes: int, page_kib: int) -> np.ndarray:
     """A mapping of its own. The advice is only asked for; `page_sizes_kib` finds out whether it is taken."""
     room = mmap.mmap(-1, size_bytes + _HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     start = -np.frombuffer(room, np.uint8).ctypes.data % _HUGE_BYTES

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from . import ladder, memory, peak, peers, rmsnorm
+from . import blocked, gemm, ladder, memory, peak, peers, rmsnorm
 from .description import Kernel, aligned_empty, aligned_random
 from .traffic import TRAFFIC
 
@@ -95,6 +95,7 @@ def _numpy_copy(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     return out
 
 
+_blocks = {"mc": 0, "kc": 0, "nc": 0}  # 0: the model's
 _tile = {"tile": ladder.DEFAULT_TILE}
 
 KERNELS: dict[str, Kernel] = {
@@ -109,6 +110,15 @@ KERNELS: dict[str, Kernel] = {
             compiled=ladder._matmul_tiled_vectorised,
             tuning=_tile,
         ),
+        _matmul("matmul_register_blocked", blocked.matmul_register_blocked, compiled=blocked._matmul_register_blocked),
+        _matmul(
+            "matmul_packed",
+            blocked.matmul_packed,
+            compiled=blocked._matmul_packed,
+            unchecked=blocked.unchecked,
+            tuning=_blocks,
+        ),
+        _matmul("matmul", gemm.matmul, compiled=gemm._matmul, unchecked=gemm.unchecked),
         _matmul("numpy_matmul", np.matmul),
         _matmul("mkl_matmul", peers.perform, native=peers.mkl_product),
         _matmul("torch_matmul", peers.perform, native=peers.torch_product),

@@ -27,10 +27,10 @@ def positive_integer(name: str, value: object) -> int:
     return int(value)
 
 
-def matrices(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    """Check C = A B for M x K times K x N; returns `out`, new where it was None."""
-    _array("a", a, (2,))
-    _array("b", b, (2,), a.dtype)
+def matrices(a: np.ndarray, b: np.ndarray, out: np.ndarray | None, any_layout: bool = False) -> np.ndarray:
+    """Check C = A B for M x K times K x N; returns `out`, new where it was None. any_layout: of a and b, not of out."""
+    _array("a", a, (2,), any_layout=any_layout)
+    _array("b", b, (2,), a.dtype, any_layout)
     if a.shape[1] != b.shape[0]:
         raise ValueError(f"b must have {a.shape[1]} rows, as many as a has columns, got shape {b.shape}")
     return _output(out, (a.shape[0], b.shape[1]), a.dtype, a=a, b=b)
@@ -72,7 +72,9 @@ def _shown(value: object) -> str:
     return " ".join(repr(value).split())
 
 
-def _array(name: str, value: object, ranks: tuple[int, ...], dtype: np.dtype | None = None) -> None:
+def _array(
+    name: str, value: object, ranks: tuple[int, ...], dtype: np.dtype | None = None, any_layout: bool = False
+) -> None:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a numpy array, got {type(value).__name__}")
     if value.dtype not in DTYPES:
@@ -81,6 +83,8 @@ def _array(name: str, value: object, ranks: tuple[int, ...], dtype: np.dtype | N
         raise TypeError(f"{name} must be {dtype} like the first argument, got {value.dtype}")
     if value.ndim not in ranks:
         raise ValueError(f"{name} must have {' or '.join(map(str, ranks))} dimensions, got shape {value.shape}")
+    if any_layout:
+        return
     if not value.flags.c_contiguous:
         raise ValueError(
             f"{name} must be C-contiguous, got strides {value.strides} for shape {value.shape}; use np.ascontiguousarray"

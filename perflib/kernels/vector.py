@@ -9,6 +9,8 @@
 Widths follow NUMBA_CPU_NAME and NUMBA_CPU_FEATURES where these are set, as all of Numba does.
 """
 
+from functools import cache
+
 import numpy as np
 from llvmlite import ir
 from numba import config, types
@@ -38,6 +40,7 @@ INT = ir.IntType(32)
 BYTE = ir.IntType(8)
 
 
+@cache  # LLVM takes a millisecond to tell; Numba reads its settings once
 def _features() -> dict[str, bool]:
     listed = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
     return {f[1:]: f[0] == "+" for f in listed.split(",") if f}
