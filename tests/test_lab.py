@@ -1,0 +1,134 @@
+"""`make lab` as a newcomer meets it: JupyterLab on this machine only, with its token, and the first notebook runs."""
+
+import html
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed: JupyterLab was not opened in a browser")
+
+from browser import NEEDS_CHROMIUM, chromium, listen
+
+ROOT = Path(__file__).parents[1]
+MAKE = shutil.which("make")
+FIRST = "00-start-here"
+START_S = 60
+HERE = ("http://127.0.0.1:", "data:", "blob:")
+STATE = """() => [...document.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")].map(p => p.textContent.trim())"""
+WRONG = (
+    ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type*='stderr']"
+)
+
+pytestmark = [NEEDS_CHROMIUM, pytest.mark.skipif(MAKE is None, reason="there is no make here")]
+
+
+@pytest.fixture(scope="module")
+def command():
+    """The words of the recipe, run by this Python's JupyterLab."""
+    done = subprocess.run([MAKE, "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True)
+    _, *words = shlex.split(done.stdout.splitlines()[-1])
+    return [str(Path(sys.executable).parent / "jupyter"), *words]
+
+
+@pytest.fixture(scope="module")
+def lab(command, tmp_path_factory):
+    """Address and token of a server that has the notebooks to itself."""
+    folder = tmp_path_factory.mktemp("lab")
+    _copy_unexecuted(ROOT / "notebooks" / f"{FIRST}.ipynb", folder / "notebooks")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PERFLIB", "JUPYTER"))}
+    environment |= {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "RUNTIME")}
+    words = [*command, "--no-browser", "--ServerApp.port=0", "--LabApp.news_url=None"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield _started(process, folder)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # its kernels too, at once
+            process.wait()
+
+
+def _copy_unexecuted(path, folder):
+    """A notebook without numbers and outputs, so that what is seen afterwards was run."""
+    notebook = json.loads(path.read_text())
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"execution_count": None, "outputs": []}
+    folder.mkdir()
+    (folder / path.name).write_text(json.dumps(notebook))
+
+
+def _started(process, folder):
+    """What the server wrote about itself, once it answers; `opens` is where it sends the browser."""
+    for _ in range(START_S * 5):
+        for file in (folder / "RUNTIME").glob("jpserver-file-to-run-*-open.html"):
+            opens = re.search(r'url=([^"]+)"', file.read_text())
+            about = json.loads((file.parent / f"jpserver-{process.pid}.json").read_text())
+            if opens and _answers(about["url"]):
+                return {**about, "opens": html.unescape(opens[1])}
+        assert process.poll() is None, (folder / "log").read_text()
+        time.sleep(0.2)
+    raise AssertionError((folder / "log").read_text())
+
+
+def _answers(url):
+    try:
+        urllib.request.urlopen(f"{url}api", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def notebook(lab, tmp_path):
+    """The first notebook in a browser that reaches this machine only; and what the browser asked of others."""
+    with chromium(tmp_path / "profile") as browser:
+        asked = []
+        browser.route(lambda url: not url.startswith(HERE), lambda route: (asked.append(route.request.url), route.abort()))
+        page = browser.new_page()
+        page.goto(lab["opens"])
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
+        yield page, asked
+
+
+def run_all(page):
+    """Run All Cells of the menu Run, until every cell has its number."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator("[data-command='runmenu:run-all']").click()
+    page.wait_for_function(f"({STATE})().every(prompt => /^\\[\\d+\\]:$/.test(prompt))")
+    return page.evaluate(STATE)
+
+
+def test_it_is_bound_to_this_machine_and_asks_for_its_token(command, lab):
+    assert "--ip=127.0.0.1" in command
+    assert (lab["hostname"], len(lab["token"])) == ("127.0.0.1", 48)
+    assert lab["opens"] == f"{lab['url']}lab/tree/{FIRST}.ipynb?token={lab['token']}"
+    assert not any("token" in word or "password" in word for word in command)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{lab['url']}api/contents", timeout=10)
+
+
+def test_the_first_notebook_runs_without_an_error_and_asks_nobody_else(notebook):
+    page, asked = notebook
+    told = listen(page)
+
+    prompts = run_all(page)
+
+    cells = json.loads((ROOT / "notebooks" / f"{FIRST}.ipynb").read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert prompts == [f"[{number}]:" for number in range(1, len(code) + 1)]
+    assert page.locator(WRONG).all_inner_texts() == []
+    assert page.locator(".jp-RenderedImage img").count() >= 3
+    assert [line for line in told if "Error" in line] == []
+    assert asked == []
