@@ -98,7 +98,7 @@ def notebook(lab, tmp_path):
         page = browser.new_page()
         page.goto(lab["opens"])
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", state="attached")
+        page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for()  # before that Run All asks for a kernel
         yield page, asked
 
 
