@@ -14,9 +14,12 @@ from functools import partial
 import numpy as np
 
 from .contest import Row, contest, of_shape, side_by_side
+from .kernels.blocked import default_blocks
 from .kernels.catalog import find
 from .kernels.compile import compiled
-from .kernels.description import aligned_empty
+from .kernels.description import Kernel, aligned_empty, aligned_random
+from .kernels.microkernel import register_tile
+from .kernels.simd import lanes, load, splat, total
 from .machine import FMA_PEAK_OPS, Machine, copy_elements
 from .sweep import Cell
 
@@ -46,7 +49,7 @@ CORE, LOADS = "norm in L1 / 1.5 cycles per 16 elements", "norm in L1 / its loads
 COPY, STANDARD = "norm, rows in memory / best copy", "norm / standard"
 TORCH, FUSED = "norm / PyTorch", "residual fused / add, then norm"
 
-OURS, NORM = "matmul_ikj", "rms_norm_fast"
+OURS, PACKED, NORM = "matmul", "matmul_packed", "rms_norm_fast"
 """The upper ends of the ladders."""
 
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
@@ -67,6 +70,7 @@ QUICK_SHAPES = SHAPES[1:5]
 NORM_SIZES = (512, 1024, 2048, 4096)
 WIDTH = 2048  # of the rows of a batch, and of the norm that is held against the bounds
 IN_L1 = 4096  # float32 that L1 holds on every machine, 16 KiB
+BLOCK_SIZES = (1024, 2048)
 LARGE = 2048  # of the product on two threads
 
 Step = tuple[str, Callable[[], list[Row]]]
@@ -82,6 +86,7 @@ def plan(quick: bool, libraries: Sequence[str], machine: Machine) -> list[Step]:
     steps += [(f"float64 product, n = {n}", partial(_double, n, budget_s)) for n in sizes]
     if machine.logical_cpus > 1 and _takes(OURS, "threads"):
         steps.append(("two threads", partial(_two_threads, budget_s)))
+    steps += [(f"blocks, n = {n}", partial(_blocks, n, 2 * budget_s)) for n in (BLOCK_SIZES[:1] if quick else BLOCK_SIZES)]
     steps.append(("norm in L1", partial(_in_core, 2 * budget_s)))
     rows = copy_elements(machine) // WIDTH
     steps.append(("norm, rows in memory", partial(_in_memory, rows, 2 * budget_s)))
@@ -145,15 +150,45 @@ def _two_threads(budget_s: float) -> list[Row]:
     return [found.row(THREADS, two, single, found.speed(two, single))]
 
 
+def _blocks(n: int, budget_s: float) -> list[Row]:
+    """The packed product with the blocks of the model, against the best of a sweep around them."""
+    packed, model = find(PACKED), default_blocks(np.dtype("float32"))
+    cells = {blocks: Cell(packed, n, values=dict(zip(packed.tuning, blocks, strict=True))) for blocks in _around(model)}
+    ours, *others = cells.values()
+    found = contest([ours, *others], budget_s)
+    best = found.fastest(others)
+    name = f"{PACKED}, {' x '.join(str(best.values[name]) for name in packed.tuning)}"
+    return [found.row(BLOCKS, ours, name, found.speed(ours, best))]
+
+
+def _around(model: Sequence[int]) -> list[tuple[int, ...]]:
+    """The blocks of the model first, then MC, KC and NC by other factors, in whole register tiles."""
+    mr, nr = register_tile("float32")
+    factors = [
+        (1, 1, 1),
+        (0.5, 1, 1),
+        (2, 1, 1),
+        (1, 0.25, 1),
+        (1, 0.5, 1),
+        (1, 2, 1),
+        (1, 1, 0.25),
+        (1, 1, 0.5),
+        (1, 1, 2),
+    ]
+    factors += [(2, 0.5, 1), (0.5, 2, 1), (1, 0.5, 2), (1, 2, 0.5)]
+    wanted = [tuple(round(b * f) for b, f in zip(model, each, strict=True)) for each in factors]
+    return [tuple(max(u, b // u * u) for u, b in zip((mr, 16, nr), blocks, strict=True)) for blocks in wanted]
+
+
 def _in_core(budget_s: float) -> list[Row]:
     """A row that stays in L1, against a bound counted in cycles and against what L1 was seen to deliver."""
     ours = Cell(replace(find(NORM), make=side_by_side), WIDTH)
-    read = Cell(find("memory_read"), IN_L1)
-    found = contest([ours, read], budget_s)
-    work = 3 * WIDTH / IN_L1  # x twice, the weights once
+    loads = Cell(L1_LOADS, IN_L1)
+    found = contest([ours, loads], budget_s)
+    work = 3 * WIDTH * 4 / L1_LOADS.bytes(IN_L1, 4)  # x twice, the weights once
     return [
         found.row(CORE, ours, "bound", found.share_of(1.5 * WIDTH / 16, ours)),
-        found.row(LOADS, ours, read, found.speed(ours, read, work), WIDTH),
+        found.row(LOADS, ours, loads, found.speed(ours, loads, work)),
     ]
 
 
@@ -218,3 +253,32 @@ def _add(x, residual):
         added, total = x[r], residual[r]
         for j in range(x.shape[1]):
             total[j] += added[j]
+
+
+@compiled
+def _loads(x, passes):
+    """The sum of x, (n,), again and again from L1, eight sums in flight; n in steps of eight vectors."""
+    step = lanes(x)
+    s0, s1, s2, s3 = splat(0, x), splat(0, x), splat(0, x), splat(0, x)
+    s4, s5, s6, s7 = splat(0, x), splat(0, x), splat(0, x), splat(0, x)
+    for _ in range(passes):
+        for i in range(0, x.size, 8 * step):
+            j = i + 4 * step
+            s0, s1, s2, s3 = s0 + load(x, i), s1 + load(x, i + step), s2 + load(x, i + 2 * step), s3 + load(x, i + 3 * step)
+            s4, s5, s6, s7 = s4 + load(x, j), s5 + load(x, j + step), s6 + load(x, j + 2 * step), s7 + load(x, j + 3 * step)
+    return total(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
+
+
+PASSES = 16  # the sum of the lanes is then below a hundredth of it
+L1_LOADS = Kernel(
+    "L1 loads",
+    _loads,
+    compiled=_loads,
+    make=lambda n, dtype, rng: (aligned_random(n, dtype, rng), PASSES),
+    exact=lambda x, passes: (
+        np.array(passes * x.sum(dtype=np.float64)),
+        passes * x.size * np.finfo(x.dtype).eps * abs(x).sum(dtype=np.float64),
+    ),
+    flops=lambda n: PASSES * n,
+    bytes=lambda n, itemsize: PASSES * n * itemsize,
+)

@@ -30,7 +30,7 @@ from .drawing import (
 )
 from .kernels.ladder import DEFAULT_TILE
 from .measure import MARGIN
-from .record import LADDER, PRODUCTS
+from .record import LADDER, PRODUCTS, TEXTBOOK
 from .stats import Interval
 from .store import Run, RunError
 from .tables import copy_gb_per_s, peak_gflops, ratio, seed_figures, summary
@@ -56,9 +56,9 @@ __all__ = [
 def matmul_rates(axes: Axes, run: Run) -> str:
     """GFLOP/s of each rung against n, with the measured peak and the sizes at which three matrices fill a cache."""
     table = summary(run, "matmul", dtype="float32")
-    libraries = [name for name in PRODUCTS if name == "numpy_matmul" or name in set(table["kernel"])]
+    recorded = {*TEXTBOOK, "numpy_matmul", *table["kernel"]}
     best = {}
-    for name in (*LADDER, *libraries):
+    for name in (name for name in (*LADDER, *PRODUCTS) if name in recorded):
         rows = _scaling_rows(table, name, "call" if name in PRODUCTS else "kernel")
         best[name] = rows["gflops"].max()
         curve(axes, name, rows["n"], rows["gflops"], rows["low_gflops"], rows["high_gflops"])

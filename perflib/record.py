@@ -18,7 +18,7 @@ import numpy as np
 from .cachemodel import TILES
 from .harness import record_harnesses
 from .kernels.catalog import find
-from .kernels.codegen import count_instructions
+from .kernels.codegen import count_instructions, count_loop
 from .kernels.compile import FASTMATH
 from .kernels.description import Kernel
 from .kernels.peers import LIBRARIES, installed
@@ -28,14 +28,17 @@ from .sweep import Block, Cell, record_blocks
 from .timer import Timer, clock_step_ns
 from .writer import RunWriter, measuring_lock
 
-__all__ = ["AGAIN", "COLD_SIZES", "LADDER", "PRODUCTS", "TILES", "plan", "record"]
+__all__ = ["AGAIN", "COLD_SIZES", "LADDER", "LOOPS", "PRODUCTS", "TEXTBOOK", "TILES", "plan", "record"]
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
 LARGE, FEW_TILES = 768, (8, 16, 32, 64, 128)  # a product takes seconds from here on
-LADDER = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
+TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
+LADDER = (*TEXTBOOK, "matmul_register_blocked", "matmul_packed", "matmul")
 PRODUCTS = tuple(f"{name}_matmul" for name in LIBRARIES)
-CODEGEN = (*LADDER, "rms_norm_fast")
+CODEGEN = (*TEXTBOOK, "rms_norm_fast")
+LOOPS = ("matmul_tiled_vectorised", "matmul_ikj", "matmul_register_blocked")
+"""Of these the innermost loop is counted alone; further up the micro-kernel is the same."""
 
 
 def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: bool = False) -> Run:
@@ -123,13 +126,22 @@ def _matmul(quick: bool, libraries: Sequence[str]) -> list[Block]:
     called = tuple(Cell(find(k), n, "call") for k in (*LADDER, *products) for n in (64, 128, 256))
     blocks.append(Block("matmul", "float32 called", called, 2 if quick else 10))
     blocks.append(_ladder("float64 scaling", few if quick else sizes[::2], "float64", products, 4 if quick else 40))
+    beyond = (1024,) if quick else (1536, 2048)
+    blocks.append(_ladder("float32 beyond", beyond, "float32", products, 2 if quick else 15, LADDER[len(TEXTBOOK) :]))
     if not quick:
         blocks.append(_ladder("float32 large", (513, 640, 768, 1024), "float32", products, 60))
     return blocks
 
 
-def _ladder(name: str, sizes: tuple[int, ...], dtype: str, products: Sequence[str], budget_s: float) -> Block:
-    cells = [Cell(find(k), n, "kernel", dtype) for k in LADDER for n in sizes]
+def _ladder(
+    name: str,
+    sizes: tuple[int, ...],
+    dtype: str,
+    products: Sequence[str],
+    budget_s: float,
+    rungs: Sequence[str] = LADDER,
+) -> Block:
+    cells = [Cell(find(k), n, "kernel", dtype) for k in rungs for n in sizes]
     cells += [Cell(find(k), n, "call", dtype) for k in products for n in sizes]
     return Block("matmul", name, tuple(cells), budget_s)
 
@@ -182,6 +194,10 @@ def _codegen() -> dict[str, dict[str, int]]:
         kernel = find(name)
         args = kernel.unchecked(*kernel.make(8, "float32", rng, **kernel.params), *kernel.tuning.values())
         counts[name + suffix] = count_instructions(kernel.compiled, *args, fastmath=fastmath)
+    for name in LOOPS:
+        kernel = find(name)
+        args = kernel.unchecked(*kernel.make(64, "float32", rng), *kernel.tuning.values())
+        counts[f"{name}, inner loop"] = count_loop(kernel.compiled, *args)
     return counts
 
 

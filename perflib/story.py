@@ -5,6 +5,8 @@
     cold_table(run)         the same kernel on data that are in the cache and on data that are not
     harness_table(run)      the same kernel as other harnesses tell it, and a first call that compiles
     rate_table(run)         the ladder at the seed's sizes and beyond, against the peak
+    gain_table(run)         what each rung of the ladder gained, and why
+    loop_table(run)         the innermost loops, counted in the machine code
     library_table(run)      the top of the ladder and other libraries, all called from Python
     fit_table(run)          exponents of the ladder and of the RMS norms
     seed_table(run)         the published figures beside this run's
@@ -22,7 +24,7 @@ from .counting import count_accesses, count_allocations
 from .harness import FIRST_CALLS, HARNESSES
 from .kernels.catalog import find
 from .kernels.ladder import DEFAULT_TILE
-from .record import COLD_SIZES, LADDER, PRODUCTS
+from .record import COLD_SIZES, LADDER, LOOPS, PRODUCTS, TEXTBOOK
 from .stats import Interval
 from .store import Run, RunError
 from .tables import Table, or_missing, peak_gflops, ratio, seed_figures, select, summary, text
@@ -32,8 +34,10 @@ __all__ = [
     "clock_table",
     "cold_table",
     "fit_table",
+    "gain_table",
     "harness_table",
     "library_table",
+    "loop_table",
     "pass_table",
     "rate_table",
     "rms_table",
@@ -41,6 +45,17 @@ __all__ = [
     "seed_table",
     "tile_table",
 ]
+
+
+ADDS = {
+    "matmul_naive": "three loops, one sum",
+    "matmul_tiled": "tiles; still down the columns of B",
+    "matmul_tiled_vectorised": "inner loop along rows: whole vectors",
+    "matmul_ikj": "no tiles, rows of B and C stream",
+    "matmul_register_blocked": "a tile of C in registers: loads are shared",
+    "matmul_packed": "copies in reading order: no conflicts",
+    "matmul": "copies only where they pay",
+}
 
 
 def _ns(row, digits: int = 0) -> str:
@@ -122,14 +137,54 @@ def _says(told: dict[str, float]) -> str:
 def rate_table(run: Run, sizes: tuple[int, ...] = (64, 128, 256, 512)) -> Table:
     """GFLOP/s of each rung and of each library in the run at a few sizes, and the share of the peak at the last of them."""
     peak, rows = peak_gflops(run).value, []
-    recorded = set(select(run.samples("matmul"), block="float32 scaling")["kernel"])
-    for name in (*LADDER, "numpy_matmul", *(name for name in PRODUCTS[1:] if name in recorded)):
+    for name in (*_rungs(run), "numpy_matmul", *(name for name in PRODUCTS[1:] if name in _recorded(run))):
         found = summary(run, "matmul", kernel=name, dtype="float32", block="float32 scaling").set_index("n")["gflops"]
         if missing := [n for n in sizes if n not in found]:
             raise RunError(f"run {run.id} has no {name} at n = {missing[0]}")
         shares = [f"{found[n]:.2f}" for n in sizes]
         rows.append((name, *shares, f"{100 * found[sizes[-1]] / peak:.1f}"))
     return Table(("kernel", *(f"n = {n} (GFLOP/s)" for n in sizes), f"share of the peak at {sizes[-1]} (%)"), tuple(rows))
+
+
+def _recorded(run: Run) -> set[str]:
+    """Kernels of the products that are measured against size."""
+    return set(select(run.samples("matmul"), block="float32 scaling")["kernel"])
+
+
+def _rungs(run: Run) -> list[str]:
+    """Rungs of the ladder in a run: the textbook's, and those above them that it has."""
+    return [name for name in LADDER if name in {*TEXTBOOK, *_recorded(run)}]
+
+
+@or_missing
+def gain_table(run: Run, n: int = 512) -> Table:
+    """What each rung gained over the one below it, paired, and how much of the peak it reaches."""
+    peak, rungs = peak_gflops(run).value, _rungs(run)
+    wanted = {"n": n, "scope": "kernel", "dtype": "float32", "block": "float32 scaling"}
+    found = summary(run, "matmul", **wanted).set_index("kernel")["gflops"]
+    rows = []
+    for below, name in zip((None, *rungs), rungs, strict=False):
+        gain = below and ratio(run, "matmul", {"kernel": below, **wanted}, {"kernel": name, **wanted})
+        share = f"{100 * found[name] / peak:.1f}"
+        rows.append((name, ADDS[name], f"{found[name]:.1f}", text(gain) if gain else "", share))
+    return Table(
+        ("kernel", "what it adds", f"n = {n} (GFLOP/s)", "times the rung before", "share of the peak (%)"), tuple(rows)
+    )
+
+
+@or_missing
+def loop_table(run: Run) -> Table:
+    """The innermost loop of the rungs as the compiler wrote it: counted in the machine code of the run."""
+    counted = {name: run.meta.get("codegen", {}).get(f"{name}, inner loop") for name in LOOPS}
+    if missing := [name for name, found in counted.items() if not found]:
+        raise RunError(f"run {run.id} has no counts of the inner loop of {missing[0]}")
+    rows = []
+    for name, found in counted.items():
+        each = f"{found['packed_fma'] / found['reads']:.2f}" if found["reads"] else "no reads"
+        shown = (found[what] for what in ("packed_fma", "reads", "spills", "vector_bits"))
+        rows.append((name, *map(str, shown), each))
+    header = ("kernel", "packed multiply-adds", "reads", "spills", "register (bit)", "multiply-adds per read")
+    return Table(header, tuple(rows))
 
 
 @or_missing
@@ -140,7 +195,7 @@ def library_table(run: Run) -> Table:
     names = [name for name in PRODUCTS if name in found]
     if names == ["numpy_matmul"]:
         raise RunError(f"run {run.id} has no library but NumPy, which takes --peers")
-    top, rows = LADDER[-1], []
+    top, rows = _rungs(run)[-1], []
     for n in sorted(found[top].index):
         rates = {name: found[name, n] for name in names}
         best = max(rates, key=rates.get)
@@ -153,7 +208,7 @@ def library_table(run: Run) -> Table:
 @or_missing
 def fit_table(run: Run) -> Table:
     """Exponents with the wider of noise and model interval, Theil-Sen beside them, and the verdict."""
-    fits = [(name, matmul_fit(run, name), 3) for name in LADDER]
+    fits = [(name, matmul_fit(run, name), 3) for name in _rungs(run)]
     fits += [(name, rms_fit(run, name), 1) for name in ("rms_norm_standard", "rms_norm_fast")]
     rows = [
         (

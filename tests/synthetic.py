@@ -13,7 +13,7 @@ from runs import MACHINE, row, start, tell, told
 
 from perflib.kernels.catalog import find
 from perflib.machine import FMA_PEAK_OPS, Cache
-from perflib.record import COLD_SIZES
+from perflib.record import COLD_SIZES, LOOPS
 
 ROUNDS = 12
 REPS = 10_000  # so that a ten-thousandth of a nanosecond shows
@@ -27,7 +27,9 @@ RMS_SIZES = (64, 512, 640, 768, 1024, 1280, 1536, 2048, 4096, 8192, 65536)
 NUMPY = {"numpy": 60.0}
 PEERS = {**NUMPY, "mkl": 50.0, "torch": 40.0}
 CODE = {"packed_fma": 5, "scalar_fma": 1, "gathers": 18, "vector_bits": 256}
+LOOP = {"packed_fma": 48, "scalar_fma": 0, "gathers": 0, "vector_bits": 512, "reads": 28, "spills": 0}
 CODEGEN = {"matmul_tiled": CODE, "matmul_tiled, strict": {**CODE, "packed_fma": 0}}
+CODEGEN |= {f"{name}, inner loop": LOOP for name in LOOPS}
 
 
 def cell(kernel, n, ns, scope="kernel", **columns):
@@ -73,10 +75,12 @@ def matmul(
     dtype="float32",
     law=lambda n: n**3,
     libraries=NUMPY,
+    fast=(),
     **changes,
 ):
-    """The ladder and libraries at these GFLOP/s; the tiled ones grow like `law`, equal to n^3 at 256."""
+    """The ladder and libraries at these GFLOP/s, `fast` the rungs above the textbook's; tiled ones grow like `law`."""
     rates = {"matmul_naive": naive, "matmul_tiled": tiled, "matmul_tiled_vectorised": 20.0, "matmul_ikj": 25.0}
+    rates |= dict(fast)
     cells = []
     for kernel, rate in rates.items():
         columns = {"dtype": dtype, **({"tile": 64} if find(kernel).tuning else {}), **changes}

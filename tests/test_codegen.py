@@ -5,8 +5,10 @@ import pytest
 from numba import njit
 
 from perflib.kernels import codegen, find
-from perflib.kernels.codegen import count_instructions
+from perflib.kernels.codegen import count_instructions, count_loop
 from perflib.kernels.compile import FASTMATH
+from perflib.kernels.microkernel import register_tile
+from perflib.kernels.vector import vector_lanes
 from perflib.machine import machine
 
 needs_fma = pytest.mark.skipif(
@@ -88,3 +90,59 @@ def test_a_single_multiply_add_is_scalar():
 def test_instructions_are_told_apart(pattern, yes, no):
     assert all(pattern.search(line) for line in yes)
     assert not any(pattern.search(line) for line in no)
+
+
+def loop(name):
+    kernel = find(name)
+    args = kernel.unchecked(*kernel.make(40, "float32", np.random.default_rng(0)), *kernel.tuning.values())
+    return count_loop(kernel.compiled, *args)
+
+
+@needs_fma
+def test_the_register_tile_multiplies_more_than_it_reads_and_spills_nothing():
+    """A step of MR x NV sums takes NV vectors of B and MR numbers of A."""
+    mr, nr = register_tile("float32")
+    found, plain = loop("matmul_register_blocked"), loop("matmul_ikj")
+
+    nv = nr // vector_lanes("float32")
+    steps, rest = divmod(found["packed_fma"], mr * nv)
+    assert (steps > 0, rest) == (True, 0)
+    assert found["reads"] == steps * (mr + nv)
+    assert found["spills"] == 0
+    assert found["packed_fma"] > found["reads"]
+    assert plain["packed_fma"] < plain["reads"], "untiled, every product is read and written"
+
+
+BLOCKS = """
+outer:
+.LBB0_1:
+\tvfmadd231ps\t(%rax), %ymm1, %ymm2
+.LBB0_2:
+\tvmovups\t(%rax,%rcx), %zmm3
+\tvfmadd231ps\t64(%rsp), %zmm1, %zmm2
+\tvfmadd231ps\t%zmm3, %zmm1, %zmm2
+\tvmovups\t%zmm2, (%rdi,%rcx)
+\taddq\t$64, %rcx
+\tjne\t.LBB0_2
+.LBB0_3:
+\tvfmadd231ss\t(%rax), %xmm1, %xmm2
+\tvfmadd231ss\t4(%rax), %xmm1, %xmm2
+\tvfmadd231ss\t8(%rax), %xmm1, %xmm2
+\tjne\t.LBB0_3
+\tjne\t.LBB0_1
+\tretq
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BLOCKS, {"packed_fma": 2, "scalar_fma": 0, "gathers": 0, "vector_bits": 512, "reads": 2, "spills": 1}),
+        ("\tvfmadd231ps\t(%rax), %ymm1, %ymm2\n", {"packed_fma": 0, "scalar_fma": 0, "gathers": 0, "vector_bits": 0}),
+    ],
+)
+def test_the_innermost_loop_that_multiplies_most_is_counted(monkeypatch, text, expected):
+    """Neither the loop around it nor the one for what is left over."""
+    monkeypatch.setattr(codegen, "_assembly", lambda *_: text)
+
+    assert count_loop(None) == {"reads": 0, "spills": 0} | expected

@@ -257,5 +257,7 @@ def test_a_second_recording_is_refused(tiny, refused):
 def test_the_instructions_of_every_rung_are_counted():
     counts = program._codegen()
 
+    assert {f"{name}, inner loop" for name in program.LOOPS} <= counts.keys()
+
     assert {"matmul_naive", "matmul_tiled", "matmul_tiled, strict", "matmul_ikj", "rms_norm_fast"} <= counts.keys()
     assert all(isinstance(n, int) for kernel in counts.values() for n in kernel.values())

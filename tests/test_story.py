@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from runs import isolate, told
-from synthetic import NUMPY, PEERS, cell, full, matmul, matmul_called, noisy, record, tiles
+from synthetic import CODEGEN, NUMPY, PEERS, cell, full, matmul, matmul_called, noisy, record, tiles
 from test_plot import PARTS, TILE_TIMES
 
 from perflib import story
@@ -32,13 +32,19 @@ WITHOUT_UNIT = {
     "time of the model's tile / best",
     "time of tile 64 / best",
     "time of the best library / matmul_ikj",
+    "what it adds",
+    "times the rung before",
+    "packed multiply-adds",
+    "reads",
+    "spills",
+    "multiply-adds per read",
     "harness",
     "first call",
     "scope",
     "runs per sample",
     "samples",
 }
-UNIT = re.compile(r"\((ns|µs|s|%|GFLOP/s|GB/s|KiB)\)|^ns \[")
+UNIT = re.compile(r"\((ns|µs|s|%|GFLOP/s|GB/s|KiB|bit)\)|^ns \[")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,7 @@ def test_a_table_has_its_units_in_the_header(run, table):
 
 @each_table
 def test_a_run_without_anything_gives_the_standard_sentence(data, table):
-    shown = table(record())
+    shown = table(record(codegen={}))
 
     assert isinstance(shown, Missing)
     assert repr(shown).startswith("Not in this run: ")
@@ -140,6 +146,42 @@ def test_rates_of_sizes_that_are_absent_are_missing(data):
 
     assert isinstance(story.rate_table(run), Missing)
     assert len(story.rate_table(run, (64, 384)).header) == 4
+
+
+def test_each_rung_stands_beside_what_it_gained_over_the_one_below(data):
+    fast = {"matmul_register_blocked": 50.0, "matmul_packed": 60.0, "matmul": 90.0}
+
+    shown = rows(story.gain_table(full(matmul=[matmul(fast=fast)])))
+
+    assert list(shown) == [*story.TEXTBOOK, *fast]
+    assert shown["matmul_naive"][2] == ""
+    gains = [float(shown[name][2].split()[0]) for name in ("matmul_register_blocked", "matmul_packed", "matmul")]
+    assert gains == pytest.approx([2, 1.2, 1.5], rel=0.03)
+    assert float(shown["matmul"][-1]) == pytest.approx(90, rel=0.03)
+
+
+def test_a_run_of_the_textbooks_rungs_alone_has_their_gains(run):
+    assert list(rows(story.gain_table(run))) == list(story.TEXTBOOK)
+
+
+def test_every_rung_says_what_it_adds():
+    assert list(story.ADDS) == list(story.LADDER)
+
+
+def test_a_loop_is_shown_as_it_was_counted(run):
+    shown = rows(story.loop_table(run))
+
+    assert list(shown) == list(story.LOOPS)
+    assert shown["matmul_register_blocked"] == ("48", "28", "0", "512", "1.71")
+
+
+def test_loops_that_were_not_counted_are_missing(data):
+    without = {name: found for name, found in CODEGEN.items() if "ikj" not in name}
+
+    shown = story.loop_table(full(codegen=without))
+
+    assert isinstance(shown, Missing)
+    assert "no counts of the inner loop of matmul_ikj" in repr(shown)
 
 
 def test_libraries_stand_beside_the_top_of_the_ladder(run, data):
