@@ -6,6 +6,7 @@
     machine, best_tile                      this machine; the tile that suits it, with the evidence of its run
     load_run, list_runs                     recorded evidence
     race                                    a claim settled here and now
+    described                               your own kernel, described like those in kernels
     kernels                                 what is measured, and how to describe your own
     %load_ext perflib                       the magics %measure and %%measure, see perflib.magics
 
@@ -19,6 +20,7 @@ from . import kernels
 from .components import PerformanceStats
 from .machine import Machine, machine
 from .measure import Comparison, Measurement, Unmeasurable, compare, measure
+from .own import described
 from .race import race
 from .scaling import ScalingFit, fit_scaling
 from .store import Run, RunError, list_runs, load_run
@@ -54,5 +56,6 @@ __all__ = [
     "Run",
     "RunError",
     "race",
+    "described",
     "kernels",
 ]

@@ -10,9 +10,10 @@ direction, so that it is sharp on a high-density screen and in print.
 
 import io
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 from .scaling import ScalingFit
+from .showing import on_one_line
 from .store import Run
 from .tables import or_missing
 
@@ -41,6 +43,7 @@ __all__ = [
     "picture",
     "plain_ticks",
     "seed_points",
+    "share_map",
     "shares",
 ]
 
@@ -73,6 +76,7 @@ LOOKS = {  # kernel: label, colour, marker
     "numpy_rms_norm": ("NumPy expression (call)", "#555555", "v"),
     "torch_rms_norm": ("PyTorch (call)", "#999999", ">"),
 }
+OTHERS = (("#0072B2", "s"), ("#D55E00", "o"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#555555", "P"))
 SEED_COLOUR = "#E69F00"
 WIDTH, HEIGHT, DPI = 7.6, 4.4, 200
 DENSITY = 2  # pixels of a picture for one of the page
@@ -99,14 +103,14 @@ class Picture:
 
 
 def picture(draw: Callable[..., str]) -> Callable[..., Picture]:
-    """Give `draw(axes, run)` a styled figure and turn what it drew and returned into a Picture."""
+    """Give `draw(axes, run, ...)` a styled figure and turn what it drew and returned into a Picture."""
 
     @or_missing
     @wraps(draw)
-    def drawn(run: Run) -> Picture:
+    def drawn(run: Run, *args: Any, **kwargs: Any) -> Picture:
         with rc_context(STYLE):
             figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-            alt = draw(figure.add_subplot(), run)
+            alt = on_one_line(draw(figure.add_subplot(), run, *args, **kwargs))
             return Picture(_png(figure), alt)
 
     return drawn
@@ -123,8 +127,9 @@ def _png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def curve(axes: Axes, name: str, x, y, low=None, high=None, line: str = "-") -> None:
-    label, colour, marker = LOOKS[name]
+def curve(axes: Axes, name: str, x, y, low=None, high=None, line: str = "-", place: int = 0) -> None:
+    """Points with their reach; a kernel that is not built in looks as its place among the others says."""
+    label, colour, marker = LOOKS.get(name) or (on_one_line(name), *OTHERS[place % len(OTHERS)])
     reach = None if low is None else np.maximum([np.asarray(y - low, float), np.asarray(high - y, float)], 0)
     axes.errorbar(
         np.asarray(x, float),
@@ -136,6 +141,19 @@ def curve(axes: Axes, name: str, x, y, low=None, high=None, line: str = "-") -> 
         capsize=2,
         label=label,
     )
+
+
+def share_map(axes: Axes, share: np.ndarray, across: Sequence, up: Sequence, label: str) -> None:
+    """Shares from 0 to 1 as a map with the numbers in it; NaN stays empty. The last axis of `share` goes across."""
+    mesh = axes.pcolormesh(np.ma.masked_invalid(share), cmap="cividis", vmin=0, vmax=1, edgecolors="white", linewidth=1)
+    for (row, column), value in np.ndenumerate(share):
+        if not np.isnan(value):
+            told, colour = f"{value:.2f}", "white" if value < 0.6 else "black"
+            axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(np.arange(len(across)) + 0.5, across)
+    axes.set_yticks(np.arange(len(up)) + 0.5, up)
+    axes.grid(visible=False)
+    axes.figure.colorbar(mesh, label=label, ax=axes)
 
 
 def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:

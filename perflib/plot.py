@@ -27,6 +27,7 @@ from .drawing import (
     plain_ticks,
     seed_points,
     shares,
+    share_map,
 )
 from .kernels.ladder import DEFAULT_TILE
 from .measure import MARGIN
@@ -133,26 +134,11 @@ def tile_map(axes: Axes, run: Run) -> str:
     if DEFAULT_TILE not in tiles:
         raise RunError(f"run {run.id} has no tile {DEFAULT_TILE}")
     share = np.array([[medians[n].min() / medians[n].get(t, np.nan) for n in sizes] for t in tiles])
-    mesh = axes.pcolormesh(np.ma.masked_invalid(share), cmap="cividis", vmin=0, vmax=1, edgecolors="white", linewidth=1)
-    for (row, column), value in np.ndenumerate(share):
-        if not np.isnan(value):
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                f"{value:.2f}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if value < 0.6 else "black",
-            )
+    share_map(axes, share, sizes, tiles, "speed / speed of the best tile at this n")
     for n, found in model_losses(run).items():
         axes.add_patch(_frame(sizes.index(n), tiles.index(found.model)))
-    axes.set_xticks(np.arange(len(sizes)) + 0.5, sizes)
-    axes.set_yticks(np.arange(len(tiles)) + 0.5, tiles)
-    axes.grid(visible=False)
     axes.set_xlabel("n, the leading dimension (float32)")
     axes.set_ylabel("tile")
-    axes.figure.colorbar(mesh, label="speed / speed of the best tile at this n", ax=axes)
     default = share[tiles.index(DEFAULT_TILE)]
     worst = int(np.nanargmin(default))
     return (

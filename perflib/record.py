@@ -3,7 +3,8 @@
     plan(quick)         the blocks of samples: topics, kernels, sizes, and the seconds meant for each
     record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
 
-Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, harness 8 / 45.
+Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, stencil 4 / 20,
+harness 8 / 45.
 What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
 what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
 """
@@ -16,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from .cachemodel import TILES
+from .example import stencil
 from .harness import record_harnesses
 from .kernels.catalog import find
 from .kernels.codegen import count_instructions, count_loop
@@ -24,7 +26,7 @@ from .kernels.description import Kernel
 from .kernels.peers import LIBRARIES, installed
 from .machine import FMA_PEAK_OPS, Machine, copy_elements, machine
 from .store import Run, RunError
-from .sweep import Block, Cell, record_blocks
+from .sweep import Block, Cell, record_blocks, work_of
 from .timer import Timer, clock_step_ns
 from .writer import RunWriter, measuring_lock
 
@@ -55,11 +57,11 @@ def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: boo
             absent = [name for key, name in LIBRARIES.items() if peers and key not in {"numpy", *found}]
             missing = [f"not installed, recorded without: {name}" for name in absent]
             _say(*writer.notices, *missing, f"recording into {writer.path}")
-        record_blocks(writer, plan(quick, here, found), seed, progress)
+        record_blocks(writer, blocks := plan(quick, here, found), seed, progress)
         if not writer.has("clock", "steps"):
             _record_clock_steps(writer)
         record_harnesses(writer, quick, progress)
-        return writer.finish(codegen=_codegen())
+        return writer.finish(codegen=_codegen(), work=work_of(blocks))
 
 
 def _peers() -> dict[str, str]:
@@ -77,7 +79,7 @@ def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block
     """
     libraries = ("numpy", *peers)
     others = [*_limits(quick, machine), *_timing(quick), *_matmul(quick, libraries), *_tiles(quick)]
-    others += _rmsnorm(quick, libraries)
+    others += [*_rmsnorm(quick, libraries), *_stencil(quick)]
     again = _again(20 if quick else 60)
     step = len(again) / len(others)
     return [b for i, block in enumerate(others) for b in (block, *again[round(i * step) : round((i + 1) * step)])]
@@ -174,6 +176,18 @@ def _rmsnorm(quick: bool, libraries: Sequence[str]) -> list[Block]:
     blocks.append(Block("rmsnorm", "float32 called", tuple(called), 1 if quick else 3))
     batch = [Cell(find(k), 2048, values={"rows": r}) for k in kernels for r in rows]
     blocks.append(Block("rmsnorm", "float32 batch", tuple(batch), 2 if quick else 5))
+    return blocks
+
+
+def _stencil(quick: bool) -> list[Block]:
+    """The example of notebook 08-your-kernel: described there as anybody's own kernel is."""
+    own, sizes = find(stencil), (64, 96, 128, 192, 256, 320, 384, 512, 768, 1024)
+    scaling = Block("stencil", "all sizes", tuple(Cell(own, n) for n in sizes), 1 if quick else 8)
+    tiles = (1, 4, 16, 64, 256, 1024)
+    blocks = [scaling]
+    for n in (256, 1024) if quick else (256, 512, 1024, 1536):
+        fitting = tuple(Cell(own, n, values={"tile": t}) for t in tiles if t <= n)
+        blocks.append(Block("stencil-tiles", f"n={n}", fitting, 0.8 if quick else 3, least_rounds=9))
     return blocks
 
 

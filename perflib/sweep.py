@@ -1,7 +1,7 @@
 """Kernels over a grid of sizes and parameters, all alternatives interleaved, as a tidy table of samples.
 
     sweep([kernel, ...], sizes, ...)    -> DataFrame, one row per timed sample; recorded, continued if interrupted
-    Cell, Block                         one point of a grid; the cells that are measured together
+    Block                               cells that are measured together; a `Cell` is one point of a grid
     checked_case(cell, inputs, rng)     what runs a cell, after its result agreed with the oracle
     sample_block(cells, ...)            yields the rows of one round after another
     record_blocks(writer, blocks, ...)  blocks into a run, with progress
@@ -11,25 +11,29 @@
     sweep(["matmul_tiled"], [256, 512], tile=[16, 32, 64])
 
 Raises ValueError or TypeError for an unknown kernel, scope or parameter and for a size below 1 before anything is recorded,
-`WrongResult` for a wrong kernel before anything of it is timed, `RunError` where nothing can be written.
+`WrongResult` for a wrong kernel before anything of it is timed, `RunError` where nothing can be written, `Unmeasurable`
+where every kernel raises. One that raises loses only its own cells: a warning and the run's `lost` say which and why.
 """
 
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .cases import CANARY, FLOORS, Case, case, require_scope
-from .kernels.catalog import find
+from .cases import CANARY, FLOORS, Case, require_scope
+from .cells import CaseLost, Cell, checked_case, guarded_case
+from .conduct import Unmeasurable
+from .kernels.catalog import KERNELS, find
 from .kernels.checks import positive_integer
-from .kernels.description import Kernel, verify
-from .machine import machine
+from .kernels.description import Kernel
+from .machine import Machine, machine
 from .sampling import Sample, batch_time_ns, calibrate, plan_rounds, quiet, rounds
+from .showing import on_one_line
 from .stats import MIN_SAMPLES
 from .store import COLUMNS, digest
 from .writer import RunWriter, measuring_lock
@@ -37,40 +41,19 @@ from .writer import RunWriter, measuring_lock
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Block", "Cell", "checked_case", "per_run_ns", "record_blocks", "sample_block", "sweep"]
+__all__ = [
+    "Block",
+    "Cell",
+    "checked_case",
+    "description",
+    "per_run_ns",
+    "record_blocks",
+    "sample_block",
+    "sweep",
+    "work_of",
+]
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One point of a grid: a kernel at a size, with its parameters, in one scope."""
-
-    kernel: Kernel
-    n: int | None
-    scope: str = "kernel"
-    dtype: str = "float32"
-    values: Mapping[str, int] = field(default_factory=dict)
-    """Chosen values of the kernel's params and tuning; defaults where missing."""
-    mode: str = "throughput"
-    """As for `measure`; any other stands behind the kernel's name."""
-
-    def columns(self) -> dict[str, Any]:
-        """The cell's columns in a table of samples."""
-        name = self.kernel.name + ("" if self.mode == "throughput" else f" ({self.mode})")
-        named = {"kernel": name, "scope": self.scope, "dtype": self.dtype, "threads": 1, "n": self.n or ""}
-        return named | self._chosen(self.kernel.params) | self._chosen(self.kernel.tuning)
-
-    def _chosen(self, defaults: Mapping[str, int]) -> dict[str, int]:
-        return {name: self.values.get(name, default) for name, default in defaults.items()}
-
-    @property
-    def function(self) -> Callable | None:
-        """What the scope measures."""
-        return self.kernel.compiled if self.scope == "kernel" else self.kernel.call
-
-    @property
-    def label(self) -> str:
-        """Readable and unique within a block."""
-        return " ".join(str(v) for v in self.columns().values() if v != "")
+HIDDEN = ("floor", "canary")  # what stands beside the kernels in every table
 
 
 def sample_block(
@@ -82,9 +65,10 @@ def sample_block(
     """
     rng = np.random.default_rng(seed)
     inputs: dict[tuple, tuple] = {}
-    with quiet():
-        cases = {c.label: c for c in (checked_case(cell, inputs, rng) for cell in cells)}
-    with quiet():  # anew: a library that was loaded only now has threads too
+    threads = cells[0].threads
+    with quiet(threads):
+        cases = {cell.label: guarded_case(cell, inputs, rng) for cell in cells}
+    with quiet(threads):  # anew: a library that was loaded only now has threads too
         hidden = [FLOORS[scope] for scope in sorted({c.scope for c in cells})]
         columns = {cell.label: cell.columns() for cell in cells}
         for extra in (*hidden, CANARY):
@@ -107,32 +91,6 @@ def _sample_columns(sample: Sample) -> dict[str, int]:
         name: getattr(sample, name)
         for name in ("round", "position", "reps", "elapsed_ns", "cpu_ns", "switches", "compiled")
     }
-
-
-def checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
-    """The case of a cell, the result of what it measures compared with the oracle once.
-
-    `inputs` keeps arrays and oracles: cells of one size and dtype, whose kernels have the same `make`, share them.
-    """
-    kernel, params, tuning = cell.kernel, cell._chosen(cell.kernel.params), cell._chosen(cell.kernel.tuning)
-    key = (kernel.make, kernel.exact, cell.n, cell.dtype, tuple(params.items()))
-    if key not in inputs:
-        args = kernel.make(cell.n, cell.dtype, rng, **params)
-        inputs[key] = args, kernel.exact(*args) if kernel.exact else None
-    elif kernel.prepare:
-        kernel.prepare(*inputs[key][0])
-    args, exact = inputs[key]
-    prepare = partial(kernel.prepare, *args) if kernel.prepare else None
-    args = (*args, *tuning.values())
-    output = None if kernel.output is None else args[kernel.output]
-    args = kernel.unchecked(*args) if cell.scope == "kernel" else kernel.native(*args)
-    one = replace(case(cell.label, cell.function, args, cell.scope, cell.mode), prepare=prepare)
-    if exact:
-        if output is not None and np.issubdtype(output.dtype, np.inexact):
-            output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel
-        result = cell.function(*args)
-        verify(cell.label, result if output is None else output, *exact)
-    return one
 
 
 def _calibrated(case: Case) -> tuple[int, float]:
@@ -163,12 +121,18 @@ def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progres
         for number, block in enumerate(missing):
             before = sum(b.budget_s for b in missing[:number])
             bar.set_description_str(f"{block.topic}: {block.name}, compiling and checking")
-            block_seed = [seed, *f"{block.topic} {block.name}".encode()]
-            with writer.block(block.topic, block.name, _parameters(blocks, block.topic)) as append:
-                for share, rows in sample_block(block.cells, block.budget_s, block_seed, block.least_rounds):
-                    append([{"block": block.name, **row} for row in rows])
-                    bar.set_description_str(f"{block.topic}: {block.name}", refresh=False)
-                    bar.update(before + share * block.budget_s - bar.n)
+            block_seed, left = [seed, *f"{block.topic} {block.name}".encode()], block.cells
+            while left and not writer.has(block.topic, block.name):
+                try:
+                    with writer.block(block.topic, block.name, _parameters(blocks, block.topic)) as append:
+                        for share, rows in sample_block(left, block.budget_s, block_seed, block.least_rounds):
+                            append([{"block": block.name, **row} for row in rows])
+                            bar.set_description_str(f"{block.topic}: {block.name}", refresh=False)
+                            bar.update(before + share * block.budget_s - bar.n)
+                except CaseLost as lost:  # the block is measured again without it
+                    left = tuple(cell for cell in left if cell.label != lost.label)
+                    writer.lose(block.topic, block.name, lost.label, str(lost))
+                    warnings.warn(str(lost), stacklevel=3)
 
 
 def _parameters(blocks: Sequence[Block], topic: str) -> list[str]:
@@ -185,6 +149,7 @@ def sweep(
     budget_s: float = 10.0,
     seed: int = 0,
     name: str = "sweep",
+    threads: int = 1,
     progress: bool = True,
     **values: Sequence[int],
 ) -> "pd.DataFrame":
@@ -192,13 +157,14 @@ def sweep(
 
     Recorded as a run of its own, topic `name`; interrupted, it is continued by the same call. A block, interleaved
     throughout, is the whole grid for a scaling curve, or one size where parameters vary. Each cell gets 6 to 30 rounds.
-    Integer columns as described in data/datapackage.json, and `per_run_ns`.
+    Integer columns as described in data/datapackage.json, and `per_run_ns`; `attrs["run"]` is the id for `load_run`.
     """
     if not re.fullmatch(r"[\w-]+", name) or name == "blocks":
         raise ValueError(f"name must be letters, digits, - and _, and not blocks; got {name!r}")
     if not budget_s > 0:
         raise ValueError(f"budget_s must be above 0, got {budget_s}")
-    cells = _grid(kernels, sizes, scope, np.dtype(dtype).name, values)
+    positive_integer("threads", threads)
+    cells = _grid(kernels, sizes, scope, np.dtype(dtype).name, values, threads)
     groups = {"all sizes": tuple(cells.values())}
     if any(len(chosen) > 1 for chosen in values.values()):
         groups = {f"n={n}": tuple(c for c in cells.values() if c.n == n) for n in sizes}
@@ -206,10 +172,28 @@ def sweep(
     sources = {c.kernel.name: _source(c.function) for c in cells.values()}
     settings = {"name": name, "cells": list(cells), "sources": sources, "budget_s": budget_s, "seed": seed}
     with measuring_lock():
-        writer = RunWriter.start("sweep", settings, machine())
+        here = machine()
+        writer = RunWriter.start("sweep", settings, here)
         record_blocks(writer, blocks, seed, progress)
-        run = writer.finish()
-    return per_run_ns(run.samples(name))
+        if not any(writer.has(name, block.name) for block in blocks):
+            raise Unmeasurable("; ".join(lost["reason"] for lost in writer.lost))
+        run = writer.finish(work=work_of(blocks), limits=_limits(here))
+    samples = per_run_ns(run.samples(name))
+    samples.attrs["run"] = run.id
+    return samples
+
+
+def _limits(here: Machine) -> dict[str, dict[str, float]]:
+    """What one core can do at most, as run.json keeps it."""
+    limits = {f"peak_gflops_{dtype}": here.peak_gflops(dtype) for dtype in ("float32", "float64")}
+    return {name: asdict(limit) for name, limit in (limits | {"copy_gb_per_s": here.copy_gb_per_s()}).items()}
+
+
+def work_of(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """Flops and bytes of every case whose kernel is not built in."""
+    cells = {cell.label: cell for b in blocks for cell in b.cells if KERNELS.get(cell.kernel.name) is not cell.kernel}
+    work = (cell.work() for cell in cells.values() if cell.n is not None)
+    return list({str(w): w for w in work}.values())
 
 
 def _grid(
@@ -218,15 +202,17 @@ def _grid(
     scope: str,
     dtype: str,
     values: Mapping[str, Sequence[int]],
+    threads: int,
 ) -> dict[str, Cell]:
     """The cells by label, refused unless all of them can be measured and told apart."""
     for name, chosen in {"kernels": kernels, "sizes": sizes, **values}.items():
         if not len(chosen):
             raise ValueError(f"{name} must not be empty")
     described = {}
-    for kernel in map(_described, kernels):
-        if described.setdefault(kernel.name, kernel) is not kernel:
-            raise ValueError(f"kernels must have names of their own, got {kernel.name!r} twice")
+    for kernel in map(description, kernels):
+        if kernel.name in HIDDEN or described.setdefault(on_one_line(kernel.name), kernel) is not kernel:
+            taken = "which is taken" if kernel.name in HIDDEN else "twice"
+            raise ValueError(f"kernels must have names of their own, got {kernel.name!r} {taken}")
         parameters = {*kernel.params, *kernel.tuning}
         if unknown := values.keys() - parameters:
             known = ", ".join(sorted(parameters)) or "none"
@@ -237,16 +223,17 @@ def _grid(
     checked = [[positive_integer(name, value) for value in chosen] for name, chosen in values.items()]
     cells = {}
     for kernel, n, *chosen in product(described.values(), sizes, *checked):
-        cell = Cell(kernel, n, scope, dtype, dict(zip(values, chosen, strict=True)))
+        cell = Cell(kernel, n, scope, dtype, dict(zip(values, chosen, strict=True)), threads=threads)
         require_scope(cell.label, cell.function, scope)
         cells[cell.label] = cell
     return cells
 
 
-def _described(kernel: str | Kernel | Callable) -> Kernel:
+def description(kernel: str | Kernel | Callable) -> Kernel:
+    """Of a name, a function or itself; ValueError where there is none."""
     found = kernel if isinstance(kernel, Kernel) else find(kernel)
     if found is None:
-        raise ValueError(f"kernels must be described, got {kernel!r}; describe it with perflib.kernels.Kernel")
+        raise ValueError(f"kernels must be described, got {kernel!r}; describe it with perflib.described")
     return found
 
 

@@ -24,7 +24,7 @@ import pandas as pd
 from .kernels.catalog import KERNELS
 from .showing import aligned, on_one_line
 from .stats import MIN_SAMPLES, Interval, SampleError, median, median_interval, ratio_interval
-from .store import Run, RunError
+from .store import COLUMNS, Run, RunError
 
 __all__ = [
     "Missing",
@@ -33,6 +33,7 @@ __all__ = [
     "copy_gb_per_s",
     "net_times",
     "or_missing",
+    "parameters",
     "peak_gflops",
     "ratio",
     "seed_figures",
@@ -111,16 +112,23 @@ def select(times: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
     """Median and interval in nanoseconds of every case of a topic; GFLOP/s and GB/s where the kernel counts them."""
     rows = []
-    for key, group in select(net_times(run, topic), **wanted).groupby(CASE, dropna=False, sort=True):
-        case = dict(zip(CASE, key, strict=True))
+    times = net_times(run, topic)
+    columns = [*CASE, *parameters(times)]
+    for key, group in select(times, **wanted).groupby(columns, dropna=False, sort=True):
+        case = dict(zip(columns, key, strict=True))
         interval = _interval(group["net_ns"])
-        rates = _rates(case, interval) if interval.low > 0 else {}
+        rates = _rates(run, case, interval) if interval.low > 0 else {}
         rows.append(
             {**case, "ns": interval.value, "low_ns": interval.low, "high_ns": interval.high, **rates, "samples": len(group)}
         )
     if not rows:
         raise RunError(f"run {run.id} has no {topic} with {wanted}")
     return pd.DataFrame(rows)
+
+
+def parameters(times: pd.DataFrame) -> list[str]:
+    """Columns that only this topic's kernels have."""
+    return [name for name in times.columns if name not in COLUMNS and not name.endswith("_ns")]
 
 
 def by_size(run: Run, topic: str, kernel: str, **wanted: Any) -> tuple[list[int], np.ndarray]:
@@ -147,15 +155,25 @@ def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any
 
 def peak_gflops(run: Run, dtype: str = "float32") -> Interval:
     """Multiply-add peak of one core of the run's machine, GFLOP/s."""
+    if known := _limit(run, f"peak_gflops_{dtype}"):
+        return known
     row = summary(run, "limits", kernel="fma_peak", dtype=dtype).iloc[0]
     return Interval(row["gflops"], row["low_gflops"], row["high_gflops"], 0.95)
 
 
 def copy_gb_per_s(run: Run) -> Interval:
     """The better of the copies recorded, arrays far larger than the caches, GB/s of bytes read and written."""
+    if known := _limit(run, "copy_gb_per_s"):
+        return known
     copies = [summary(run, "limits", kernel=k).iloc[0] for k in ("copy_loop", "numpy_copy")]
     row = max(copies, key=lambda r: r["gb_per_s"])
     return Interval(row["gb_per_s"], row["low_gb_per_s"], row["high_gb_per_s"], 0.95)
+
+
+def _limit(run: Run, name: str) -> Interval | None:
+    """What a sweep keeps in run.json, for it records no topic of limits."""
+    found = None if run.has("limits") else run.meta.get("limits", {}).get(name)
+    return found and Interval(**found)
 
 
 def seed_figures() -> pd.DataFrame:
@@ -177,15 +195,22 @@ def _interval(times: pd.Series) -> Interval:
     return Interval(median(times.to_numpy()), float(times.min()), float(times.max()), 1 - 2 * 0.5 ** len(times))
 
 
-def _rates(case: Mapping[str, Any], time_ns: Interval) -> dict[str, float]:
-    kernel = KERNELS.get(case["kernel"])
-    if kernel is None or pd.isna(case["n"]):
-        return {}
-    params = {name: int(case[name]) for name in kernel.params}
-    n = int(case["n"])
-    work = {"gflops": kernel.flops(n, **params), "gb_per_s": kernel.bytes(n, ITEMSIZE[case["dtype"]], **params)}
-    found = {}
-    for name, amount in work.items():
+def _rates(run: Run, case: Mapping[str, Any], time_ns: Interval) -> dict[str, float]:
+    work = _work(run, case)
+    found = {} if work is None else {"flops": work[0], "bytes": work[1]}
+    for name, amount in zip(("gflops", "gb_per_s"), work or (), strict=False):
         rate = time_ns.inverse(amount)
         found |= {name: rate.value, f"low_{name}": rate.low, f"high_{name}": rate.high}
     return found
+
+
+def _work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Flops and bytes of a case: as its run counted them, else as the built-in kernel counts them, else unknown."""
+    for counted in run.meta.get("work", ()):
+        if all(case.get(name) == value for name, value in counted.items() if name not in ("flops", "bytes")):
+            return counted["flops"], counted["bytes"]
+    kernel = KERNELS.get(case["kernel"])
+    if kernel is None or pd.isna(case["n"]):
+        return None
+    n, params = int(case["n"]), {name: int(case[name]) for name in kernel.params}
+    return kernel.flops(n, **params), kernel.bytes(n, ITEMSIZE[case["dtype"]], **params)

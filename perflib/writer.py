@@ -113,6 +113,19 @@ class RunWriter:
         _replace(self.path / "run.json", text)  # last: it makes the checksums count
         return load_run(self.path)
 
+    @property
+    def lost(self) -> list[dict[str, str]]:
+        """What could not be measured, and why."""
+        return read_meta(self.path).get("lost", [])
+
+    def lose(self, topic: str, block: str, case: str, reason: str) -> None:
+        """Note in run.json that a case is left out, and drop what the block has so far: it is measured again."""
+        entry = {"topic": topic, "block": block, "case": case, "reason": reason}
+        meta = read_meta(self.path)
+        if entry not in (lost := meta.get("lost", [])):
+            _replace(self.path / "run.json", _json(meta | {"lost": [*lost, entry]}))
+        self._cut_unfinished()
+
     def _cut_unfinished(self) -> "RunWriter":
         """Drop rows of blocks without a marker, which are the last ones of their topic, and a torn marker."""
         markers = (_line((*key, rows)) for key, rows in self._done.items())

@@ -1,7 +1,8 @@
 """The built-in kernels, described: the same description that makes your own kernel measurable.
 
-KERNELS             every description by name
-find(name)          one description; also by its callable
+KERNELS             every built-in description by name
+find(name)          one description, a registered one too; also by its callable
+register(kernel)    make a description known by name and callable; the last one of a name counts
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from . import blocked, gemm, ladder, memory, peak, peers, rmsnorm
 from .description import Kernel, aligned_empty, aligned_random
 from .traffic import TRAFFIC
 
-__all__ = ["KERNELS", "find"]
+__all__ = ["KERNELS", "find", "register"]
 
 Arrays = tuple
 
@@ -149,8 +150,17 @@ def find(kernel: str | Callable) -> Kernel | None:
 
     Raises ValueError for an unknown name.
     """
+    known = KERNELS | _registered
     if isinstance(kernel, str):
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; got {kernel!r}")
-        return KERNELS[kernel]
-    return next((k for k in KERNELS.values() if kernel is not None and kernel in (k.call, k.compiled)), None)
+        if kernel not in known:
+            raise ValueError(f"kernel must be one of {', '.join(known)}; got {kernel!r}")
+        return known[kernel]
+    return next((k for k in known.values() if kernel is not None and kernel in (k.call, k.compiled)), None)
+
+
+_registered: dict[str, Kernel] = {}
+
+
+def register(kernel: Kernel) -> None:
+    """Let `find` know a description that is not built in."""
+    _registered[kernel.name] = kernel
