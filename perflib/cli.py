@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
 
     perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
-    perflib selfcheck [--quick] [--json FILE] | execute | runs
+    perflib selfcheck [--quick] [--json FILE] | execute | new NAME | runs
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
 """
@@ -67,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
     execute.set_defaults(command=_execute)
+
+    new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: NAME.ipynb in this folder")
+    new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
+    new.set_defaults(command=_new)
 
     runs = commands.add_parser("runs", help="what is recorded")
     runs.set_defaults(command=_runs)
@@ -149,6 +153,12 @@ def _execute(args: argparse.Namespace) -> None:
     execute_in_place(args.notebooks)
     if not args.notebooks:
         update_readme(load_run())
+
+
+def _new(args: argparse.Namespace) -> None:
+    from .template import copy_template
+
+    print(copy_template(args.name))
 
 
 def _runs(args: argparse.Namespace) -> None:

@@ -143,7 +143,8 @@ def scaling(run: Run, topic: str, kernel: str, **wanted: object) -> ScalingFit:
     found = select(net_times(run, topic), kernel=kernel, **wanted)
     for name in ("scope", "dtype", "tile", "rows", *parameters(found)):
         if len(found[name].dropna().unique()) > 1:
-            raise ValueError(f"{name} must be chosen, {topic} has {kernel} with {list(found[name].dropna().unique())}")
+            several = ", ".join(map(str, found[name].dropna().unique()))
+            raise ValueError(f"{name} must be chosen, {topic} has {kernel} with {several}")
     sizes, ns = by_size(run, topic, kernel, **wanted)
     return fit_scaling(sizes, ns)
 

@@ -26,8 +26,8 @@ from .drawing import (
     picture,
     plain_ticks,
     seed_points,
-    shares,
     share_map,
+    shares,
 )
 from .kernels.ladder import DEFAULT_TILE
 from .measure import MARGIN

@@ -1,5 +1,7 @@
 """A grid is refused before anything is recorded, checked before anything is timed, and never measured twice."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from numba import njit
 from runs import isolate
 
+from perflib.conduct import Unmeasurable
 from perflib.kernels.catalog import find
 from perflib.kernels.description import Kernel, WrongResult
 from perflib.machine import machine
@@ -275,3 +278,87 @@ def test_built_in_kernels_are_named():
 
     assert set(ours(samples)["kernel"]) == {"rms_norm_fast", "rms_norm_standard"}
     assert set(ours(samples)["rows"]) == {1}
+
+
+def test_a_kernel_that_raises_loses_only_its_own_case():
+    def picky(x, out):
+        if len(x) == 8:
+            raise MemoryError("no room for <8>\nor more")
+        twice(x, out)
+
+    with pytest.warns(
+        UserWarning, match="picky call float32 1 8 is left out, it raised MemoryError: no room for <8> or more"
+    ):
+        samples = sweep([described("picky", picky), described()], [4, 8, 12], scope="call", **SHORT)
+
+    assert set(ours(samples)[["kernel", "n"]].itertuples(index=False, name=None)) == {
+        *(("twice", n) for n in (4, 8, 12)),
+        *(("picky", n) for n in (4, 12)),
+    }
+    assert load_run(samples.attrs["run"]).meta["lost"][0]["case"] == "picky call float32 1 8"
+
+
+def test_one_that_raises_in_the_middle_of_the_rounds_leaves_no_half_of_itself():
+    calls = []
+
+    def tired(x, out):
+        calls.append(1)
+        if len(calls) > 2000:
+            raise RuntimeError("enough")
+        twice(x, out)
+
+    with pytest.warns(UserWarning, match="tired call float32 1 4 is left out, it raised RuntimeError: enough"):
+        samples = sweep([described("tired", tired), described()], [4], scope="call", budget_s=0.5, progress=False)
+
+    assert set(ours(samples)["kernel"]) == {"twice"}
+    assert not samples.duplicated(["kernel", "scope", "round"]).any()
+
+
+def test_a_sweep_of_which_nothing_is_left_says_why(refused):
+    def broken(x, out):
+        raise KeyError("x")
+
+    with refused(Unmeasurable, "broken call float32 1 4 is left out, it raised KeyError: 'x'"), pytest.warns(UserWarning):
+        sweep([described("broken", broken)], [4], scope="call", **SHORT)
+
+
+def test_two_sweeps_at_once_do_not_mix_their_runs(tmp_path):
+    """Two processes that try again until the other is done: each run holds its own kernel only."""
+    program = """
+import sys, time
+import perflib
+from perflib.store import RunError
+own = perflib.kernels.find("numpy_rms_norm")
+name = sys.argv[1]
+from dataclasses import replace
+for _ in range(600):
+    try:
+        print(perflib.sweep([replace(own, name=name)], [8], scope="call", budget_s=0.3, progress=False).attrs["run"])
+        break
+    except RunError as problem:
+        assert "another measurement runs on this machine" in str(problem)
+        time.sleep(0.05)
+"""
+    both = [subprocess.Popen([sys.executable, "-c", program, name], stdout=subprocess.PIPE, text=True) for name in "ab"]
+    found = [load_run(process.communicate()[0].strip()) for process in both]
+
+    assert [set(ours(run.samples("sweep"))["kernel"]) for run in found] == [{"a"}, {"b"}]
+    assert len(list_runs()) == 2
+
+
+def test_the_threads_of_a_sweep_are_declared_in_every_row():
+    assert set(ours(sweep([TWICE], [4], scope="call", threads=2, **SHORT))["threads"]) == {2}
+
+
+@pytest.mark.parametrize("name", ["floor", "canary"])
+def test_a_kernel_named_like_what_stands_beside_it_is_refused(name, refused):
+    with refused(ValueError, f"names of their own, got '{name}' which is taken"):
+        sweep([described(name)], [4], scope="call", **SHORT)
+
+
+def test_a_name_is_text_in_the_table_that_is_recorded():
+    name = "<script>alert('x')</script>,\n\"quoted\""
+
+    samples = sweep([described(name)], [4], scope="call", **SHORT)
+
+    assert set(ours(samples)["kernel"]) == {name}

@@ -1,0 +1,60 @@
+"""A notebook for a kernel of your own, copied from 08-your-kernel: what is recorded there is measured in the copy.
+
+    copy_template(name, folder)     writes folder/name.ipynb, without outputs, and returns its path
+
+Raises `RunError` for a name that is no name of a file, for a file that is there already and where there is no template.
+"""
+
+import re
+from pathlib import Path
+
+import nbformat
+
+from .store import RunError
+
+__all__ = ["copy_template"]
+
+TEMPLATE = Path(__file__).parents[1] / "notebooks" / "08-your-kernel.ipynb"
+MEASURED = """sizes = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024]
+samples = perflib.sweep([stencil], sizes, name="stencil")
+by_size = perflib.load_run(samples.attrs["run"])
+
+samples = perflib.sweep([stencil], [256, 1024], tile=[1, 4, 16, 64, 256], name="stencil-tiles")
+by_tile = perflib.load_run(samples.attrs["run"])"""
+TEXT = """## Measuring
+
+The kernel is swept over sizes and over tiles; each sweep is recorded as a run, and continued if it is interrupted."""
+
+
+def copy_template(name: str, folder: Path = Path()) -> Path:
+    """Copy the template under a name of letters, digits, - and _."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise RunError(f"name must be letters, digits, - and _ and begin with one of the first two, got {name!r}")
+    path = folder / f"{name}.ipynb"
+    try:
+        notebook = nbformat.reads(TEMPLATE.read_text(encoding="utf-8"), as_version=4)
+    except OSError as problem:
+        raise RunError(f"the template is only in a clone of the repository: {TEMPLATE}: {problem.strerror}") from None
+    for cell in notebook.cells:
+        cell.source = _adapted(cell, name)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(nbformat.writes(notebook) + "\n")
+    except FileExistsError:
+        raise RunError(f"{path} is there already; choose another name") from None
+    except OSError as problem:
+        raise RunError(f"cannot write {path}: {problem.strerror}") from None
+    return path
+
+
+def _adapted(cell: nbformat.NotebookNode, name: str) -> str:
+    """The source of a cell as it stands in the copy."""
+    if cell.id == "run":
+        return cell.source.replace("\n\nrun = perflib.load_run()", "")
+    if cell.id == "measured":
+        return MEASURED
+    if cell.id == "prediction":
+        return cell.source.partition("## Measuring")[0] + TEXT
+    return cell.source.replace("08-your-kernel.html", f"{name}.html")

@@ -1,0 +1,98 @@
+"""Figures of any topic, on runs whose times are known: what the sentences say is what was put in."""
+
+import pytest
+from runs import isolate
+from synthetic import cell, limits, noisy, record
+
+from perflib import curves
+from perflib.drawing import Picture
+from perflib.store import RunError
+from perflib.tables import Missing
+
+SIZES = (64, 80, 100, 128, 160, 200, 256, 320)
+HOSTILE = "<script>alert('x')</script>\n\"quoted\" $x$"
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    return isolate(tmp_path, monkeypatch)
+
+
+def power(kernel, exponent, at_64=1000.0, **columns):
+    return [cell(kernel, n, noisy(at_64 * (n / 64) ** exponent, 0.001), **columns) for n in SIZES]
+
+
+def test_times_and_rates_are_drawn_for_every_kernel_of_a_topic():
+    run = record(*limits(), ("mine", "all sizes", [*power("matmul_naive", 3), *power("matmul_ikj", 3, 500.0)]))
+
+    drawn = curves.times(run, "mine")
+    assert isinstance(drawn, Picture)
+    assert "matmul_naive from 1000 ns at 64" in drawn.alt
+    assert "matmul_ikj from 500" in drawn.alt
+    assert "matmul_naive reaches" in (rates := curves.rates(run, "mine").alt)
+    assert "below a peak of " in rates
+
+
+@pytest.mark.parametrize(("exponent", "verdict"), [(3, "consistent"), (2.5, "inconsistent")])
+def test_growth_is_judged_by_the_rule_of_fit_scaling(exponent, verdict):
+    told = curves.growth_table(record(("mine", "all sizes", power("k", exponent))), "mine", 3)
+
+    assert told.rows[0][:2] == ("k", "3")
+    assert told.rows[0][5] == verdict
+
+
+def test_an_exponent_is_asked_for_one_value_of_each_parameter(refused):
+    rows = [*power("k", 2, tile=8), *power("k", 1, tile=16)]
+    run = record(("mine", "all sizes", rows))
+
+    assert curves.scaling(run, "mine", "k", tile=8).exponent.value == pytest.approx(2, abs=0.01)
+    with refused(ValueError, "tile must be chosen, mine has k with 8, 16"):
+        curves.scaling(run, "mine", "k")
+    with refused(RunError, "has no 'other'"):
+        curves.scaling(run, "other", "k")
+
+
+def test_a_map_says_the_best_value_at_each_size_and_what_the_worst_reaches():
+    times = {(64, 8): 100, (64, 16): 200, (128, 8): 800, (128, 16): 400}
+    run = record(("mine", "n", [cell("k", n, ns, tile=tile) for (n, tile), ns in times.items()]))
+
+    told = curves.heat_map(run, "mine", "tile").alt
+
+    assert "the best tile is 8 at 64, 16 at 128" in told
+    assert "reaches 0.50 of the best speed" in told
+
+
+def test_a_table_takes_the_fastest_parameters_at_each_size():
+    times = {(64, 8): 100, (64, 16): 200, (128, 8): 800, (128, 16): 400}
+    run = record(("mine", "n", [cell("k", n, ns, tile=tile) for (n, tile), ns in times.items()]))
+
+    assert [row[:3] for row in curves.grid_table(run, "mine").rows] == [("k", "64", "8"), ("k", "128", "16")]
+
+
+def test_below_the_ridge_the_copy_is_the_roof_and_above_it_the_peak():
+    """Peak 100, copy 20: the ridge is at 5 flops per byte. A norm does 4 n for 12 n bytes, a product 2 n^3 for 12 n^2."""
+    low = [cell("rms_norm_fast", n, noisy(4 * n / 5, 0.001), rows=1) for n in SIZES]
+    high = [cell("matmul_ikj", n, noisy(2 * n**3 / 50, 0.001)) for n in SIZES]
+    told = curves.roofline(record(*limits(), ("mine", "n", [*low, *high])), "mine").alt
+
+    assert "rms_norm_fast at 0.333 flops per byte gets 0.75 of what the copy bandwidth allows" in told
+    assert "matmul_ikj at 53.3 flops per byte gets 0.50 of what the multiply-add peak allows" in told
+
+
+def test_a_kernel_whose_work_nobody_counted_has_times_and_no_rates():
+    run = record(*limits(), ("mine", "n", power("unknown", 1)))
+
+    assert isinstance(curves.times(run, "mine"), Picture)
+    assert isinstance(curves.rates(run, "mine"), Missing)
+    assert isinstance(curves.roofline(run, "mine"), Missing)
+
+
+def test_a_name_is_text_in_figures_and_tables(monkeypatch):
+    run = record(*limits(), ("mine", "n", power(HOSTILE, 1)))
+
+    drawn, table = curves.times(run, "mine"), curves.grid_table(run, "mine")
+
+    assert "<script>alert('x')</script> \"quoted\" $x$ from" in drawn.alt
+    assert len(repr(table).splitlines()) == 2 + len(SIZES)
+    assert "<script>" not in table._repr_html_()
+    assert set(run.samples("mine")["kernel"]) == {HOSTILE, "floor"}

@@ -1,0 +1,65 @@
+"""`perflib new`: a copy that measures, and refusals of one line."""
+
+import nbformat
+import pytest
+
+from perflib import cli, template
+from perflib.store import RunError
+from perflib.template import copy_template
+
+
+def cells(path):
+    return {cell.id: cell for cell in nbformat.read(path, as_version=4).cells}
+
+
+def test_the_copy_measures_where_the_template_reads_the_recorded_run(tmp_path):
+    copied, original = cells(copy_template("mine", tmp_path)), cells(template.TEMPLATE)
+
+    assert copied.keys() == original.keys()
+    assert copied["measured"].source.count("perflib.sweep([stencil]") == 2
+    assert not any("load_run()" in cell.source or "recorded run" in cell.source for cell in list(copied.values())[1:])
+    assert 'write_page("mine.html"' in copied["page"].source
+    unchanged = copied.keys() - {"run", "measured", "prediction", "page"}
+    assert [name for name in unchanged if copied[name].source != original[name].source] == []
+
+
+def test_the_copy_has_no_outputs_and_is_a_valid_notebook(tmp_path):
+    notebook = nbformat.read(copy_template("mine", tmp_path), as_version=4)
+
+    nbformat.validate(notebook)
+    assert all((c.outputs, c.execution_count) == ([], None) for c in notebook.cells if c.cell_type == "code")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            compile(cell.source, cell.id, "exec")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "-x", "x.ipynb", "a/b", "x\ny", "<script>"])
+def test_a_bad_name_is_refused_and_nothing_is_written(tmp_path, name, refused):
+    with refused(RunError, "name must be letters, digits, - and _", f"got {name!r}"):
+        copy_template(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_stays_as_it_is(tmp_path, refused):
+    (tmp_path / "mine.ipynb").write_text("mine")
+
+    with refused(RunError, "mine.ipynb is there already"):
+        copy_template("mine", tmp_path)
+    assert (tmp_path / "mine.ipynb").read_text() == "mine"
+
+
+def test_a_folder_that_is_not_there_and_a_missing_template_are_said(tmp_path, monkeypatch, refused):
+    with refused(RunError, "cannot write", "No such file or directory"):
+        copy_template("mine", tmp_path / "nowhere")
+    monkeypatch.setattr(template, "TEMPLATE", tmp_path / "none.ipynb")
+    with refused(RunError, "the template is only in a clone", "No such file or directory"):
+        copy_template("mine", tmp_path)
+
+
+def test_the_command_prints_the_path_and_refuses_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    assert cli.run(["new", "mine"]) == 0
+    assert capsys.readouterr().out == "mine.ipynb\n"
+    assert cli.run(["new", "mine"]) == 1
+    assert capsys.readouterr().err == "perflib: mine.ipynb is there already; choose another name\n"
