@@ -3,6 +3,7 @@
 matmul, rms_norm                result and elementwise error bound
 order_coverage, kendall_tau     statistics by their definitions
 tile_limit                      conflicts of a tile counted line by line
+decoder                         logits of a Llama-style decoder, every token against all before it, no cache
 guarded                         a buffer between two bands that nobody may touch
 """
 
@@ -29,6 +30,39 @@ def rms_norm(x, weight, eps):
     info, n = np.finfo(x.dtype), x.shape[-1]
     bound = (n / 16 + 16) * info.eps * abs(exact) + 4 * float(info.smallest_subnormal)
     return exact.reshape(x.shape), bound.reshape(x.shape)
+
+
+def decoder(shape, tensors, tokens):
+    """Logits (tokens x vocabulary) of one sequence; tensors: float64 by GGUF's names."""
+    width, heads, shared = shape.embedding_length, shape.head_count, shape.head_count // shape.head_count_kv
+    d, position = width // heads, np.arange(len(tokens))
+
+    def norm(x, name):
+        return x / np.sqrt((x * x).mean(axis=1, keepdims=True) + shape.layer_norm_rms_epsilon) * tensors[name]
+
+    def turned(x):
+        """Pairs (2i, 2i + 1) as complex numbers, turned by position * base^(-2i/d)."""
+        speeds = [shape.freq_base ** (-2 * i / d) for i in range(d // 2)]
+        pairs = (x[:, 0::2] + 1j * x[:, 1::2]) * np.exp(1j * np.outer(position, speeds))
+        return np.stack([pairs.real, pairs.imag], axis=2).reshape(x.shape)
+
+    x = tensors["token_embd.weight"][tokens]
+    for layer in range(shape.block_count):
+        here = f"blk.{layer}."
+        normed = norm(x, here + "attn_norm.weight")
+        q, k, v = (normed @ tensors[f"{here}attn_{part}.weight"].T for part in "qkv")
+        parts = []
+        for head in range(heads):
+            mine, theirs = slice(head * d, (head + 1) * d), slice(head // shared * d, (head // shared + 1) * d)
+            scores = turned(q[:, mine]) @ turned(k[:, theirs]).T / math.sqrt(d)
+            weights = np.where(position[:, None] >= position, np.exp(scores - scores.max(axis=1, keepdims=True)), 0)
+            parts.append(weights / weights.sum(axis=1, keepdims=True) @ v[:, theirs])
+        x = x + np.hstack(parts) @ tensors[here + "attn_output.weight"].T
+        normed = norm(x, here + "ffn_norm.weight")
+        gate, up = (normed @ tensors[f"{here}ffn_{part}.weight"].T for part in ("gate", "up"))
+        x = x + (gate / (1 + np.exp(-gate)) * up) @ tensors[here + "ffn_down.weight"].T
+    last = "token_embd.weight" if shape.tied else "output.weight"
+    return norm(x, "output_norm.weight") @ tensors[last].T
 
 
 def agrees(result, exact, bound):

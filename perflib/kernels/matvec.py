@@ -52,26 +52,22 @@ def _one_q8_0(data, x, out, first, last, add):
 
 
 @compiled
-def _interleaved(x):
-    """(M, K) -> (K, FULL_ROWS) for each FULL_ROWS rows: what a tile reads of x lies in one stretch"""
-    m, k = x.shape
-    packed = np.empty((-(-m // FULL_ROWS), k, FULL_ROWS), np.float32)
+def _interleave(x, m, k, packed):
+    """(m, k) -> (k, FULL_ROWS) for each FULL_ROWS rows: what a tile reads of x lies in one stretch"""
     for r in range(m):
         group, place = packed[r // FULL_ROWS], r % FULL_ROWS
         for i in range(k):
             group[i, place] = x[r, i]
-    return packed
 
 
 @compiled
-def _tiles(packed, m, panel, out, column, add):
-    """(blocks, K, FULL_ROWS), K x 32 at panel -> (M, N), columns from `column` on"""
-    k, n = packed.shape[1], out.shape[1]
-    step = TILE_VECTORS * lanes(out)
+def _tiles(packed, m, k, panel, out, column, add):
+    """(blocks, K, FULL_ROWS), k x 32 at panel -> (m, N), columns from `column` on"""
+    n, size, step = out.shape[1], packed.shape[1] * FULL_ROWS, TILE_VECTORS * lanes(out)
     for j in range(0, PANEL, step):
         b, count, r = pointer(panel, j), n - column - j, 0
         while r < m:
-            a, c = pointer(packed, r // FULL_ROWS * k * FULL_ROWS + r % FULL_ROWS), pointer(out, r * n + column + j)
+            a, c = pointer(packed, r // FULL_ROWS * size + r % FULL_ROWS), pointer(out, r * n + column + j)
             if m - r >= FULL_ROWS:
                 tile(a, FULL_ROWS, b, 0, c, 0, n, k, count, add, FULL_ROWS, 1, TILE_VECTORS)
                 r += FULL_ROWS
@@ -89,20 +85,24 @@ def _tiles(packed, m, panel, out, column, add):
 @compiled
 def _many_f32(data, x, out, first, last, add):
     """(panels, K, 32), (M, K) -> (M, N), panels first to last"""
-    packed = _interleaved(x)
+    m, k = x.shape
+    packed = np.empty((-(-m // FULL_ROWS), k, FULL_ROWS), np.float32)
+    _interleave(x, m, k, packed)
     for p in range(first, last):
-        _tiles(packed, x.shape[0], pointer(data, p * data.shape[1] * PANEL), out, p * PANEL, add)
+        _tiles(packed, m, k, pointer(data, p * data.shape[1] * PANEL), out, p * PANEL, add)
 
 
 @compiled
 def _many_q8_0(data, x, out, first, last, add):
     """(panels, blocks, BLOCK_BYTES), (M, K) -> (M, N), panels first to last"""
-    blocks, packed = data.shape[1], _interleaved(x)
+    m, k = x.shape
+    blocks, packed = data.shape[1], np.empty((-(-m // FULL_ROWS), k, FULL_ROWS), np.float32)
+    _interleave(x, m, k, packed)
     panel = np.empty((blocks, PANEL, PANEL), np.float32)
     for p in range(first, last):
         for block in range(blocks):
             widened(pointer(data, (p * blocks + block) * BLOCK_BYTES), pointer(panel, block * PANEL * PANEL))
-        _tiles(packed, x.shape[0], pointer(panel, 0), out, p * PANEL, add)
+        _tiles(packed, m, k, pointer(panel, 0), out, p * PANEL, add)
 
 
 def _share(data, x, out, first, last, add):

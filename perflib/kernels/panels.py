@@ -109,7 +109,9 @@ def pack_q8_0(scales: np.ndarray, quants: np.ndarray) -> Panels:
 
 def _matrix(name: str, value: np.ndarray, dtype: type) -> tuple[int, int]:
     if not isinstance(value, np.ndarray) or value.dtype != dtype:
-        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {getattr(value, 'dtype', type(value).__name__)}")
+        raise TypeError(
+            f"{name} must be an array of {np.dtype(dtype)}, got {getattr(value, 'dtype', type(value).__name__)}"
+        )
     if value.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, got shape {value.shape}")
     return value.shape

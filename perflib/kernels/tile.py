@@ -90,7 +90,9 @@ def tile_q8_0(typingctx, a, b, next_panel, c, next_place, k, count, add, panels,
                 down = builder.add(builder.mul(i, k.type(PANEL)), k.type(2 * PANEL))
                 for block, (_, v), part in zip(here, places, parts, strict=True):
                     where = builder.gep(block, [builder.add(down, k.type(v * vector.count))])
-                    builder.store(emit_fma(builder, factor, _signed_bytes(builder, where, vector), builder.load(part)), part)
+                    builder.store(
+                        emit_fma(builder, factor, _signed_bytes(builder, where, vector), builder.load(part)), part
+                    )
             for block, (_, v), part, sum_ in zip(here, places, parts, sums, strict=True):
                 scale = _halves(builder, builder.gep(block, [k.type(2 * v * vector.count)]), vector)
                 builder.store(emit_fma(builder, scale, builder.load(part), builder.load(sum_)), sum_)
