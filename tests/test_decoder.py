@@ -38,7 +38,7 @@ def drawn(shape, count, seed=0):
 
 def close(result, expected):
     """Positively, so that NaN is not."""
-    return result.shape == expected.shape and bool((abs(result - expected).max() <= LIMIT * abs(expected).max()))
+    return result.shape == expected.shape and bool(abs(result - expected).max() <= LIMIT * abs(expected).max())
 
 
 @every_shape

@@ -3,11 +3,10 @@
     _embed(data, tokens, out)                                           rows of the packed embedding
     _norm_linear(x, weight, eps, normed, data, out, threads)            RMS norm, then a linear layer
     _feed_forward(x, weight, eps, normed, gate_up, both, down, threads) RMS norm, SwiGLU between two layers, residual added
-    swiglu(both, out=None)                                              x sigmoid(x) * y for rows that hold all x, then all y
+    swiglu(both, out=None)                                              x sigmoid(x) * y of rows of all x, then all y
 
-Contract: x M x K, float32, C-contiguous; weights packed (see `panels`), gate and up as one weight of 2 F rows. The residual is
-added where the last product is stored, and queries, keys and values, like gate and up, are one product: a pass over x less for
-each. Sources: Shazeer, GLU Variants Improve Transformer, 2020; Touvron et al., LLaMA, 2023.
+Contract: x M x K, float32, C-contiguous; weights packed (see `panels`), gate and up as one weight of 2 F rows. The residual
+is added where the last product is stored, and queries, keys and values, like gate and up, are one product. Sources: Shazeer, GLU Variants Improve Transformer, 2020; Touvron et al., LLaMA, 2023.
 """
 
 import numpy as np
