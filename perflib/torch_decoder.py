@@ -4,8 +4,8 @@
     .forward(tokens)                            logits of the last token of each sequence, a tensor
     .clear()
 
-What a careful user of PyTorch writes: queries, keys and values in one linear layer, gate and up in another, weights kept as they
-are stored (outputs x inputs), rms_norm and scaled_dot_product_attention from torch.nn.functional, no gradients, no
+What a careful user of PyTorch writes: queries, keys and values in one linear layer, gate and up in another, weights kept
+as they are stored (outputs x inputs), rms_norm and scaled_dot_product_attention from torch.nn.functional, no gradients, no
 copies of the cache. Weights lie on huge pages as ours do. Threads are PyTorch's own setting (`perflib.sampling.quiet`).
 Raises ModuleNotFoundError where PyTorch is absent.
 """

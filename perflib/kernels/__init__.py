@@ -4,14 +4,18 @@ matmul_naive, matmul_tiled, matmul_tiled_vectorised, matmul_ikj     (a, b, out=N
 matmul_register_blocked, matmul_packed                              (a, b, out=None)
 matmul                                                              (a, b, out=None, threads=1): the fast one
 rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
+pack, quantise, pack_q8_0; matvec, swiglu                           weights of linear layers, and products with them
 Kernel, KERNELS, find                                               descriptions: how a kernel is measured
 """
 
 from .blocked import matmul_packed, matmul_register_blocked
 from .catalog import KERNELS, find
+from .decoder import swiglu
 from .description import Kernel, WrongResult, aligned_empty, verify
 from .gemm import matmul
 from .ladder import matmul_ikj, matmul_naive, matmul_tiled, matmul_tiled_vectorised
+from .matvec import matvec
+from .panels import Panels, pack, pack_q8_0, quantise
 from .rmsnorm import rms_norm_fast, rms_norm_standard
 
 __all__ = [
@@ -24,6 +28,12 @@ __all__ = [
     "matmul",
     "rms_norm_standard",
     "rms_norm_fast",
+    "Panels",
+    "pack",
+    "pack_q8_0",
+    "quantise",
+    "matvec",
+    "swiglu",
     "Kernel",
     "KERNELS",
     "find",

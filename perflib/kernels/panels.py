@@ -7,13 +7,14 @@
 
 Contract: a weight is N x K, float32, C-contiguous, and maps K inputs to N outputs (y = W x), as in GGUF. A product with one
 vector reads a panel from its first byte to its last, and every load is one full register, without a sum across lanes at the
-end; a product with many vectors finds each panel packed as a matrix product wants it (BLIS: NR = 32). Rows beyond N and columns
-beyond K are zeros. The memory is that of the weights, nothing is kept twice.
+end; a product with many vectors finds each panel packed as a matrix product wants it (BLIS: NR = 32). Rows beyond N and
+columns beyond K are zeros. The memory is that of the weights, nothing is kept twice.
 
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """
 
 import mmap
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,16 +50,14 @@ class Panels:
 
 
 def huge_empty(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
-    """Zeros that start on a boundary of 64 bytes; from 2 MiB up on a page of that size, and on such pages if there are any."""
+    """Zeros from a boundary of 2 MiB on; if there are as many, on pages of that size where the system has them."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
     room = mmap.mmap(-1, size + HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory gets small pages
     start = -np.frombuffer(room, np.uint8).ctypes.data % HUGE_BYTES
     if size >= HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with suppress(OSError):  # a kernel without them
             room.madvise(mmap.MADV_HUGEPAGE, start, size - size % mmap.PAGESIZE)
-        except OSError:  # a kernel without them
-            pass
     return np.frombuffer(room, np.uint8, size, start).view(dtype).reshape(shape)
 
 

@@ -1,13 +1,13 @@
-"""Micro-kernels over panels: sums that stay in registers while weights stream by. For compiled code only, nothing is checked.
+"""Micro-kernels over panels: sums that stay in registers while weights stream by. For compiled code, unchecked.
 
     tile(a, step, b, next_panel, c, next_place, ldc, k, count, add, MR, NP, NV)
         C[r, j] (+)= sum over i < k of A[i, r] B[i, j], MR rows, NP panels of NV registers each side by side
     tile_q8_0(a, b, next_panel, c, next_place, k, count, add, NP, NV)
         the same for one row and blocks of Q8_0, which become float32 in registers
 
-a, b, c are pointers (see `simd.pointer`). A lies as a matrix product packs it: MR rows of column i side by side at a + i step.
-step, ldc, next_panel and next_place (of its columns) are distances in elements, `count` is how many columns of C exist from here on: the others are
-computed and not stored. MR, NP and NV are literal integers.
+a, b, c are pointers (see `simd.pointer`). A lies as a matrix product packs it: the MR rows of column i side by side at a +
+i step. step, ldc, next_panel and next_place (of its columns in C) are distances in elements. `count` is how many columns
+of C exist from here on: the others are computed and not stored. MR, NP and NV are literal integers.
 
 The shape of a tile hides the latency of multiply-adds (four cycles and one or two a cycle: eight sums at least) and stays
 within the registers: 12 rows x 2 registers of 512 bit for a matrix product, 4 panels x 2 registers for one vector.
