@@ -1,4 +1,4 @@
-"""Products of packed weights against the oracle: leftover rows and columns, float32 and Q8_0, threads, bad input.
+"""Products of packed weights against the oracle: leftover rows and columns, float32 and Q8_0, threads, bad input."""
 
 import numpy as np
 import pytest
