@@ -67,7 +67,7 @@ def above(interval: Interval, threshold: float) -> str:
 
 def matmul_fit(run: Run, kernel: str = "matmul_tiled") -> ScalingFit:
     """Exponent of a matrix product over the sizes 64 to 512, float32, kernel scope, tile 64 where it has one."""
-    wanted = SEED if find(kernel).tuning else {**SEED, "tile": None}
+    wanted = SEED if "tile" in find(kernel).tuning else {**SEED, "tile": None}
     return _fit(run, "matmul", kernel, 64, 512, {**wanted, "block": "float32 scaling"})
 
 

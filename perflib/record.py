@@ -19,6 +19,7 @@ import numpy as np
 from .cachemodel import TILES
 from .example import stencil
 from .harness import record_harnesses
+from .kernels.blocked import default_blocks
 from .kernels.catalog import find
 from .kernels.codegen import count_instructions, count_loop
 from .kernels.compile import FASTMATH
@@ -143,7 +144,8 @@ def _ladder(
     budget_s: float,
     rungs: Sequence[str] = LADDER,
 ) -> Block:
-    cells = [Cell(find(k), n, "kernel", dtype) for k in rungs for n in sizes]
+    blocks = default_blocks(np.dtype(dtype))._asdict()
+    cells = [Cell(find(k), n, "kernel", dtype, blocks if "mc" in find(k).tuning else {}) for k in rungs for n in sizes]
     cells += [Cell(find(k), n, "call", dtype) for k in products for n in sizes]
     return Block("matmul", name, tuple(cells), budget_s)
 

@@ -260,7 +260,7 @@ def _read_table(file: Path, columns: Mapping[str, int | None], counts: Mapping[s
             raise RunError(f"{file}: block {block!r} must have {count} rows, got {got}")
     parameters = dict.fromkeys(name for name in header if name not in columns)
     table = table[[*columns, *parameters]]
-    for name, least in {**columns, **dict.fromkeys(parameters, 1)}.items():
+    for name, least in {**columns, **dict.fromkeys(parameters, 0)}.items():
         if least is not None:
             table[name] = _integers(file, table[name], least, name in (*EMPTY, *parameters))
     texts = [name for name, least in columns.items() if least is None]

@@ -83,7 +83,7 @@ def matmul(
     rates |= dict(fast)
     cells = []
     for kernel, rate in rates.items():
-        columns = {"dtype": dtype, **({"tile": 64} if find(kernel).tuning else {}), **changes}
+        columns = {"dtype": dtype, **({"tile": 64} if "tile" in find(kernel).tuning else {}), **changes}
         cells += [cell(kernel, n, noisy(2 * 256**3 / rate * law(n) / law(256)), **columns) for n in sizes]
     for name, rate in libraries.items():
         cells += [cell(f"{name}_matmul", n, noisy(2 * n**3 / rate), "call", dtype=dtype) for n in sizes]

@@ -189,6 +189,14 @@ def test_the_sizes_of_the_claims_are_in_every_run():
             assert len([n for n in vectors if 512 <= n <= 8192]) >= 8
 
 
+def test_the_blocks_of_the_packed_product_are_in_the_run():
+    cells = [cell for block in plan(True, MACHINE) if block.name == "float32 scaling" for cell in block.cells]
+    packed = [cell.columns() for cell in cells if cell.kernel.name == "matmul_packed"]
+
+    assert packed
+    assert all(min(columns[name] for name in ("mc", "kc", "nc")) > 1 for columns in packed)
+
+
 def test_a_kernel_is_compared_with_itself():
     twins = [block for block in plan(True, MACHINE) if block.name.startswith("a-a")]
 

@@ -160,6 +160,14 @@ def test_each_rung_stands_beside_what_it_gained_over_the_one_below(data):
     assert float(shown["matmul"][-1]) == pytest.approx(90, rel=0.03)
 
 
+def test_exponents_of_every_rung_in_the_run_are_fitted(data):
+    fast = {"matmul_register_blocked": 50.0, "matmul_packed": 60.0, "matmul": 90.0}
+
+    shown = rows(story.fit_table(full(matmul=[matmul(fast=fast)])))
+
+    assert list(shown)[: len(story.LADDER)] == list(story.LADDER)
+
+
 def test_a_run_of_the_textbooks_rungs_alone_has_their_gains(run):
     assert list(rows(story.gain_table(run))) == list(story.TEXTBOOK)
 
