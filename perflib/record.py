@@ -3,7 +3,8 @@
     plan(quick)         the blocks of samples: topics, kernels, sizes, and the seconds meant for each
     record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
 
-Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, stencil 4 / 20,
+Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, memory 15 / 110,
+stencil 4 / 20,
 harness 8 / 45.
 What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
 what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
@@ -26,6 +27,7 @@ from .kernels.compile import FASTMATH
 from .kernels.description import Kernel
 from .kernels.peers import LIBRARIES, installed
 from .machine import FMA_PEAK_OPS, Machine, copy_elements, machine
+from .memory_plan import memory_blocks, width_block
 from .store import Run, RunError
 from .sweep import Block, Cell, record_blocks, work_of
 from .timer import Timer, clock_step_ns
@@ -81,6 +83,7 @@ def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block
     libraries = ("numpy", *peers)
     others = [*_limits(quick, machine), *_timing(quick), *_matmul(quick, libraries), *_tiles(quick)]
     others += [*_rmsnorm(quick, libraries), *_stencil(quick)]
+    others += [width_block(), *memory_blocks(quick, machine)]
     again = _again(20 if quick else 60)
     step = len(again) / len(others)
     return [b for i, block in enumerate(others) for b in (block, *again[round(i * step) : round((i + 1) * step)])]

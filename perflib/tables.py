@@ -44,7 +44,7 @@ __all__ = [
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "seed" / "published.csv"
 CASE = ["kernel", "scope", "dtype", "n", "tile", "rows"]
-ITEMSIZE = {"float32": 4, "float64": 8}
+ITEMSIZE = {"float32": 4, "float64": 8, "int64": 8}
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,9 @@ def _vectors(count: int, n: int, dtype: str, page_kib: int) -> tuple[np.ndarray,
 
 def _refill(*vectors: np.ndarray) -> None:
     for vector in vectors:
-        vector[...] = np.resize(np.arange(PATTERN, dtype=vector.dtype), vector.size)
+        pattern, whole = np.arange(PATTERN, dtype=vector.dtype), vector.size // PATTERN * PATTERN
+        vector[:whole].reshape(-1, PATTERN)[...] = pattern
+        vector[whole:] = pattern[: vector.size - whole]
 
 
 def _reader(x: np.ndarray, stride: int = 1) -> tuple[np.ndarray, float]:
