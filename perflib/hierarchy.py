@@ -12,7 +12,7 @@ numbered and keep what was measured.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +161,12 @@ def matched(found: Sequence[Level], caches: "Sequence[Cache]") -> tuple[Detected
         else:
             chosen = max(free, key=lambda e: e[1] - e[0].latency_ns, default=None)
         rows.append(_graded(cache, chosen, free if last else [], FIRST_WITHIN if place == 0 else WITHIN))
+        if chosen and place and not rows[-2].capacity_bytes:  # one plateau, and it is the nearer level that has it
+            rows[-2], rows[-1] = replace(rows[-2], latency_ns=rows[-1].latency_ns), replace(rows[-1], latency_ns=None)
         below = chosen[0].capacity_bytes.value if chosen else float(cache.size_bytes)
+    if rows[-1].capacity_bytes is None and len(rows) > 1:  # the last plateau is still this level's: memory was not seen
+        rows[-1] = replace(rows[-1], latency_ns=found[-1].latency_ns)
+        return (*rows, Detected("memory", None, None, None, None, "not resolved", found[-1].reason))
     return (*rows, _memory(found))
 
 

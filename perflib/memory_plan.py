@@ -39,7 +39,7 @@ def memory_blocks(quick: bool, machine: Machine) -> list[Block]:
     named = [(f"latency, pages of {kib} KiB", _latency(sizes[::every], kib)) for kib, every in coarse.items()]
     named += [
         ("one line per page", _pages(3 if quick else 8)),
-        ("bandwidth", _bandwidth(sizes[:: 4 if quick else 2], best)),
+        ("bandwidth", _bandwidth(sizes[4::6] if quick else sizes[::2], best)),
         ("leading dimension", _leading(best)),
         ("chains", _chains(quick, machine, best)),
     ]

@@ -79,21 +79,13 @@ def level_table(run: Run) -> Table:
         reported = size_text(level.reported_bytes) if level.reported_bytes else "unknown" if level.name != "memory" else ""
         measured = f"{size_text(c.value)} [{size_text(c.low)}, {size_text(c.high)}]" if c else "not resolved"
         off = f"{100 * (c.value / level.reported_bytes - 1):+.0f}" if c and level.reported_bytes else ""
-        rows.append(
-            (
-                level.name,
-                reported,
-                measured if level.name != "memory" else "",
-                off,
-                f"{level.latency_ns or 0:.1f}",
-                level.grade,
-            )
-        )
+        figures = (reported, measured if level.name != "memory" else "", off)
+        rows.append((level.name, *figures, f"{level.latency_ns:.1f}" if level.latency_ns else "", level.grade))
     return Table(("level", "reported", "measured [95 %]", "error (%)", "ns per load", "grade"), tuple(rows))
 
 
 def colours(run: Run) -> tuple[pd.DataFrame, Cache]:
-    """Latency around the second level on the largest pages, with `model_ns` for pages at random places and for adjoining ones."""
+    """Latency around the second level on the largest pages, with `model_ns` for pages at random places."""
     caches = run.machine.data_caches()
     if len(caches) < 2 or not caches[1].ways:
         raise RunError(f"run {run.id} does not know the ways of a second level")
@@ -179,7 +171,7 @@ def chain_table(run: Run) -> Table:
 
 
 def bandwidth(run: Run) -> pd.DataFrame:
-    """GB/s of every kernel and working set: counted bytes, and moved ones with the write allocate; `bytes` in all arrays."""
+    """GB/s of every kernel and working set, of counted bytes and of moved ones; `bytes` is that of all arrays."""
     found = summary(run, "memory", block="bandwidth")
     kernels = [find(name) for name in found["kernel"]]
     sizes = [k.bytes(int(n), 4) for k, n in zip(kernels, found["n"], strict=True)]

@@ -21,7 +21,7 @@ from .memory_tables import _first, bandwidth, chase, colours, levels, predicted_
 from .store import Run, RunError
 from .tables import summary
 
-__all__ = ["bandwidth_curves", "chains", "latency", "leading", "mountain", "page_colours", "pages"]
+__all__ = ["COLOURS", "MARKERS", "bandwidth_curves", "chains", "latency", "leading", "mountain", "page_colours", "pages"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#555555")
 MARKERS = "os^Dv*"
@@ -71,6 +71,7 @@ def _shade(axes: Axes, run: Run) -> None:
         if end > start:
             axes.axvspan(start, end, color="#0072B2", alpha=(0.02, 0.06, 0.10, 0.14, 0.18)[number], linewidth=0, zorder=0)
             name = f"{cache.name}, {size_text(cache.size_bytes)}" if cache else "memory"
+            name = name if end > 1.6 * start else ""
             axes.annotate(
                 name,
                 (np.sqrt(start * end), 0.985),
@@ -100,19 +101,19 @@ def latency(axes: Axes, run: Run) -> str:
         if level.capacity_bytes:
             axes.axvline(level.capacity_bytes.value, color="black", linestyle="--", linewidth=1)
             axes.annotate(
-                f"{level.name} measured: {size_text(level.capacity_bytes.value)}",
-                (level.capacity_bytes.value, 0.9),
+                f"{level.name} measured {size_text(level.capacity_bytes.value)}",
+                (level.capacity_bytes.value, 0.03),
                 (-3, 0),
                 xycoords=("data", "axes fraction"),
                 textcoords="offset points",
                 rotation=90,
                 ha="right",
-                va="top",
+                va="bottom",
                 fontsize=8.5,
             )
     label_ends(axes)
     steps = ", ".join(f"{level.latency_ns:.1f} in {level.name}" for level in measured if level.latency_ns)
-    return f"Latency climbs in steps as the working set leaves each level: {steps} (ns per load); dashed lines are the fitted capacities."
+    return f"Latency climbs as the working set leaves each level: {steps} (ns per load); dashed are the fitted capacities."
 
 
 @picture
@@ -171,13 +172,14 @@ def bandwidth_curves(axes: Axes, run: Run) -> str:
         rows = own.rename(columns={"low_gb_per_s": "low_rate", "high_gb_per_s": "high_rate", "gb_per_s": "rate"})
         _line(axes, number, label, rows, own["bytes"], "rate")
     _sizes(axes, "working set, all arrays together", "GB/s of counted bytes, one core")
+    axes.set_yticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
     _shade(axes, run)
     label_ends(axes)
     last = found[found["bytes"] > found["bytes"].max() / 1.2].set_index("kernel")["gb_per_s"]
     best = found.groupby("kernel")["gb_per_s"].max()
     return (
-        f"Reads reach {best['memory_read']:.0f} GB/s in the first level and {last['memory_read']:.0f} from memory; there a copy past "
-        f"the caches moves {last['memory_copy_nt']:.0f}, one through them {last['memory_copy']:.0f}."
+        f"Reads reach {best['memory_read']:.0f} GB/s in the first level and {last['memory_read']:.0f} from memory; there a "
+        f"copy past the caches moves {last['memory_copy_nt']:.0f}, one through them {last['memory_copy']:.0f}."
     )
 
 
@@ -215,8 +217,7 @@ def mountain(axes: Axes, run: Run) -> str:
 def leading(axes: Axes, run: Run) -> str:
     """Walks down columns of matrices of several leading dimensions; dashed: predicted from the sets of the first level."""
     found, first = chase(run, "leading dimension"), _first(run)
-    near = levels(run)
-    inside, beyond = near[0].latency_ns, near[1].latency_ns
+    inside, beyond = [level.latency_ns for level in levels(run) if level.latency_ns][:2]
     errors = []
     for number, ld in enumerate(LEADING):
         own = found[found["stride"] == 4 * ld].sort_values("n")
@@ -229,6 +230,7 @@ def leading(axes: Axes, run: Run) -> str:
     axes.set_xlabel("rows of the column that is walked again and again (float32)")
     axes.set_ylabel("ns per load")
     plain_ticks(axes)
+    axes.set_ylim(0, 1.3 * found["ns"].max())  # a few wide intervals would flatten the curves
     label_ends(axes)
     worst = found[found["n"] == found["n"].max()].set_index("stride")["ns"]
     return (
@@ -256,6 +258,6 @@ def chains(axes: Axes, run: Run) -> str:
     label_ends(axes)
     size = max(gains)
     return (
-        f"Independent chains overlap: from memory ({size_text(size)}) up to {gains[size]:.0f} loads are in flight, in the first level "
-        f"{gains[min(gains)]:.0f}; dashed lines are the latency of one chain over their number."
+        f"Independent chains overlap: from memory ({size_text(size)}) up to {gains[size]:.0f} loads are in flight, in the "
+        f"first level {gains[min(gains)]:.0f}; dashed lines are the latency of one chain over their number."
     )

@@ -58,6 +58,7 @@ def test_a_level_that_the_sweep_does_not_show_is_not_invented():
 
     assert (found[1].name, found[1].grade, found[1].capacity_bytes) == ("L2", "not resolved", None)
     assert found[2].capacity_bytes.value == 9 * MIB
+    assert [d.latency_ns for d in found] == [1.4, 4, None, 150]
 
 
 def test_several_edges_of_the_last_level_are_one_slice_with_an_interval_around_all():
@@ -76,6 +77,12 @@ def test_without_a_report_levels_are_numbered():
         ("level 2", None, "measured"),
     ]
     assert found[1].capacity_bytes.value == MIB
+
+
+def test_memory_that_the_sweep_did_not_reach_has_no_latency():
+    found = matched([level(1.4, 32 * KIB), level(4, MIB), level(15)], CACHES)
+
+    assert [(d.grade, d.latency_ns) for d in found[2:]] == [("not resolved", 15), ("not resolved", None)]
 
 
 @pytest.mark.parametrize(("last", "top"), [(None, 64), (8, 64), (40, 80), (260, 128)])
@@ -146,7 +153,7 @@ def test_a_hierarchy_is_measured_once_and_shown_with_what_is_missing(tmp_path, m
     shown = str(found)
     assert hierarchy(here, progress=told.append) == found
     assert len(told) == 3
-    assert [d.grade for d in found.levels] == ["agrees", "agrees", "not resolved", "measured"]
+    assert [d.grade for d in found.levels] == ["agrees", "agrees", "not resolved", "not resolved"]
     for words in ("line       not resolved", "TLB reach  not resolved", "huge pages are refused by this system"):
         assert words in shown
 

@@ -15,8 +15,8 @@ from perflib.store import RunError, load_run
 
 FOLDER = execution.NOTEBOOKS
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-STEMS = ["00-start-here", "01-timing", "02-matmul-scaling", "03-tile-size", "04-rmsnorm", "08-your-kernel", "90-summary"]
-CHECKS = re.compile(r"\b(judge_all|claims_table|settle|race|raced)\(|^assert ", re.M)
+STEMS = ["00-start-here", "01-timing", "02-matmul-scaling", "03-tile-size", "04-rmsnorm"]
+STEMS += ["05-memory", "06-roofline", "08-your-kernel", "90-summary"]
 MEASURED = re.compile(r"\d\s*(GFLOP/s|GB/s|GiB/s|ns|us|µs|μs|ms)\b")
 HOST = socket.gethostname()  # looked for unless it could be an ordinary word
 PRIVATE = {

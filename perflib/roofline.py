@@ -1,0 +1,146 @@
+"""What limits each kernel: measured ceilings of arithmetic and of every level, and kernels as points below them.
+
+    ceilings(run)           -> Ceilings: GFLOP/s by width of the vector, GB/s by level
+    points(run)             -> Point, ...: GFLOP/s reached, and flops per byte moved between registers and each level
+    bound(ceilings, point)  -> the lowest roof over a point, and its name
+    roofline_table(run)     the same as a table
+
+Intensities are counted from the loops: per multiply-add the naive product loads an element of each matrix; i k j loads one
+of B and one of C and stores one of C; in tiles of T by T an element from beyond the first level serves T multiply-adds,
+T / 4 flops per byte; a product as a whole moves its three matrices once, n / 6. Source: Williams, Waterman and Patterson,
+Roofline, CACM 2009; by level: Ilic, Pratas and Sousa, Cache-aware roofline model, IEEE CAL 2014.
+
+Raises `RunError` where the run lacks a ceiling.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .memory_tables import bandwidth
+from .store import Run, RunError
+from .tables import Table, or_missing, summary
+
+__all__ = ["Ceilings", "Point", "bound", "ceilings", "points", "register_tile", "roofline_table"]
+
+ITEM = 4
+CORE = "registers"
+FIRST = {  # flops per byte between registers and the first level, float32
+    "matmul_naive": 2 / (2 * ITEM),
+    "matmul_tiled": 2 / (2 * ITEM),
+    "matmul_tiled_vectorised": 2 / (3 * ITEM),
+    "matmul_ikj": 2 / (3 * ITEM),
+    "rms_norm_standard": 4 / (8 * ITEM),
+    "rms_norm_fast": 4 / (4 * ITEM),
+}
+"""Loads and stores per element of the innermost loops: the norms are counted in notebook 04."""
+BEYOND = {"matmul_naive": 2 / ITEM, "matmul_ikj": 2 / ITEM, "matmul_tiled": 64 / 4, "matmul_tiled_vectorised": 64 / 4}
+"""Flops per byte from beyond the first level: an element of B for each multiply-add, or for each row of a tile of 64."""
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Measured roofs of one core."""
+
+    gflops: Mapping[str, float]
+    """By width: scalar, 128-bit, 256-bit, 512-bit."""
+    gb_per_s: Mapping[str, float]
+    """By level, nearest first, memory last."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One kernel at one size."""
+
+    kernel: str
+    n: int
+    gflops: float
+    intensity: Mapping[str, float]
+    """Flops per byte, by level."""
+
+
+def register_tile(mr: int, nr: int, itemsize: int = ITEM) -> float:
+    """Flops per byte of a register tile: mr nr multiply-adds for mr + nr elements; 4.36 for 12 x 32 in float32."""
+    return 2 * mr * nr / ((mr + nr) * itemsize)
+
+
+def ceilings(run: Run) -> Ceilings:
+    """Peaks by width, and the best rate of counted bytes that a read, copy or triad reached in the middle of each level."""
+    peaks = summary(run, "limits", dtype="float32")
+    peaks = peaks[peaks["kernel"].str.startswith("fma_peak_")].set_index("kernel")["gflops"]
+    if peaks.empty:
+        raise RunError(f"run {run.id} has no peaks by width")
+    by_width = {k.removeprefix("fma_peak_"): float(v) for k, v in peaks.items()}
+    rates = bandwidth(run)
+    places = {c.name: c.size_bytes / 2 for c in run.machine.data_caches()[:2]}
+    if len(run.machine.data_caches()) > 2:
+        places[run.machine.data_caches()[2].name] = 2.0 * run.machine.data_caches()[1].size_bytes
+    places["memory"] = float(rates["bytes"].max())
+    near = {name: rates[np.abs(np.log(rates["bytes"] / size)) < np.log(1.5)] for name, size in places.items()}
+    if empty := [name for name, rows in near.items() if rows.empty]:
+        raise RunError(f"run {run.id} has no bandwidth in {empty[0]}")
+    best = {name: float(rows["gb_per_s"].max()) for name, rows in near.items()}
+    order = sorted(by_width, key=lambda w: 0 if w == "scalar" else int(w))
+    named = {w if w == "scalar" else f"{w}-bit": by_width[w] for w in order}
+    return Ceilings(named, best)
+
+
+def points(run: Run, n: int = 512) -> list[Point]:
+    """Every product at size n and every norm at its largest vector, float32, kernel scope."""
+    found = []
+    products = summary(run, "matmul", dtype="float32", n=n, block="float32 scaling")
+    for _, row in products.iterrows():
+        first, beyond = FIRST.get(row["kernel"], register_tile(12, 32)), BEYOND.get(row["kernel"], 64 / 4)
+        levels = {"L1d": first, "L2": beyond, "L3": beyond, "memory": n / 6}
+        found.append(Point(row["kernel"], n, float(row["gflops"]), levels))
+    norms = summary(run, "rmsnorm", dtype="float32", scope="kernel", block="float32 scaling")
+    for name, own in norms.groupby("kernel"):
+        row = own.sort_values("n").iloc[-1]
+        first, whole = FIRST.get(name, 4 / (3 * ITEM)), 4 / (3 * ITEM)
+        levels = {"L1d": first, "L2": whole, "L3": whole, "memory": whole}
+        found.append(Point(name, int(row["n"]), float(row["gflops"]), levels))
+    return found
+
+
+def bound(roofs: Ceilings, point: Point) -> tuple[float, str]:
+    """GFLOP/s of the lowest roof over the point, and the name of what it is made of."""
+    over = {level: point.intensity[level] * rate for level, rate in roofs.gb_per_s.items() if level in point.intensity}
+    over[CORE] = max(roofs.gflops.values())
+    lowest = min(over, key=over.get)
+    return over[lowest], lowest
+
+
+@or_missing
+def roofline_table(run: Run) -> Table:
+    """Per kernel: flops per byte in the first level and in memory, the lowest roof, what was reached, and the share."""
+    roofs, rows = ceilings(run), []
+    for point in points(run):
+        roof, name = bound(roofs, point)
+        first, memory = point.intensity["L1d"], point.intensity["memory"]
+        share = f"{100 * point.gflops / roof:.0f}"
+        cells = (
+            point.kernel,
+            str(point.n),
+            f"{first:.2f}",
+            f"{memory:.2f}",
+            f"{roof:.1f} ({name})",
+            f"{point.gflops:.1f}",
+            share,
+        )
+        rows.append(cells)
+    header = (
+        "kernel",
+        "n",
+        "flop/byte in L1",
+        "flop/byte in memory",
+        "predicted GFLOP/s (by)",
+        "measured GFLOP/s",
+        "share (%)",
+    )
+    return Table(header, tuple(rows))
+
+
+def roof(roofs: Ceilings, level: str, intensity: np.ndarray) -> np.ndarray:
+    """The roof of one level over intensities: its bandwidth, up to the arithmetic peak."""
+    return np.minimum(intensity * roofs.gb_per_s[level], max(roofs.gflops.values()))
