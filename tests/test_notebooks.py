@@ -17,6 +17,7 @@ FOLDER = execution.NOTEBOOKS
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 STEMS = ["00-start-here", "01-timing", "02-matmul-scaling", "03-tile-size", "04-rmsnorm"]
 STEMS += ["05-memory", "06-roofline", "08-your-kernel", "90-summary"]
+CHECKS = re.compile(r"\b(judge_all|claims_table|settle|race|raced)\(|^assert ", re.M)
 MEASURED = re.compile(r"\d\s*(GFLOP/s|GB/s|GiB/s|ns|us|µs|μs|ms)\b")
 HOST = socket.gethostname()  # looked for unless it could be an ordinary word
 PRIVATE = {

@@ -160,7 +160,8 @@ def test_every_topic_is_described_and_has_the_columns_that_are_written():
         fields, columns = described(resources[topic]), TABLES.get(topic, COLUMNS)
         assert resources[topic]["path"] == f"reference/*/{topic}.csv"
         further = {c for b in plan(True, MACHINE) if b.topic == topic for cell in b.cells for c in cell.columns()}
-        assert [field["name"] for field in fields] == [*columns, *sorted(further - columns.keys())]
+        columns = columns | dict.fromkeys(sorted(further - columns.keys()), 1)
+        assert [field["name"] for field in fields] == list(columns)
         for field, least in zip(fields, columns.values(), strict=True):
             assert field["type"] == ("string" if least is None else "integer")
             assert field.get("constraints", {}).get("minimum") == least
