@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .conduct import Unmeasurable
+from .geometry import GeometryError
 from .kernels.description import WrongResult
 from .store import RunError, list_runs, load_run
 
@@ -30,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
         return 130
-    except (RunError, WrongResult, Unmeasurable, OSError) as problem:
+    except (RunError, WrongResult, Unmeasurable, GeometryError, OSError) as problem:
         print(f"perflib: {problem}", file=sys.stderr)
         return 1
 
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     machine = commands.add_parser("machine", help="facts and measured limits of this machine")
     machine.add_argument("--json", action="store_true", help="as JSON")
     machine.add_argument("--fresh", action="store_true", help="measure again what was measured on this machine before")
+    machine.add_argument("--model", type=Path, metavar="FILE", help="predict for the machine described there (JSON)")
     machine.set_defaults(command=_machine)
 
     record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
@@ -78,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _machine(args: argparse.Namespace) -> None:
+    if args.model:
+        from .prediction import predict
+
+        print(predict(args.model))
+        return
     from .hierarchy import hierarchy
     from .limits import limits
     from .machine import machine
