@@ -154,4 +154,13 @@ STEPS = (
         plot.tile_map,
         "03-tile-size",
     ),
+    Step(
+        "Is what was loaded used often enough?",
+        "Keep a block of results in registers, so that each number loaded serves several multiply-adds, and copy what the "
+        "loops read into the order in which they read it (packing). This is the most work, and the last factor.",
+        "ikj order / register blocks, packed where it pays",
+        _products("matmul_ikj", "matmul"),
+        plot.matmul_rates,
+        "02-matmul-scaling",
+    ),
 )

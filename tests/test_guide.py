@@ -4,7 +4,7 @@ import re
 
 import pytest
 from runs import isolate
-from synthetic import full, record
+from synthetic import SIZES, cell, full, matmul, matmul_called, noisy, record
 
 from perflib.guide import STEPS, guide_page
 from perflib.page import Page
@@ -14,7 +14,12 @@ from perflib.page import Page
 def shown(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         isolate(tmp_path_factory.mktemp("data"), patch)
-        return guide_page(full(), {"03-tile-size": Page("03-tile-size", "Which tile?", "", "", (), "tile")})
+        topic, block, ladder = matmul()
+        ladder += [cell("matmul", n, noisy(2 * n**3 / 80), dtype="float32") for n in SIZES]
+        return guide_page(
+            full(matmul=[(topic, block, ladder), matmul_called()]),
+            {"03-tile-size": Page("03-tile-size", "Which tile?", "", "", (), "tile")},
+        )
 
 
 def test_every_step_has_its_figure_and_its_ratio(shown):
@@ -26,8 +31,8 @@ def test_every_step_has_its_figure_and_its_ratio(shown):
 def test_the_ratios_are_those_of_the_run(shown):
     factors = re.findall(r"<strong>([\d.]+) \[([\d.]+), ([\d.]+)\]</strong>", shown.body)
 
-    call, again, balance, expression, order, vectors, tile = (tuple(map(float, factor)) for factor in factors)
-    assert all(low <= value <= high for value, low, high in (call, again, balance, expression, order, vectors, tile))
+    call, again, balance, expression, order, vectors, tile, top = (tuple(map(float, factor)) for factor in factors)
+    assert all(low <= value <= high for value, low, high in (call, again, balance, expression, order, vectors, tile, top))
     assert call[0] == pytest.approx(564 / 64, rel=0.02)
     assert again[0] == pytest.approx(1, abs=0.02)
     assert balance[0] == pytest.approx(100 / 20, rel=0.02)
@@ -35,6 +40,7 @@ def test_the_ratios_are_those_of_the_run(shown):
     assert order[0] == pytest.approx(25 / 2, rel=0.02)
     assert vectors[0] == pytest.approx(20 / 2, rel=0.02)
     assert tile[0] == pytest.approx(1.2, rel=0.02)
+    assert top[0] == pytest.approx(80 / 25, rel=0.02)
 
 
 def test_a_step_leads_to_its_page_where_there_is_one(shown):
