@@ -1,7 +1,7 @@
-"""The generated parts of README.md: the ladder as a table and as a picture, and the bench.
+"""The generated parts of README.md: the picture of the ladder, and the figures of the bench.
 
-    update_readme(run)      writes the ladder of a run between its markers, and data/ladder.png beside
-    update_bench(found)     writes the figures of `perflib bench` between theirs
+    update_readme(run)      writes data/ladder.png, the ladder of a run
+    update_bench(found)     writes the figures of `perflib bench` between their markers
     markdown(table)         a Table as Markdown
 
 Raises `RunError` where the README or a marker is missing.
@@ -13,7 +13,6 @@ from pathlib import Path
 from .bench import Bench
 from .plot import Picture, matmul_rates
 from .store import Run, RunError
-from .story import rate_table
 from .tables import Table
 
 __all__ = ["README", "between", "markdown", "update_bench", "update_readme"]
@@ -22,12 +21,14 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def update_readme(run: Run, readme: Path = README) -> None:
-    """Write the result table and the picture of a run; a second time changes nothing."""
-    table, picture = rate_table(run), matmul_rates(run)
-    if not (isinstance(table, Table) and isinstance(picture, Picture)):
+    """Draw the ladder of a run beside the README that shows it; a second time changes nothing."""
+    picture = matmul_rates(run)
+    if not isinstance(picture, Picture):
         raise RunError(f"run {run.id} has no ladder to show in {readme.name}")
-    _write(readme, "ladder", markdown(table))
-    (readme.parent / "data" / "ladder.png").write_bytes(picture.png)
+    try:
+        (readme.parent / "data" / "ladder.png").write_bytes(picture.png)
+    except OSError as problem:
+        raise RunError(f"{readme.parent / 'data'}: {problem.strerror}") from None
 
 
 def update_bench(found: Bench, readme: Path = README) -> None:
