@@ -130,6 +130,18 @@ def test_a_report_is_of_the_run_that_perflib_run_names(monkeypatch, capsys):
     assert capsys.readouterr().err == "perflib: PERFLIB_RUN: no run 'nowhere'; recorded: none\n"
 
 
+@pytest.mark.parametrize(("words", "built"), [((), "build"), (("--single-file",), "build_single")])
+def test_a_report_is_a_folder_or_one_file(words, built, monkeypatch, capsys):
+    run = start()
+    write(run, "tiles", "n=64")
+    run.finish()
+    for name in ("build", "build_single"):
+        monkeypatch.setattr(f"perflib.report.{name}", lambda run, name=name: f"{name} {run.id}")
+
+    assert cli.run(["report", *words]) == 0
+    assert capsys.readouterr().out == f"{built} {run.path.name}\n"
+
+
 @pytest.mark.parametrize("words", [(), ("fly",), ("runs", "--json"), ("record", "quick"), ("machine", "--yaml")])
 def test_wrong_usage_is_status_2(words, capsys):
     with pytest.raises(SystemExit) as left:
