@@ -4,6 +4,7 @@ matmul_naive, matmul_tiled, matmul_tiled_vectorised, matmul_ikj     (a, b, out=N
 matmul_register_blocked, matmul_packed                              (a, b, out=None)
 matmul                                                              (a, b, out=None, threads=1): the fast one
 rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
+rms_norm                        (x, weight, eps=1e-5, out=None, residual=None, threads=1): the fast one
 pack, quantise, pack_q8_0; matvec, swiglu                           weights of linear layers, and products with them
 Kernel, KERNELS, find                                               descriptions: how a kernel is measured
 """
@@ -12,6 +13,7 @@ from .blocked import matmul_packed, matmul_register_blocked
 from .catalog import KERNELS, find
 from .decoder import swiglu
 from .description import Kernel, WrongResult, aligned_empty, verify
+from .fastnorm import rms_norm
 from .gemm import matmul
 from .ladder import matmul_ikj, matmul_naive, matmul_tiled, matmul_tiled_vectorised
 from .matvec import matvec
@@ -28,6 +30,7 @@ __all__ = [
     "matmul",
     "rms_norm_standard",
     "rms_norm_fast",
+    "rms_norm",
     "Panels",
     "pack",
     "pack_q8_0",

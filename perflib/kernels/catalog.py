@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from . import blocked, gemm, ladder, memory, peak, peers, rmsnorm
+from . import blocked, fastnorm, gemm, ladder, memory, peak, peers, rmsnorm
 from .description import Kernel, aligned_empty, aligned_random
 from .traffic import TRAFFIC
 
@@ -125,6 +125,7 @@ KERNELS: dict[str, Kernel] = {
         _matmul("torch_matmul", peers.perform, native=peers.torch_product),
         _rms("rms_norm_standard", rmsnorm.rms_norm_standard, compiled=rmsnorm._rms_norm_standard),
         _rms("rms_norm_fast", rmsnorm.rms_norm_fast, compiled=rmsnorm._rms_norm_fast),
+        _rms("rms_norm", fastnorm.rms_norm, compiled=fastnorm._rms_norm, unchecked=fastnorm.unchecked),
         _rms("numpy_rms_norm", _numpy_rms_norm),
         _rms("torch_rms_norm", peers.perform, native=peers.torch_norm, output=None),
         _copy("copy_loop", memory.copy_loop, compiled=memory._copy_loop),

@@ -1,6 +1,7 @@
 """Checks of arguments for the public kernels: one line that names argument, requirement and value.
 
     matrices(a, b, out)             -> out, allocated if None; shapes M x K, K x N, M x N
+    norm(x, weight, eps, out, ...)  -> out, allocated if None; x is n or rows x n, a residual is written as well
     rows(x, weight, eps, out)       -> x, out as two-dimensional views, and out as the caller sees it
     vectors(x=x, out=out)           one dimension, one dtype, one length; the one named out may be written
     positive_integer(name, value)   -> int
@@ -13,7 +14,7 @@ import numbers
 
 import numpy as np
 
-__all__ = ["matrices", "positive_integer", "rows", "vectors"]
+__all__ = ["matrices", "norm", "positive_integer", "rows", "vectors"]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -40,18 +41,33 @@ def rows(
     x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Check a row-wise kernel; returns x and out as rows x n views, and out in the shape of x."""
-    _array("x", x, (1, 2))
-    _array("weight", weight, (1,), x.dtype)
+    out = norm(x, weight, eps, out, any_layout=False)
+    if x.ndim == 2:
+        return x, out, out
+    return x.reshape(1, -1), out.reshape(1, -1), out
+
+
+def norm(
+    x: np.ndarray,
+    weight: np.ndarray,
+    eps: float,
+    out: np.ndarray | None,
+    residual: np.ndarray | None = None,
+    any_layout: bool = True,
+) -> np.ndarray:
+    """Check a row-wise kernel; returns `out` in the shape of x. any_layout: of x and weight; residual is an output too."""
+    _array("x", x, (1, 2), any_layout=any_layout)
+    _array("weight", weight, (1,), x.dtype, any_layout)
     if weight.shape[0] != x.shape[-1]:
         raise ValueError(f"weight must have length {x.shape[-1]}, the row length of x, got {weight.shape[0]}")
     if type(eps) is not float and (isinstance(eps, bool) or not isinstance(eps, numbers.Real)):  # float: 0.3 us saved
         raise TypeError(f"eps must be a real number, got {_shown(eps)}")
     if not (eps >= 0 and math.isfinite(eps)):
         raise ValueError(f"eps must be finite and at least 0, got {eps}")
-    out = _output(out, x.shape, x.dtype, x=x, weight=weight)
-    if x.ndim == 2:
-        return x, out, out
-    return x.reshape(1, -1), out.reshape(1, -1), out
+    if residual is None:
+        return _output(out, x.shape, x.dtype, x=x, weight=weight)
+    _output(residual, x.shape, x.dtype, "residual", x=x, weight=weight)
+    return _output(out, x.shape, x.dtype, x=x, weight=weight, residual=residual)
 
 
 def vectors(aligned: int = 1, **arrays: np.ndarray) -> None:
@@ -93,15 +109,17 @@ def _array(
         raise ValueError(f"{name} must be aligned to its items, got address {value.ctypes.data:#x}; use a copy")
 
 
-def _output(out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, **inputs: np.ndarray) -> np.ndarray:
+def _output(
+    out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, named: str = "out", /, **inputs: np.ndarray
+) -> np.ndarray:
     if out is None:
         return np.empty(shape, dtype)
-    _array("out", out, (len(shape),), dtype)
+    _array(named, out, (len(shape),), dtype)
     if out.shape != shape:
-        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+        raise ValueError(f"{named} must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
-        raise ValueError("out must be writeable, got a read-only array")
+        raise ValueError(f"{named} must be writeable, got a read-only array")
     for name, value in inputs.items():
         if np.may_share_memory(out, value):
-            raise ValueError(f"out must not overlap {name}, got arrays that share memory")
+            raise ValueError(f"{named} must not overlap {name}, got arrays that share memory")
     return out

@@ -16,8 +16,10 @@ import numpy as np
 from numba import config, types
 
 from .checks import positive_integer
+from .compile import compiled
+from .simd import address, pointer
 
-__all__ = ["array_type", "check_threads", "numba_threads", "plain", "prepare"]
+__all__ = ["array_type", "check_threads", "numba_threads", "overlap", "plain", "prepare"]
 
 LOCK = threading.RLock()
 
@@ -55,6 +57,13 @@ def check_threads(threads: object) -> int:
     if threads > config.NUMBA_NUM_THREADS:
         raise ValueError(f"threads must be at most {config.NUMBA_NUM_THREADS}, as many as Numba has, got {threads}")
     return threads
+
+
+@compiled(inline="always")
+def overlap(x, size, y, other_size):
+    """Whether `size` elements from pointer x and others from y share addresses."""
+    item = address(pointer(x, 1)) - address(x)
+    return address(x) < address(y) + other_size * item and address(y) < address(x) + size * item and size * other_size > 0
 
 
 @contextmanager

@@ -31,10 +31,10 @@ from .blocking import shared_sets
 from .caches import reported_caches
 from .checks import matrices
 from .compile import compiled
-from .dispatch import array_type, check_threads, numba_threads, plain, prepare
+from .dispatch import array_type, check_threads, numba_threads, overlap, plain, prepare
 from .ladder import _matmul_ikj
 from .microkernel import tile_columns, tile_rows
-from .simd import pointer
+from .simd import item_bytes, pointer
 
 __all__ = ["matmul", "unchecked"]
 
@@ -47,61 +47,62 @@ PARALLEL_WORK = 64**3  # multiply-adds from which waking a second thread can pay
 WAY = 4096  # bytes of a way of L1 on every machine whose L1 is indexed within a page
 
 
+# The functions that Python calls take pointers and sizes from their arrays first, and mention these no more: Numba counts
+# references wherever branches lie between uses of an array, which at n = 32 took a quarter of the time.
+
+
 @compiled(inline="always")
-def _tried_in_place(a, b, out, l2_bytes, l1_ways):
-    """(M, K), (K, N) -> (M, N) if that is best done in place; says what it did."""
-    (m, k), n = a.shape, b.shape[1]
-    if b.shape[0] != k or out.shape[0] != m or out.shape[1] != n or _overlap(out, a) or _overlap(out, b):
+def _in_place(a, b, out, m, k, rows_of_b, n, rows, columns, l2_bytes, l1_ways):
+    """Multiply in place if that is best; says what it did. a, b, out: pointers to M x K, K x N, M x N."""
+    if rows_of_b != k or rows != m or columns != n or overlap(out, m * n, a, m * k) or overlap(out, m * n, b, k * n):
         return REFUSED
     steps = k
-    if k * n * a.itemsize > B_IN_PLACE * l2_bytes:
+    if k * n * item_bytes(a) > B_IN_PLACE * l2_bytes:
         if m >= FEW_ROWS:
             return LARGE
         steps = STEPS_IN_PLACE if m > tile_rows(a) // 2 else STEPS_AT_ONE_USE
     elif n >= FEW_ROWS and _rows_conflict(k, a, l1_ways):
         return LARGE
-    _multiply_in_place(pointer(a, 0), k, pointer(b, 0), n, pointer(out, 0), n, m, n, k, max(steps, 1))
+    _multiply_in_place(a, k, b, n, out, n, m, n, k, max(steps, 1))
     return DONE
-
-
-@compiled(inline="always")
-def _overlap(x, y):
-    """Whether two arrays share addresses."""
-    start, other = x.ctypes.data, y.ctypes.data
-    return start < other + y.size * y.itemsize and other < start + x.size * x.itemsize and x.size > 0 and y.size > 0
 
 
 @compiled(inline="always")
 def _rows_conflict(lda, a, l1_ways):
     """Whether the MR rows of A that the micro-kernel reads at a time evict each other from L1, B's panel beside them."""
-    stride = lda * a.itemsize
+    stride = lda * item_bytes(a)
     return stride >= WAY // 2 and shared_sets(stride, tile_rows(a), WAY) > l1_ways - 2
 
 
 @compiled(inline="always")
-def _packing(a, b, out, work, l1_ways, mc, kc, nc):
-    """(M, K), (K, N) -> (M, N), B packed, A copied where its rows conflict."""
-    (m, k), n = a.shape, b.shape[1]
+def _packed(a, b, out, m, k, n, work, l1_ways, mc, kc, nc):
+    """Multiply with B packed, and A copied where its rows conflict."""
     copy_a = n >= FEW_ROWS and _rows_conflict(k, a, l1_ways)
-    a_, b_, out_, work_ = pointer(a, 0), pointer(b, 0), pointer(out, 0), pointer(work, 0)
-    _multiply_packed(a_, k, b_, n, out_, n, m, n, k, work_, copy_a, mc, kc, nc)
+    _multiply_packed(a, k, b, n, out, n, m, n, k, work, copy_a, mc, kc, nc)
 
 
 @compiled(nogil=True)
 def _matmul_in_place(a, b, out, l2_bytes, l1_ways):
-    return _tried_in_place(a, b, out, l2_bytes, l1_ways)
+    """(M, K), (K, N) -> (M, N)"""
+    a_, b_, out_ = pointer(a, 0), pointer(b, 0), pointer(out, 0)
+    (m, k), (rows_of_b, n), (rows, columns) = a.shape, b.shape, out.shape
+    return _in_place(a_, b_, out_, m, k, rows_of_b, n, rows, columns, l2_bytes, l1_ways)
 
 
 @compiled(nogil=True)
 def _matmul_packing(a, b, out, work, l1_ways, mc, kc, nc):
-    _packing(a, b, out, work, l1_ways, mc, kc, nc)
+    """(M, K), (K, N) -> (M, N)"""
+    a_, b_, out_ = pointer(a, 0), pointer(b, 0), pointer(out, 0)
+    _packed(a_, b_, out_, a.shape[0], a.shape[1], b.shape[1], pointer(work, 0), l1_ways, mc, kc, nc)
 
 
 @compiled
 def _matmul(a, b, out, work, l2_bytes, l1_ways, mc, kc, nc):
     """(M, K), (K, N) -> (M, N): the whole choice in one function, for whoever calls it from compiled code."""
-    if _tried_in_place(a, b, out, l2_bytes, l1_ways) == LARGE:
-        _packing(a, b, out, work, l1_ways, mc, kc, nc)
+    a_, b_, out_, work_ = pointer(a, 0), pointer(b, 0), pointer(out, 0), pointer(work, 0)
+    (m, k), (rows_of_b, n), (rows, columns) = a.shape, b.shape, out.shape
+    if _in_place(a_, b_, out_, m, k, rows_of_b, n, rows, columns, l2_bytes, l1_ways) == LARGE:
+        _packed(a_, b_, out_, m, k, n, work_, l1_ways, mc, kc, nc)
 
 
 @compiled(parallel=True)
@@ -165,8 +166,10 @@ def _any(a: object, b: object, out: object, threads: object) -> np.ndarray:
     return out
 
 
-def unchecked(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple:
+def unchecked(a: np.ndarray, b: np.ndarray, out: np.ndarray, threads: int = 1) -> tuple:
     """The arguments of `_matmul` from those of `matmul`."""
+    if threads != 1:
+        raise ValueError(f"threads must be 1 in kernel scope, got {threads}; use scope='call'")
     work, *blocks = packing(a, b)
     return a, b, out, work, *limits(), *blocks
 

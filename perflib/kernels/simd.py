@@ -4,6 +4,7 @@ LLVM prefers 256-bit code on many 512-bit machines and gives up on loops that it
 declared, as here, get the full width and one instruction each. Usable in compiled functions only:
 
     lanes(x)                        elements per vector of x's dtype on this machine, a constant
+    item_bytes(x)                   bytes per element, likewise
     load(x, i)   store(x, i, v)     x[i : i + lanes] of a C-contiguous array or a pointer; no alignment needed
     load_first(x, i, count)         the first `count` lanes, zero elsewhere; the others are not touched
     store_first(x, i, v, count)     likewise
@@ -14,6 +15,7 @@ declared, as here, get the full width and one instruction each. Usable in compil
     total(v)                        sum of the lanes
     prefetch(x, i)                  ask for the line of x[i], to read it soon
     pointer(x, i)                   the address of x[i], to be used like x; keeps nothing alive
+    address(x)                      the address of x[0] as a number
 
 A dot product, 16 lanes at a time where the machine has 512-bit registers:
 
@@ -44,13 +46,15 @@ from .vector import (
     emit_splat,
     emit_store,
     emit_sum,
-    item_bytes,
+    lane_bytes,
     vector_of,
 )
 
 __all__ = [
+    "address",
     "fence",
     "fma",
+    "item_bytes",
     "lanes",
     "load",
     "load_first",
@@ -82,6 +86,13 @@ def lanes(typingctx, x):
 
 
 @intrinsic
+def item_bytes(typingctx, x):
+    """Bytes of an element of x, a constant."""
+    size = x.dtype.bitwidth // 8
+    return types.intp(x), lambda context, builder, signature, args: context.get_constant(types.intp, size)
+
+
+@intrinsic
 def pointer(typingctx, x, i):
     """Address of x[i]; the caller keeps x alive."""
     if not _is_memory(x):
@@ -91,6 +102,18 @@ def pointer(typingctx, x, i):
         return _address(context, builder, x, args[0], args[1])
 
     return types.CPointer(x.dtype)(x, types.intp), codegen
+
+
+@intrinsic
+def address(typingctx, x):
+    """Address of x[0] as an integer, to compare with others (x.ctypes.data counts references: ten times the price)."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(_address(context, builder, x, args[0], INT(0)), context.get_value_type(types.intp))
+
+    return types.intp(x), codegen
 
 
 @intrinsic
@@ -153,7 +176,7 @@ def stream(typingctx, x, i, v):
     def codegen(context, builder, signature, args):
         vector = args[2].type
         where = builder.bitcast(_address(context, builder, x, *args[:2]), vector.as_pointer())
-        done = builder.store(args[2], where, align=item_bytes(vector) * vector.count)
+        done = builder.store(args[2], where, align=lane_bytes(vector) * vector.count)
         done.set_metadata("nontemporal", builder.module.add_metadata([INT(1)]))
 
     return types.void(x, types.intp, v), codegen

@@ -29,7 +29,7 @@ __all__ = [
     "emit_splat",
     "emit_store",
     "emit_sum",
-    "item_bytes",
+    "lane_bytes",
     "vector_bytes",
     "vector_lanes",
     "vector_of",
@@ -115,19 +115,19 @@ def emit_load(builder: ir.IRBuilder, address: ir.Value, vector: ir.VectorType, m
     """Lanes from `address`, aligned to their elements; with a mask only those that it names, zero elsewhere."""
     where = builder.bitcast(address, vector.as_pointer())
     if mask is None:
-        return builder.load(where, align=item_bytes(vector))
+        return builder.load(where, align=lane_bytes(vector))
     name = f"llvm.masked.load.{_suffix(vector)}.p0"
-    return _call(builder, name, vector, where, INT(item_bytes(vector)), mask, ir.Constant(vector, None))
+    return _call(builder, name, vector, where, INT(lane_bytes(vector)), mask, ir.Constant(vector, None))
 
 
 def emit_store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
     """The inverse of `emit_load`."""
     where = builder.bitcast(address, value.type.as_pointer())
     if mask is None:
-        builder.store(value, where, align=item_bytes(value.type))
+        builder.store(value, where, align=lane_bytes(value.type))
     else:
         name = f"llvm.masked.store.{_suffix(value.type)}.p0"
-        _call(builder, name, ir.VoidType(), value, where, INT(item_bytes(value.type)), mask)
+        _call(builder, name, ir.VoidType(), value, where, INT(lane_bytes(value.type)), mask)
 
 
 def emit_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
@@ -153,6 +153,6 @@ def emit_sum(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.call(reduce, [ir.Constant(scalar, -0.0), value], fastmath=("reassoc",))
 
 
-def item_bytes(vector: ir.VectorType) -> int:
+def lane_bytes(vector: ir.VectorType) -> int:
     """Bytes of one lane."""
     return 4 if vector.element == ir.FloatType() else 8
