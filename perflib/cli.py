@@ -1,7 +1,8 @@
 """The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
 
     perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
-    perflib selfcheck [--quick] [--json FILE] | execute | new NAME | runs
+    perflib selfcheck [--quick] [--json FILE] | execute | new NAME
+    perflib compare RUN RUN | runs
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
 """
@@ -69,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
     execute.set_defaults(command=_execute)
+
+    compare = commands.add_parser("compare", help="what changed between two runs, per kernel and size")
+    compare.add_argument("before", metavar="RUN", help="id, path or latest")
+    compare.add_argument("after", metavar="RUN", help="likewise; from another machine it is held against its own limits")
+    compare.set_defaults(command=_compare)
 
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: NAME.ipynb in this folder")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
@@ -160,6 +166,12 @@ def _execute(args: argparse.Namespace) -> None:
     execute_in_place(args.notebooks)
     if not args.notebooks:
         update_readme(load_run())
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from .between import compare_runs
+
+    print(compare_runs(load_run(args.before), load_run(args.after)))
 
 
 def _new(args: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
     median_interval(samples)        median with a distribution-free interval
     ratio_interval(over, under)     median of paired ratios with the same kind of interval
+    shift_interval(over, under)     the same for two series that were not taken together
     fewest_samples(comparisons)     how many samples such an interval needs at least
     persistence(samples)            how much neighbours in time resemble each other, as a factor on the variance
     drift(samples)                  does the series move in one direction?
@@ -16,6 +17,9 @@ Raises `SampleError` (a `ValueError`) for empty, too short, non-finite or unpair
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 
@@ -30,10 +34,15 @@ __all__ = [
     "median_interval",
     "persistence",
     "ratio_interval",
+    "shift_interval",
 ]
 
 MIN_SAMPLES = 6
 """Fewest samples for which min and max cover the median with 95 %: 1 - 2 / 2^6 = 0.969."""
+
+
+EXACT = 4000
+"""Products of two numbers of samples up to which the distribution of U is counted out."""
 
 
 class SampleError(ValueError):
@@ -119,6 +128,47 @@ def ratio_interval(
         raise SampleError("samples of a ratio must be above 0")
     logs = median_interval(np.log(top) - np.log(bottom), 1 - (1 - confidence) / comparisons, serial)
     return Interval(*(float(np.exp(x)) for x in (logs.value, logs.low, logs.high)), logs.coverage)
+
+
+def shift_interval(
+    over: Sequence[float] | np.ndarray, under: Sequence[float] | np.ndarray, confidence: float = 0.95, comparisons: int = 1
+) -> Interval:
+    """Ratio of two series that were not taken together: by how much one is longer than the other, and its interval.
+
+    Median of all `over[i] / under[j]`, and the order statistics of them that keep the confidence under the exact
+    distribution of Mann and Whitney's U: Hodges and Lehmann, Ann. Math. Stat. 34 (1963), section 3. Both series stand in
+    the order of time; the ranks move apart by the root of the larger `persistence`. `comparisons` divides the error rate.
+    """
+    top, bottom = _finite(over, at_least=1), _finite(under, at_least=1)
+    if top.min() <= 0 or bottom.min() <= 0:
+        raise SampleError("samples of a ratio must be above 0")
+    shifts = np.sort(np.subtract.outer(np.log(top), np.log(bottom)).ravel())
+    missed = 2 * _mann_whitney(len(top), len(bottom))
+    usable = np.flatnonzero(missed[: len(shifts) // 2] <= (1 - confidence) / comparisons)
+    if not len(usable):
+        raise SampleError(f"samples must be more than {len(top)} and {len(bottom)} for {comparisons} comparisons")
+    middle = len(shifts) / 2
+    stretch = math.sqrt(max(persistence(top), persistence(bottom)))
+    rank = max(0, math.floor(middle - (middle - usable[-1]) * stretch))
+    ends = (float(np.exp(x)) for x in (np.median(shifts), shifts[rank], shifts[-1 - rank]))
+    return Interval(*ends, float(1 - missed[usable[-1]]))
+
+
+@lru_cache(maxsize=256)
+def _mann_whitney(n: int, m: int) -> np.ndarray:
+    """P(U <= u) for u = 0, 1, ...: the Gaussian binomial coefficient in whole numbers; large samples by the normal."""
+    if n * m > EXACT:
+        from scipy.stats import norm
+
+        return norm.cdf((np.arange(n * m + 1) + 0.5 - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12))
+    ways = [1] + [0] * (n * m)
+    for i in range(1, n + 1):
+        for u in range(n * m, m + i - 1, -1):
+            ways[u] -= ways[u - m - i]
+        for u in range(i, n * m + 1):
+            ways[u] += ways[u - i]
+    total = math.comb(n + m, n)
+    return np.array([float(Fraction(w, total)) for w in accumulate(ways)])
 
 
 def fewest_samples(comparisons: int = 1, confidence: float = 0.95) -> int:

@@ -14,7 +14,6 @@ Raises `RunError`, one line that names the file, the row and the reason.
 """
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from .integrity import SUMS, damage, digest, foreign_link
 from .machine import Machine
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ __all__ = [
 ]
 
 SCHEMA = 1
-SUMS = "SHA256SUMS"
 BLOCK_COLUMNS = ("topic", "block", "rows")
 
 COLUMNS = {  # name: smallest allowed value, or None for text; further columns are parameters, integers or empty
@@ -172,9 +171,11 @@ def load_run(run: str | Path | None = None) -> Run:
     A finished run is checked against its checksums, an unfinished one offers its complete blocks.
     """
     path = _find(run)
+    if problem := foreign_link(path):
+        raise RunError(problem)
     meta = read_meta(path)
-    if meta["finished"] is not None:
-        _verify_checksums(path)
+    if meta["finished"] is not None and (problem := damage(path)):
+        raise RunError(problem)
     return Run(path, meta)
 
 
@@ -277,23 +278,3 @@ def _integers(file: Path, column: "pd.Series", least: int, may_be_empty: bool) -
         row = allowed.idxmin()
         raise RunError(f"{file}: row {row}: {column.name} must be an integer of at least {least}, got {column[row]!r}")
     return values.astype("Int64").mask(empty) if may_be_empty else values
-
-
-def digest(content: bytes) -> str:
-    """SHA-256, as in the checksums."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def _verify_checksums(path: Path) -> None:
-    sums = path / SUMS
-    if not sums.is_file():
-        raise RunError(f"{sums}: missing in a finished run")
-    listed = dict(line.split("  ", 1)[::-1] for line in sums.read_text(encoding="utf-8").splitlines() if "  " in line)
-    for name in sorted({"run.json", "blocks.csv", *(file.name for file in path.glob("*.csv")), *listed}):
-        file = path / name
-        if not file.is_file():
-            raise RunError(f"{file}: missing")
-        if name not in listed:
-            raise RunError(f"{sums}: does not list {name}")
-        if digest(file.read_bytes()) != listed[name]:
-            raise RunError(f"{file}: checksum differs from {SUMS}; the file was changed after it was recorded")

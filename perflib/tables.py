@@ -40,6 +40,7 @@ __all__ = [
     "select",
     "summary",
     "text",
+    "work",
 ]
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "seed" / "published.csv"
@@ -196,15 +197,15 @@ def _interval(times: pd.Series) -> Interval:
 
 
 def _rates(run: Run, case: Mapping[str, Any], time_ns: Interval) -> dict[str, float]:
-    work = _work(run, case)
-    found = {} if work is None else {"flops": work[0], "bytes": work[1]}
-    for name, amount in zip(("gflops", "gb_per_s"), work or (), strict=False):
+    counted = work(run, case)
+    found = {} if counted is None else {"flops": counted[0], "bytes": counted[1]}
+    for name, amount in zip(("gflops", "gb_per_s"), counted or (), strict=False):
         rate = time_ns.inverse(amount)
         found |= {name: rate.value, f"low_{name}": rate.low, f"high_{name}": rate.high}
     return found
 
 
-def _work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
+def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
     """Flops and bytes of a case: as its run counted them, else as the built-in kernel counts them, else unknown."""
     for counted in run.meta.get("work", ()):
         if all(case.get(name) == value for name, value in counted.items() if name not in ("flops", "bytes")):

@@ -298,12 +298,9 @@ def test_a_kernel_that_raises_loses_only_its_own_case():
     assert load_run(samples.attrs["run"]).meta["lost"][0]["case"] == "picky call float32 1 8"
 
 
-def test_one_that_raises_in_the_middle_of_the_rounds_leaves_no_half_of_itself():
-    calls = []
-
+def test_one_that_raises_in_the_middle_of_the_rounds_leaves_no_half_of_itself(data):
     def tired(x, out):
-        calls.append(1)
-        if len(calls) > 2000:
+        if any(file.stat().st_size > 500 for file in data.glob("runs/*/sweep.csv")):  # rows of it are there
             raise RuntimeError("enough")
         twice(x, out)
 
