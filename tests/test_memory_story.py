@@ -43,14 +43,14 @@ def nanoseconds(cell):
     ) / rate
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The plan of a quick run, told without measuring."""
+@pytest.fixture(scope="module", params=[True, False], ids=["quick", "full"])
+def run(request, tmp_path_factory):
+    """The plan of a run, told without measuring."""
     with pytest.MonkeyPatch.context() as patch:
         isolate(tmp_path_factory.mktemp("data"), patch)
         patch.setattr(memory_plan, "page_sizes_kib", lambda: (4, 2048))
         writer = start(machine=MACHINE)
-        for block in memory_blocks(True, MACHINE):
+        for block in memory_blocks(request.param, MACHINE):
             rng = np.random.default_rng(0)
             with writer.block(block.topic, block.name, COLUMNS) as append:
                 for cell in block.cells:
@@ -131,7 +131,7 @@ def test_cases_that_differ_in_a_parameter_are_told_apart(run):
     found = summary(run, "memory", kernel="memory_chase", block="chains")
 
     assert len(found) == len(found[["n", "chains"]].drop_duplicates())
-    assert set(found["samples"]) == {6}
+    assert set(found["samples"]) in ({6}, {9})
 
 
 @pytest.mark.parametrize(
