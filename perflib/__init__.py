@@ -8,6 +8,7 @@
     race                                    a claim settled here and now
     described                               your own kernel, described like those in kernels
     kernels                                 what is measured, and how to describe your own
+    explore                                 controls over sweep and its figures in a notebook
     %load_ext perflib                       the magics %measure and %%measure, see perflib.magics
 
 The import compiles nothing, draws nothing and changes nothing.
@@ -36,6 +37,13 @@ def load_ipython_extension(shell: object) -> None:
     load(shell)
 
 
+def explore() -> object:
+    """Controls over `sweep` and its figures, as the last line of a cell; needs ipywidgets. See perflib.explorer."""
+    from .explorer import Explorer  # brings the figures with it
+
+    return Explorer()
+
+
 __all__ = [
     "Timer",
     "PerformanceStats",
@@ -57,5 +65,6 @@ __all__ = [
     "RunError",
     "race",
     "described",
+    "explore",
     "kernels",
 ]

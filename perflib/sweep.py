@@ -110,14 +110,14 @@ class Block:
     least_rounds: int = MIN_SAMPLES
 
 
-def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progress: bool = True) -> None:
+def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progress: bool | Callable = True) -> None:
     """Measure every block that the run does not have yet; progress and time left go to stderr where somebody watches."""
     from tqdm import tqdm
 
     missing = [b for b in blocks if not writer.has(b.topic, b.name)]
     bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
     total = sum(b.budget_s for b in missing)
-    with tqdm(total=total, disable=None if progress else True, bar_format=bar_format, smoothing=0) as bar:
+    with tqdm(total=total, disable=None if progress is True else True, bar_format=bar_format, smoothing=0) as bar:
         for number, block in enumerate(missing):
             before = sum(b.budget_s for b in missing[:number])
             bar.set_description_str(f"{block.topic}: {block.name}, compiling and checking")
@@ -129,6 +129,8 @@ def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progres
                             append([{"block": block.name, **row} for row in rows])
                             bar.set_description_str(f"{block.topic}: {block.name}", refresh=False)
                             bar.update(before + share * block.budget_s - bar.n)
+                            if callable(progress):
+                                progress((before + share * block.budget_s) / total)
                 except CaseLost as lost:  # the block is measured again without it
                     left = tuple(cell for cell in left if cell.label != lost.label)
                     writer.lose(block.topic, block.name, lost.label, str(lost))
@@ -150,7 +152,7 @@ def sweep(
     seed: int = 0,
     name: str = "sweep",
     threads: int = 1,
-    progress: bool = True,
+    progress: bool | Callable[[float], None] = True,
     **values: Sequence[int],
 ) -> "pd.DataFrame":
     """Measure kernels at sizes, and at every combination of parameter values, for example tile=[16, 32, 64].
@@ -158,6 +160,7 @@ def sweep(
     Recorded as a run of its own, topic `name`; interrupted, it is continued by the same call. A block, interleaved
     throughout, is the whole grid for a scaling curve, or one size where parameters vary. Each cell gets 6 to 30 rounds.
     Integer columns as described in data/datapackage.json, and `per_run_ns`; `attrs["run"]` is the id for `load_run`.
+    progress: shown on a terminal, or a function that is told the share done after each round; it may raise to end.
     """
     if not re.fullmatch(r"[\w-]+", name) or name == "blocks":
         raise ValueError(f"name must be letters, digits, - and _, and not blocks; got {name!r}")

@@ -2,6 +2,7 @@
 
 KERNELS             every built-in description by name
 find(name)          one description, a registered one too; also by its callable
+known()             all of them, registered ones too
 register(kernel)    make a description known by name and callable; the last one of a name counts
 """
 
@@ -14,7 +15,7 @@ from . import blocked, fastnorm, gemm, ladder, memory, peak, peers, rmsnorm
 from .description import Kernel, aligned_empty, aligned_random
 from .traffic import TRAFFIC
 
-__all__ = ["KERNELS", "find", "register"]
+__all__ = ["KERNELS", "find", "known", "register"]
 
 Arrays = tuple
 
@@ -151,15 +152,19 @@ def find(kernel: str | Callable) -> Kernel | None:
 
     Raises ValueError for an unknown name.
     """
-    known = KERNELS | _registered
     if isinstance(kernel, str):
-        if kernel not in known:
-            raise ValueError(f"kernel must be one of {', '.join(known)}; got {kernel!r}")
-        return known[kernel]
-    return next((k for k in known.values() if kernel is not None and kernel in (k.call, k.compiled)), None)
+        if kernel not in known():
+            raise ValueError(f"kernel must be one of {', '.join(known())}; got {kernel!r}")
+        return known()[kernel]
+    return next((k for k in known().values() if kernel is not None and kernel in (k.call, k.compiled)), None)
 
 
 _registered: dict[str, Kernel] = {}
+
+
+def known() -> dict[str, Kernel]:
+    """Every description, built in or registered, by name."""
+    return KERNELS | _registered
 
 
 def register(kernel: Kernel) -> None:

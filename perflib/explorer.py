@@ -1,0 +1,126 @@
+"""`perflib.explore()`: controls in a notebook over the same sweep and the same figures.
+
+    explore()               kernels, sizes, tile, type and threads to choose; progress, a button to stop, results kept
+    explore().results       what was measured, as ids for `load_run`, newest last
+
+Every run is recorded as `sweep` records it; one that is stopped is continued by the same choices. The measurement has a
+thread of its own, so that the buttons answer meanwhile. The notebook file keeps no state: figures live in the widgets only.
+Raises `RunError`, one line, where ipywidgets is not installed.
+"""
+
+import threading
+import warnings
+from typing import Any
+
+from . import curves
+from .conduct import Unmeasurable
+from .drawing import Picture
+from .kernels.catalog import known
+from .kernels.description import WrongResult
+from .showing import on_one_line
+from .store import RunError, load_run
+from .sweep import sweep
+
+__all__ = ["Explorer"]
+
+TOPIC = "explore"
+
+
+class _Stopped(Exception):
+    """The button was pressed."""
+
+
+class Explorer:
+    """The controls, the thread that measures, and the results so far."""
+
+    def __init__(self) -> None:
+        try:
+            import ipywidgets as widgets
+        except ImportError:
+            raise RunError("ipywidgets is not installed; install it: pip install 'perflib[lab]'") from None
+        self.results: list[str] = []
+        self._stop, self._thread = threading.Event(), None
+        names = sorted(name for name, kernel in known().items() if kernel.compiled)
+        self.kernels = widgets.SelectMultiple(options=names, value=names[:1], description="kernels", rows=8)
+        self.sizes = widgets.Text("64, 96, 128, 192, 256", description="sizes")
+        self.tile = widgets.Text("", description="tile", placeholder="default; or 16, 32, 64")
+        self.dtype = widgets.Dropdown(options=("float32", "float64"), description="dtype")
+        self.threads = widgets.BoundedIntText(1, min=1, max=256, description="threads")
+        self.seconds = widgets.BoundedFloatText(3.0, min=0.01, max=600, description="seconds")
+        self.run = widgets.Button(description="Run", tooltip="measure what is chosen")
+        self.stop = widgets.Button(description="Stop", disabled=True, tooltip="end the measurement")
+        self.progress = widgets.FloatProgress(0.0, min=0.0, max=1.0, description="progress")
+        self.status = widgets.Label("choose and run")
+        self.shown = widgets.VBox()
+        for name in ("run", "stop", "progress", "status"):
+            getattr(self, name).add_class(f"perflib-explore-{name}")
+        self.run.on_click(lambda _: self.start())
+        self.stop.on_click(lambda _: self._stop.set())
+        choices = (self.kernels, self.sizes, self.tile, self.dtype, self.threads, self.seconds)
+        self.box = widgets.VBox([*choices, widgets.HBox([self.run, self.stop]), self.progress, self.status, self.shown])
+        self._widgets = widgets
+
+    def _repr_mimebundle_(self, **kwargs: object) -> Any:
+        return self.box._repr_mimebundle_(**kwargs)
+
+    def start(self) -> None:
+        """Measure what is chosen, in a thread; nothing happens while one is at it."""
+        if self._thread and self._thread.is_alive():
+            return
+        self._stop.clear()
+        self.run.disabled, self.stop.disabled, self.progress.value = True, False, 0.0
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Until the measurement is over."""
+        if self._thread:
+            self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        try:
+            with warnings.catch_warnings(record=True) as lost:
+                warnings.simplefilter("always", UserWarning)
+                self.status.value = "measuring"
+                samples = sweep(progress=self._tell, **self._chosen())
+            self.results.append(samples.attrs["run"])
+            self._show(samples.attrs["run"])
+            self.status.value = on_one_line("; ".join(["done", self.results[-1], *(str(w.message) for w in lost)]))
+        except _Stopped:
+            self.status.value = "stopped; the same choices continue it"
+        except (RunError, WrongResult, Unmeasurable, ValueError, TypeError) as problem:
+            self.status.value = on_one_line(problem)
+        finally:
+            self.run.disabled, self.stop.disabled = False, True
+
+    def _tell(self, share: float) -> None:
+        """Called after each round."""
+        if self._stop.is_set():
+            raise _Stopped
+        self.progress.value = share
+
+    def _chosen(self) -> dict[str, Any]:
+        found = {"kernels": list(self.kernels.value), "sizes": _whole("sizes", self.sizes.value), "name": TOPIC}
+        if tiles := _whole("tile", self.tile.value):
+            found["tile"] = tiles
+        return found | {"dtype": self.dtype.value, "threads": self.threads.value, "budget_s": self.seconds.value}
+
+    def _show(self, name: str) -> None:
+        """Figures and numbers of a run below what was shown before, the newest first."""
+        run, found = load_run(name), []
+        shows = [curves.times, curves.rates, curves.roofline]
+        drawn = [show(run, TOPIC) for show in shows] + [curves.heat_map(run, TOPIC, "tile")]
+        for picture in drawn:
+            if isinstance(picture, Picture):
+                found.append(self._widgets.Image(value=picture.png, format="png", width=picture.size[0]))
+                found.append(self._widgets.Label(picture.alt))
+        found.append(self._widgets.HTML(curves.grid_table(run, TOPIC)._repr_html_()))
+        self.shown.children = (*found, *self.shown.children)
+
+
+def _whole(name: str, written: str) -> list[int]:
+    """`64, 128` as numbers; nothing is no number."""
+    words = written.replace(",", " ").split()
+    if wrong := [word for word in words if not word.isdecimal()]:
+        raise ValueError(f"{name} must be whole numbers, got {wrong[0]!r}")
+    return [int(word) for word in words]

@@ -1,0 +1,83 @@
+"""The controls without a browser: what is chosen is swept, stopped, refused and shown; nothing stays in the file."""
+
+import sys
+
+import pytest
+from runs import isolate
+
+from perflib import explore
+from perflib.explorer import TOPIC
+from perflib.store import RunError, load_run
+
+pytest.importorskip("ipywidgets")
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    isolate(tmp_path, monkeypatch)
+    found = explore()
+    found.kernels.value, found.sizes.value, found.seconds.value = ("rms_norm_fast",), "16, 32", 0.01
+    yield found
+    found.stop.click()
+    found.wait()
+
+
+def test_what_is_chosen_is_measured_recorded_and_drawn(shown):
+    shown.run.click()
+    shown.wait()
+
+    assert shown.status.value.startswith("done")
+    assert set(load_run(shown.results[0]).samples(TOPIC)["n"].dropna()) == {16, 32}
+    assert shown.progress.value == 1
+    assert {type(child).__name__ for child in shown.shown.children} == {"Image", "Label", "HTML"}
+
+
+def test_results_are_kept_from_run_to_run(shown):
+    for sizes in ("16", "32"):
+        shown.sizes.value = sizes
+        shown.start()
+        shown.wait()
+
+    assert len(shown.results) == 2
+    assert [type(c).__name__ for c in shown.shown.children].count("HTML") == 2
+
+
+def test_the_button_stops_a_measurement(shown):
+    shown.seconds.value = 300
+    shown.sizes.value = "4096, 8192"
+    shown.start()
+    shown.stop.click()
+    shown.wait(120)
+
+    assert shown.status.value == "stopped; the same choices continue it"
+    assert (shown.results, shown.run.disabled, shown.stop.disabled) == ([], False, True)
+
+
+@pytest.mark.parametrize(
+    ("choice", "value", "words"),
+    [
+        ("sizes", "64, <b>", "sizes must be whole numbers, got '<b>'"),
+        ("sizes", "", "sizes must not be empty"),
+        ("sizes", "0", "sizes must be at least 1, got 0"),
+        ("tile", "8", "parameters of rms_norm_fast must be among rows; got 'tile'"),
+        ("kernels", (), "kernels must not be empty"),
+    ],
+)
+def test_a_bad_choice_is_one_line_below_the_buttons(shown, choice, value, words):
+    getattr(shown, choice).value = value
+    shown.start()
+    shown.wait()
+
+    assert shown.status.value == words
+
+
+def test_controls_have_the_classes_that_a_browser_looks_for(shown):
+    for name in ("run", "stop", "progress", "status"):
+        assert f"perflib-explore-{name}" in getattr(shown, name)._dom_classes
+
+
+def test_without_ipywidgets_there_is_one_line(monkeypatch, refused):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+
+    with refused(RunError, "ipywidgets is not installed; install it: pip install 'perflib[lab]'"):
+        explore()
