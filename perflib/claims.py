@@ -1,6 +1,6 @@
 """The seed's claims, judged on a run by rules that were fixed before any data existed.
 
-    judge_all(run)      -> a Claim for each of S1 to S9
+    judge_all(run)      -> a Claim for each of S1 to S10
     Claim               what is claimed, the rule, HOLDS / FAILS / UNDECIDED, and the evidence in a sentence
     claims_table(run)   the verdicts as a table; rules_table() the rules
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from .counting import count_accesses, count_allocations
 from .kernels.catalog import find
+from .passes import hot_path
 from .scaling import ScalingFit, fit_scaling
 from .stats import Interval, SampleError
 from .store import Run, RunError
@@ -226,5 +227,11 @@ _CLAIMS = (
         "The timer resolves nanoseconds and costs less than one microsecond",
         "smallest step below 100 ns, start and elapsed together below 1000 ns",
         _s9,
+    ),
+    (
+        "S10",
+        "In a forward pass attention and FFN are the hot path: 40 % and 50 %",
+        "both within 10 points, for prompt and generation, 110M shape at context 128",
+        hot_path,
     ),
 )

@@ -1,6 +1,7 @@
 """The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
 
     perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
+    perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib selfcheck [--quick] [--json FILE] | execute | new NAME
     perflib compare RUN RUN | runs
 
@@ -61,6 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="fewer sizes and less time for each: under a minute")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and summary there")
     bench.set_defaults(command=_bench)
+
+    forward = commands.add_parser(
+        "forward", help="a decoder's pass taken apart: tokens per second, parts, shares of limits"
+    )
+    source = forward.add_mutually_exclusive_group()
+    source.add_argument("--shape", default="15M", metavar="NAME", help="random weights: 15M (default), 110M or 1.1B")
+    source.add_argument("--gguf", type=Path, metavar="FILE", help="weights of a Llama-style decoder")
+    forward.add_argument("--kind", choices=("F32", "Q8_0"), help="of the weights; by default as they come")
+    for name, default in (("prompt", 128), ("tokens", 32), ("batch", 1), ("threads", 1)):
+        forward.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"by default {default}")
+    forward.set_defaults(command=_forward)
 
     selfcheck = commands.add_parser("selfcheck", help="how far this machine's numbers can be trusted: some minutes")
     selfcheck.add_argument("--quick", action="store_true", help="fewer trials: under two minutes")
@@ -144,6 +156,25 @@ def _bench(args: argparse.Namespace) -> int:
         if README.is_file():  # in a clone
             update_bench(found)
     return 1 if found.missed else 0
+
+
+def _forward(args: argparse.Namespace) -> None:
+    from .forward import forward, report
+    from .gguf_weights import GGUFWeights
+    from .machine import machine
+    from .weights import SHAPES, RandomWeights
+    from .writer import measuring_lock
+
+    if args.shape not in SHAPES:
+        raise RunError(f"--shape must be one of {', '.join(SHAPES)}, got {args.shape}")
+    for name in ("prompt", "tokens", "batch", "threads"):
+        if getattr(args, name) < 1:
+            raise RunError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    weights = GGUFWeights(args.gguf) if args.gguf else RandomWeights(SHAPES[args.shape])
+    sizes = {name: getattr(args, name) for name in ("prompt", "tokens", "batch", "threads")}
+    with measuring_lock():
+        found = forward(weights, machine(), args.kind, **sizes, progress=lambda text: print(text, file=sys.stderr))
+    print(report(found))
 
 
 def _selfcheck(args: argparse.Namespace) -> int:

@@ -74,6 +74,11 @@ class PerformanceStats:
         """Number of passes."""
         return len(self._passes)
 
+    @property
+    def passes(self) -> tuple[dict[str, int], ...]:
+        """Nanoseconds of every pass by part, the whole first."""
+        return tuple(dict(one.ns) for one in self._passes)
+
     def __getattr__(self, field: str) -> float:
         name = self.__dict__.get("_fields", {}).get(field)
         if name is None:

@@ -115,6 +115,7 @@ class Decoder:
         if kind not in (None, *KINDS):
             raise ValueError(f"kind must be one of {', '.join(KINDS)} or None, got {kind!r}")
         self.shape, self.nbytes = weights.shape, 0
+        self._kinds: set[str] = set()
         self._weights, self._kind = weights, kind
         self._embedding = self._packed("token_embd.weight")
         self._blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
@@ -122,10 +123,16 @@ class Decoder:
         self._output = self._embedding if self.shape.tied else self._packed("output.weight")
         del self._weights  # a file may be closed now
 
+    @property
+    def kind(self) -> str:
+        """Of the packed weights: F32 if any of them is."""
+        return min(self._kinds)
+
     def _packed(self, *names: str) -> np.ndarray:
         """One weight from several, whose rows follow each other."""
         panels = _pack([self._weights.tensor(name) for name in names], self._kind)
         self.nbytes += panels.nbytes
+        self._kinds.add(panels.kind)
         return panels.data
 
     def _norm(self, name: str) -> np.ndarray:

@@ -4,7 +4,7 @@
     record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
 
 Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, memory 15 / 110,
-stencil 4 / 20, harness 8 / 45.
+stencil 4 / 20, forward 4 / 60, harness 8 / 45.
 What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
 what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
 """
@@ -27,6 +27,7 @@ from .kernels.description import Kernel
 from .kernels.peers import LIBRARIES, installed
 from .machine import FMA_PEAK_OPS, Machine, copy_elements, machine
 from .memory_plan import memory_blocks, width_block
+from .record_forward import record_forward
 from .store import Run, RunError
 from .sweep import Block, Cell, record_blocks, work_of
 from .timer import Timer, clock_step_ns
@@ -62,6 +63,7 @@ def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: boo
         record_blocks(writer, blocks := plan(quick, here, found), seed, progress)
         if not writer.has("clock", "steps"):
             _record_clock_steps(writer)
+        record_forward(writer, quick, progress)
         record_harnesses(writer, quick, progress)
         return writer.finish(codegen=_codegen(), work=work_of(blocks))
 
