@@ -130,7 +130,7 @@ def forward(
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Forward:
-    """Read a random prompt of `prompt` tokens twice (the first one warms up) and generate `tokens`, the likeliest each time."""
+    """Read a random prompt twice (the first one warms up), then generate `tokens`, the likeliest each time."""
     for name, value in (("prompt", prompt), ("tokens", tokens), ("batch", batch), ("threads", threads)):
         positive_integer(name, value)
     progress("packing weights")

@@ -8,7 +8,7 @@
     counted_table(shape)            flops, bytes and flops per byte of every part, before anything is measured
     hot_path(run)                   the seed's 40 % attention and 50 % FFN, judged: verdict and evidence
 
-`series` is the name of a block, "110M F32 generation 128 x 1" (see `record_forward`). Raises RunError where the run lacks it.
+`series` is the name of a block, "110M F32 generation 128 x 1" (see `record_forward`). Raises RunError where it lacks.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def part_share(run: Run, series: str, part: str) -> Interval:
 
 
 def hot_path(run: Run) -> tuple[str, str]:
-    """Whether attention and FFN lie within 10 points of 40 % and 50 %, for a prompt and for generation: 110M, context 128."""
+    """Are attention and FFN within 10 points of 40 % and 50 %, for a prompt and for generation? 110M, context 128."""
     verdicts, told = [], []
     for phase, series in JUDGED.items():
         found = {part: part_share(run, series, part) for part in CLAIMED}

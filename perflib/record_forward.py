@@ -61,7 +61,7 @@ def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> Non
     """Record every series that the run does not have yet. Weights are packed once per shape and kind."""
     missing = [s for s in (QUICK_PLAN if quick else FORWARD_PLAN) if not writer.has("forward", s.name)]
     for shape, kind in dict.fromkeys((s.shape, s.kind) for s in missing):
-        if progress:
+        if progress and sys.stderr.isatty():
             print(f"forward: packing {shape} as {kind}", file=sys.stderr)
         decoder = Decoder(RandomWeights(SHAPES[shape]), kind)
         for series in missing:

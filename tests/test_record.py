@@ -30,7 +30,7 @@ from perflib.sweep import Block, Cell
 cells = [tuple(Cell(find(name), n, "call") for name in ("rms_norm_fast", "numpy_rms_norm")) for n in range(8, 28)]
 record.plan = lambda quick, machine, peers: [Block(f"topic{i % 2}", f"n={i}", c, 1e-6) for i, c in enumerate(cells)]
 record._codegen = dict
-record.record_harnesses = lambda *_: None
+record.record_harnesses = record.record_forward = lambda *_: None
 writer._code = dict
 sys.exit(main())
 """
@@ -49,6 +49,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(program, "plan", lambda quick, machine, peers: [Block("rmsnorm", "n=8", cells, 1e-6)])
     monkeypatch.setattr(program, "_codegen", dict)
     monkeypatch.setattr(program, "record_harnesses", lambda *_: None)
+    monkeypatch.setattr(program, "record_forward", lambda *_: None)
 
 
 def start_tiny(folder):
