@@ -19,6 +19,7 @@ from typing import Any
 from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
+from .bench_forward import BANDWIDTH, CLOSURE, GENERATION, PROMPT, QUANTISED, forward_steps
 from .contest import Row
 from .kernels.peers import LIBRARIES, installed
 from .machine import machine
@@ -83,6 +84,11 @@ def _against_all(least: int = 0) -> Callable[[Sequence[Row]], list[Row]]:
     return chosen
 
 
+def _shape(shape: str, what: str) -> Callable[[Sequence[Row]], list[Row]]:
+    """Rows about a decoder of this shape."""
+    return lambda rows: [r for r in rows if r.what == what and r.n == shape]
+
+
 _MEAN = geometric_mean
 _NUMPY = "numpy_matmul"
 FIGURES = (
@@ -99,6 +105,12 @@ FIGURES = (
     Figure("rms_top_vs_standard_min", "RMS norm / standard, worst of 512, 1024, 2048", 3, 5, _of(STANDARD)),
     Figure("rms_vs_torch_min", "RMS norm from Python / PyTorch, worst of 512 to 4096", 5, 10, _of(TORCH)),
     Figure("fused_residual_gain", "residual fused / add, then norm", 1.10, 1.20, _of(FUSED)),
+    Figure("decode_of_bandwidth", "generation 110M, weights / best read bandwidth", 0.85, 0.9, _of(BANDWIDTH)),
+    Figure("decode_vs_torch_15m", "generation 15M / PyTorch", 1.0, 1.0, _shape("15M", GENERATION)),
+    Figure("decode_vs_torch_110m", "generation 110M / PyTorch", 1.05, 1.05, _shape("110M", GENERATION)),
+    Figure("prefill_vs_torch_min", "prompt of 128 / PyTorch, worse of 15M and 110M", 1.2, 1.2, _of(PROMPT)),
+    Figure("q8_vs_f32_decode", "generation 110M, Q8_0 / float32", 2.5, 3.0, _of(QUANTISED)),
+    Figure("forward_closure", "parts of a pass / the whole", 0.97, 0.99, _of(CLOSURE)),
 )
 """In the order of the table; the one without a key is shown and not in the summary."""
 
@@ -169,7 +181,7 @@ def bench(quick: bool = False, progress: bool = True) -> Bench:
     libraries, rows = installed(), []
     with measuring_lock():
         here = machine()
-        steps = plan(quick, tuple(libraries), here)
+        steps = [*plan(quick, tuple(libraries), here), *forward_steps(quick, tuple(libraries))]
         with tqdm(steps, disable=None if progress else True, unit="contest") as bar:
             for what, measured in bar:
                 bar.set_description_str(what)

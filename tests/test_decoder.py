@@ -5,6 +5,7 @@ import pytest
 import reference
 
 from perflib.decoder import Decoder, statistics, widen
+from perflib.forward import Work, work
 from perflib.kernels.panels import quantise
 from perflib.weights import SHAPES, RandomWeights, Shape, tensor_shapes
 
@@ -190,6 +191,19 @@ def test_wrong_tokens_are_refused(refused, tokens, kind, words):
 def test_a_shape_that_does_not_fit_together_is_refused(refused, changes, words):
     with refused(ValueError, *words):
         Shape(**{**vars(PLAIN), **changes})
+
+
+def test_the_work_of_a_pass_is_counted():
+    """One token of one block by hand: every weight is used once, in a multiply-add, and three tokens are looked at."""
+    shape = Shape(10, 8, 1, 6, 2, 1, 16)
+
+    counted = work(shape, "F32", 1, 1, 2)
+
+    assert counted["attention/qkv"] == Work(2 * 8 * (8 + 4 + 4), 4 * 8 * (8 + 4 + 4))
+    assert counted["attention/scores"] == Work(2 * 2 * 3 * 8, 4 * 2 * 3 * 4)
+    assert counted["ffn"] == Work(2 * 3 * 8 * 6, 4 * 3 * 8 * 6)
+    assert counted["projection"].flops == 2 * 8 * 10
+    assert work(shape, "Q8_0", 1, 1, 2)["ffn"].bytes == 3 * 8 * 6 * 34 / 32
 
 
 def test_an_unknown_kind_is_refused(refused):

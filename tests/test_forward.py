@@ -1,0 +1,111 @@
+"""The forward pass as a program, as a topic of a run and as tables: tiny shapes, hand-made times."""
+
+import pytest
+import runs
+
+from perflib import claims, passes, record_forward
+from perflib.cli import run as command
+from perflib.decoder import statistics
+from perflib.record_forward import Series
+from perflib.weights import SHAPES, Shape
+
+TINY = Shape(40, 32, 2, 48, 4, 2, 64)
+PARTS = ("embedding", "attention/qkv", "attention/rope", "attention/scores", "attention/output", "ffn", "projection")
+
+
+@pytest.fixture
+def writer(tmp_path, monkeypatch):
+    runs.isolate(tmp_path, monkeypatch)
+    monkeypatch.setitem(SHAPES, "15M", TINY)
+    return runs.start()
+
+
+def told(writer, series, attention, ffn):
+    """A series of ten passes of 1000 us; attention and ffn in microseconds."""
+    times = {"forward_pass": 1000, "embedding": 10, "attention": attention, "ffn": ffn, "projection": 990 - attention - ffn}
+    case = {"rows": 1, "new": 1, "n": 128, "scope": "call", "dtype": "F32", "reps": 1}
+    with writer.block("forward", series, ["new"]) as append:
+        for number in range(10):
+            append(
+                runs.row(series, number, **case, kernel=part, elapsed_ns=1000 * us + number) for part, us in times.items()
+            )
+
+
+def test_every_series_is_recorded_once_with_all_its_parts(writer, monkeypatch):
+    plan = (Series("15M", "F32", 8, new=8, passes=3), Series("15M", "Q8_0", 9, 2, passes=2))
+    monkeypatch.setattr(record_forward, "QUICK_PLAN", plan)
+
+    for _ in range(2):
+        record_forward.record_forward(writer, quick=True)
+
+    samples = writer.finish().samples("forward")
+    parts = ["forward_pass", *statistics().components]
+    assert samples["kernel"].tolist() == parts * 5
+    assert samples["block"].unique().tolist() == ["15M F32 prompt 8 x 1", "15M Q8_0 generation 9 x 2"]
+    assert samples["new"].tolist() == [8] * 27 + [1] * 18
+
+
+@pytest.mark.parametrize(
+    ("prompt", "generation", "expected"),
+    [
+        ((400, 500), (310, 590), "HOLDS"),
+        ((400, 500), (250, 590), "FAILS"),
+        ((200, 700), (400, 500), "FAILS"),
+    ],
+)
+def test_the_hot_path_is_judged_by_both_phases(writer, prompt, generation, expected):
+    told(writer, "110M F32 prompt 128 x 1", *prompt)
+    told(writer, "110M F32 generation 128 x 1", *generation)
+    judged = {claim.id: claim for claim in claims.judge_all(writer.finish())}
+
+    assert judged["S10"].verdict == expected
+    assert f"attention {prompt[0] / 10:.1f}" in judged["S10"].evidence
+
+
+def test_a_run_without_passes_says_so(writer):
+    runs.write(writer, "matmul", "n=64")
+    run = writer.finish()
+
+    assert {c.id: c.verdict for c in claims.judge_all(run)}["S10"] == "UNDECIDED"
+    assert "`perflib record` measures it" in repr(passes.breakdown_table(run, "15M"))
+
+
+def test_tables_show_shares_of_what_was_recorded(writer):
+    for kind, phase, attention in (("F32", "prompt", 300), ("F32", "generation", 400)):
+        told(writer, f"15M {kind} {phase} 128 x 1", attention, 500)
+    samples = writer.finish()
+
+    assert passes.part_share(samples, "15M F32 generation 128 x 1", "attention").value == pytest.approx(40, abs=0.01)
+    assert set(passes.part_times(samples, "15M F32 prompt 128 x 1")["ffn"]) == {500_000 + n for n in range(10)}
+
+
+def test_the_command_prints_rates_parts_and_shares_of_the_limits(writer, monkeypatch, capsys):
+    limits = {f"read_{k}_gb_per_s": runs_interval(10.0) for k in (1, 4, 8)}
+
+    class Here:
+        def limits(self):
+            return type("Limits", (dict,), {"peak_gflops": lambda self: runs_interval(100.0)})(limits)
+
+    monkeypatch.setattr("perflib.machine.machine", Here)
+
+    status = command(["forward", "--shape", "15M", "--prompt", "5", "--tokens", "3", "--batch", "2"])
+
+    out, err = capsys.readouterr()
+    assert status == 0
+    assert "generation" in out and "tokens/s" in out and "limits: 100 GFLOP/s" in out
+    assert all(part in out for part in PARTS)
+    assert "prompt of 5 tokens" in err
+
+
+@pytest.mark.parametrize("words", [("--shape", "7M"), ("--prompt", "0"), ("--gguf", "none.gguf")])
+def test_what_cannot_be_run_is_one_line(writer, capsys, words):
+    assert command(["forward", *words]) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.count("\n") == 1
+
+
+def runs_interval(value):
+    from perflib.stats import Interval
+
+    return Interval(value, value, value, 0.95)
