@@ -9,6 +9,7 @@ import pytest
 from runs import MACHINE, isolate
 
 from perflib import bench as program
+from perflib import bench_forward as forward
 from perflib import cli, matches, readme
 from perflib.bench import FIGURES, WITHOUT, Bench, bench, geometric_mean, handicaps
 from perflib.contest import Row
@@ -27,6 +28,12 @@ SUMMARY = [
     "rms_top_vs_standard_min",
     "rms_vs_torch_min",
     "fused_residual_gain",
+    "decode_of_bandwidth",
+    "decode_vs_torch_15m",
+    "decode_vs_torch_110m",
+    "prefill_vs_torch_min",
+    "q8_vs_f32_decode",
+    "forward_closure",
 ]
 COLUMNS = ["what", "kernel", "peer", "n", "dtype", "threads", "ratio", "low", "high"]
 
@@ -57,6 +64,11 @@ OTHERS = [
     *(row(matches.STANDARD, ratio, n) for n, ratio in ((512, 4.0), (1024, 3.5), (2048, 5.0))),
     *(row(matches.TORCH, ratio, n) for n, ratio in ((512, 9.0), (4096, 6.0))),
     row(matches.FUSED, 1.2, "16384x2048"),
+    row(forward.BANDWIDTH, 0.9, "110M"),
+    *(row(forward.GENERATION, ratio, shape) for shape, ratio in (("15M", 3.25), ("110M", 2.5))),
+    *(row(forward.PROMPT, ratio, shape) for shape, ratio in (("15M", 1.5), ("110M", 1.25))),
+    row(forward.QUANTISED, 3.0, "110M"),
+    *(row(forward.CLOSURE, ratio, shape) for shape, ratio in (("15M", 0.98), ("110M", 0.99))),
 ]
 
 
@@ -76,6 +88,7 @@ def measured(monkeypatch, tmp_path):
         monkeypatch.setattr(program, "machine", lambda: MACHINE)
         monkeypatch.setattr(program, "threadpool_info", lambda: list(blas))
         monkeypatch.setattr(program, "calls_ns", lambda names: dict.fromkeys(names, 600.0))
+        monkeypatch.setattr(program, "forward_steps", lambda quick, names: [])
         monkeypatch.setattr(program, "plan", lambda quick, names, here: [("all", lambda: list(rows))])
 
     return make
@@ -100,6 +113,12 @@ def test_every_figure_sums_up_its_own_rows():
         "rms_top_vs_standard_min": 3.5,
         "rms_vs_torch_min": 6.0,
         "fused_residual_gain": 1.2,
+        "decode_of_bandwidth": 0.9,
+        "decode_vs_torch_15m": 3.25,
+        "decode_vs_torch_110m": 2.5,
+        "prefill_vs_torch_min": 1.25,
+        "q8_vs_f32_decode": 3.0,
+        "forward_closure": 0.98,
     }
 
 
@@ -130,7 +149,7 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
     assert without.summary["fused_residual_gain"] is None
     assert without.missed == []
     assert not without.complete
-    assert [line[-1] for line in without.figures().rows].count("not measured") == 9
+    assert [line[-1] for line in without.figures().rows].count("not measured") == 15
     assert found().complete
     assert not found(quick=True).complete
 
@@ -169,6 +188,12 @@ def test_bars_are_those_of_the_design():
         "rms_top_vs_standard_min": (3, 5),
         "rms_vs_torch_min": (5, 10),
         "fused_residual_gain": (1.1, 1.2),
+        "decode_of_bandwidth": (0.85, 0.9),
+        "decode_vs_torch_15m": (1.0, 1.05),
+        "decode_vs_torch_110m": (1.05, 1.1),
+        "prefill_vs_torch_min": (1.2, 1.3),
+        "q8_vs_f32_decode": (2.5, 3.0),
+        "forward_closure": (0.97, 0.99),
     }
 
 

@@ -1,5 +1,7 @@
 """The forward pass as a program, as a topic of a run and as tables: tiny shapes, hand-made times."""
 
+import sys
+
 import pytest
 import runs
 
@@ -86,7 +88,7 @@ def test_the_command_prints_rates_parts_and_shares_of_the_limits(writer, monkeyp
         def limits(self):
             return type("Limits", (dict,), {"peak_gflops": lambda self: runs_interval(100.0)})(limits)
 
-    monkeypatch.setattr("perflib.machine.machine", Here)
+    monkeypatch.setattr(sys.modules["perflib.machine"], "machine", Here)
 
     status = command(["forward", "--shape", "15M", "--prompt", "5", "--tokens", "3", "--batch", "2"])
 

@@ -153,7 +153,7 @@ def test_every_column_is_described_with_type_unit_and_meaning():
 
 def test_every_topic_is_described_and_has_the_columns_that_are_written():
     resources = {resource["name"]: resource for resource in package()["resources"]}
-    topics = {block.topic for quick in (True, False) for block in plan(quick, MACHINE)} | {"clock"}
+    topics = {block.topic for quick in (True, False) for block in plan(quick, MACHINE)} | {"clock", "forward"}
 
     assert resources.keys() == topics | TABLES.keys() | {"blocks", "published"}
     for topic in topics | TABLES.keys():
