@@ -57,10 +57,10 @@ def hot_path(run: Run) -> tuple[str, str]:
     return verdict, "; ".join(told)
 
 
-def _series(run: Run, shape: str, kind: str, phase: str) -> list[tuple[int, int, str]]:
+def _series(run: Run, shape: str, kind: str, phase: str, needed: bool = True) -> list[tuple[int, int, str]]:
     """(context, batch, series) of a shape, in order."""
     named = [name for topic, name in run.blocks if topic == "forward" and name.startswith(f"{shape} {kind} {phase} ")]
-    if not named:
+    if needed and not named:
         raise RunError(f"run {run.id} has no {shape} {kind} {phase} in forward")
     return sorted((int(n.split()[3]), int(n.split()[5]), n) for n in named)
 
@@ -68,7 +68,7 @@ def _series(run: Run, shape: str, kind: str, phase: str) -> list[tuple[int, int,
 @or_missing
 def breakdown_table(run: Run, shape: str) -> Table:
     """Shares of the whole in percent; median of the passes."""
-    columns = [("prompt", *one) for one in _series(run, shape, "F32", "prompt")]
+    columns = [("prompt", *one) for one in _series(run, shape, "F32", "prompt", needed=False)]
     columns += [("generation", *one) for one in _series(run, shape, "F32", "generation") if one[1] == 1]
     parts = ("embedding", "attention", *(p for p in PARTS if p.startswith("attention/")), "ffn", "projection")
     rows = [(part, *(text(part_share(run, name, part), 1) for *_, name in columns)) for part in parts]

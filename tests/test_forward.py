@@ -24,7 +24,14 @@ def writer(tmp_path, monkeypatch):
 
 def told(writer, series, attention, ffn):
     """A series of ten passes of 1000 us; attention and ffn in microseconds."""
-    times = {"forward_pass": 1000, "embedding": 10, "attention": attention, "ffn": ffn, "projection": 990 - attention - ffn}
+    times = dict.fromkeys(("attention/qkv", "attention/rope", "attention/scores", "attention/output"), attention // 4)
+    times |= {
+        "forward_pass": 1000,
+        "embedding": 10,
+        "attention": attention,
+        "ffn": ffn,
+        "projection": 990 - attention - ffn,
+    }
     case = {"rows": 1, "new": 1, "n": 128, "scope": "call", "dtype": "F32", "reps": 1}
     with writer.block("forward", series, ["new"]) as append:
         for number in range(10):
@@ -77,8 +84,18 @@ def test_tables_show_shares_of_what_was_recorded(writer):
         told(writer, f"15M {kind} {phase} 128 x 1", attention, 500)
     samples = writer.finish()
 
+    assert passes.breakdown_table(samples, "15M").header[1:] == ("prompt, context 128", "generation, context 128")
     assert passes.part_share(samples, "15M F32 generation 128 x 1", "attention").value == pytest.approx(40, abs=0.01)
     assert set(passes.part_times(samples, "15M F32 prompt 128 x 1")["ffn"]) == {500_000 + n for n in range(10)}
+
+
+def test_a_shape_without_a_prompt_shows_its_generation(writer):
+    told(writer, "1.1B F32 generation 16 x 1", 400, 500)
+
+    table = passes.breakdown_table(writer.finish(), "1.1B")
+
+    assert table.header[1:] == ("generation, context 16",)
+    assert [row[1][:4] for row in table.rows if row[0] == "attention"] == ["40.0"]
 
 
 def test_the_command_prints_rates_parts_and_shares_of_the_limits(writer, monkeypatch, capsys):
