@@ -24,7 +24,7 @@ from .kernels.checks import positive_integer
 from .kernels.decoder import _embed, _feed_forward, _norm_linear
 from .kernels.description import aligned_empty
 from .kernels.matvec import _linear
-from .kernels.panels import PANEL, Panels, huge_empty, pack, pack_q8_0, quantise
+from .kernels.panels import PANEL, Arena, Panels, huge_empty, pack, pack_q8_0, quantise
 from .weights import Shape, Tensor, Weights
 
 __all__ = ["COMPONENTS", "KINDS", "Cache", "Decoder", "statistics"]
@@ -116,6 +116,7 @@ class Decoder:
             raise ValueError(f"kind must be one of {', '.join(KINDS)} or None, got {kind!r}")
         self.shape, self.nbytes = weights.shape, 0
         self._kinds: set[str] = set()
+        self._arena = Arena()
         self._weights, self._kind = weights, kind
         self._embedding = self._packed("token_embd.weight")
         self._blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
@@ -130,7 +131,7 @@ class Decoder:
 
     def _packed(self, *names: str) -> np.ndarray:
         """One weight from several, whose rows follow each other."""
-        panels = _pack([self._weights.tensor(name) for name in names], self._kind)
+        panels = _pack([self._weights.tensor(name) for name in names], self._kind, self._arena)
         self.nbytes += panels.nbytes
         self._kinds.add(panels.kind)
         return panels.data
@@ -230,12 +231,12 @@ class Decoder:
         return np.ascontiguousarray(tokens, np.int64)
 
 
-def _pack(tensors: Sequence[Tensor], kind: str | None) -> Panels:
+def _pack(tensors: Sequence[Tensor], kind: str | None, arena: Arena) -> Panels:
     quantised = [isinstance(t, tuple) for t in tensors]
     if kind == "Q8_0" or kind is None and all(quantised):
         pairs = [t if isinstance(t, tuple) else quantise(t) for t in tensors]
-        return pack_q8_0(*(np.concatenate(parts) for parts in zip(*pairs, strict=True)))
-    return pack(np.concatenate([widen(t) for t in tensors]))
+        return pack_q8_0(*(np.concatenate(parts) for parts in zip(*pairs, strict=True)), arena.empty)
+    return pack(np.concatenate([widen(t) for t in tensors]), arena.empty)
 
 
 def widen(tensor: Tensor) -> np.ndarray:

@@ -3,6 +3,7 @@
     pack(weight)                -> Panels of float32: panel p holds weight[32 p : 32 p + 32] transposed, one after the other
     pack_q8_0(scales, quants)   -> Panels of Q8_0: blocks of 32 columns, in each the 32 scales as float16, then 32 x 32 int8
     quantise(weight)            -> scales, quants: llama.cpp's Q8_0, one scale per 32 neighbours of a row
+    Arena().empty(shape, dtype) memory for many weights, packed on shared huge pages
     huge_empty(shape, dtype)    memory on 2 MiB pages where the system gives them
 
 Contract: a weight is N x K, float32, C-contiguous, and maps K inputs to N outputs (y = W x), as in GGUF. A product with one
@@ -14,12 +15,13 @@ Raises TypeError or ValueError naming the argument, the requirement and the valu
 """
 
 import mmap
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["BLOCK", "BLOCK_BYTES", "PANEL", "Panels", "huge_empty", "pack", "pack_q8_0", "quantise"]
+__all__ = ["Arena", "BLOCK", "BLOCK_BYTES", "PANEL", "Panels", "huge_empty", "pack", "pack_q8_0", "quantise"]
 
 PANEL = 32
 """Output rows per panel: two 512-bit registers, four of 256 bit."""
@@ -28,6 +30,8 @@ BLOCK = 32
 BLOCK_BYTES = PANEL * (2 + BLOCK)
 """Of a block of 32 x 32 weights: a cache line of scales, sixteen of quants."""
 HUGE_BYTES = 2 << 20
+CHUNK_BYTES = 32 << 20
+LINE = 64
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,26 @@ def huge_empty(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarr
     return np.frombuffer(room, np.uint8, size, start).view(dtype).reshape(shape)
 
 
-def pack(weight: np.ndarray) -> Panels:
-    """Panels of a float32 weight N x K."""
+class Arena:
+    """Memory for many weights, one after the other on shared huge pages: alone, each would end on small ones."""
+
+    def __init__(self) -> None:
+        self._left = np.empty(0, np.uint8)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
+        """Like `huge_empty`, from a boundary of 64 bytes on."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        room = -(-size // LINE) * LINE
+        if room > self._left.size:
+            self._left = huge_empty((max(room, CHUNK_BYTES),), np.uint8)
+        taken, self._left = self._left[:size], self._left[room:]
+        return taken.view(dtype).reshape(shape)
+
+
+def pack(weight: np.ndarray, empty: Callable[..., np.ndarray] = huge_empty) -> Panels:
+    """Panels of a float32 weight N x K. empty: where the memory comes from."""
     rows, columns = _matrix("weight", weight, np.float32)
-    data = huge_empty((-(-rows // PANEL), columns, PANEL), np.float32)
+    data = empty((-(-rows // PANEL), columns, PANEL), np.float32)
     for number, panel in enumerate(data):
         part = weight[PANEL * number : PANEL * (number + 1)]
         panel[:, : len(part)] = part.T
@@ -87,7 +107,7 @@ def quantise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scales.astype(np.float16), quants
 
 
-def pack_q8_0(scales: np.ndarray, quants: np.ndarray) -> Panels:
+def pack_q8_0(scales: np.ndarray, quants: np.ndarray, empty: Callable[..., np.ndarray] = huge_empty) -> Panels:
     """Panels of Q8_0 weights: scales N x blocks of float16, finite, quants N x K of int8."""
     rows, columns = _matrix("quants", quants, np.int8)
     blocks = -(-columns // BLOCK)
@@ -95,7 +115,7 @@ def pack_q8_0(scales: np.ndarray, quants: np.ndarray) -> Panels:
         raise ValueError(f"scales must have shape {(rows, blocks)}, one for 32 quants of a row, got {scales.shape}")
     if not np.isfinite(scales).all():
         raise ValueError("scales must be finite, got infinity or NaN")
-    data = huge_empty((-(-rows // PANEL), blocks, BLOCK_BYTES), np.uint8)
+    data = empty((-(-rows // PANEL), blocks, BLOCK_BYTES), np.uint8)
     for number, panel in enumerate(data):
         mine = slice(PANEL * number, PANEL * (number + 1))
         part = np.zeros((PANEL, blocks * BLOCK), np.int8)
