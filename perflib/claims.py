@@ -23,7 +23,17 @@ from .store import Run, RunError
 from .tables import Table, by_size, peak_gflops, ratio, summary, text
 from .tiling import default_losses
 
-__all__ = ["Claim", "above", "claims_table", "judge_all", "matmul_fit", "rms_fit", "rms_ratio", "rules_table"]
+__all__ = [
+    "Claim",
+    "above",
+    "claims_table",
+    "judge_all",
+    "matmul_fit",
+    "rms_fit",
+    "rms_ratio",
+    "rules_table",
+    "self_ratios",
+]
 
 HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
 ALONE = {"scope": "kernel", "dtype": "float32", "threads": 1}
@@ -160,11 +170,20 @@ def _s7(run: Run) -> tuple[str, str]:
     return verdict, "standard / fast: " + ", ".join(f"{text(r)} at {n}" for n, r in ratios.items())
 
 
-def rms_ratio(run: Run, n: int) -> Interval:
-    """Time of the standard over the fast RMS norm at n, corrected for three sizes looked at."""
+def rms_ratio(run: Run, n: int, kernel: str = "rms_norm_fast") -> Interval:
+    """Time of the standard RMS norm over that of another at n, corrected for three sizes looked at."""
     shared = {"n": n, **RMS}
-    over, under = ({**shared, "kernel": k} for k in ("rms_norm_standard", "rms_norm_fast"))
+    over, under = ({**shared, "kernel": k} for k in ("rms_norm_standard", kernel))
     return ratio(run, "rmsnorm", over, under, comparisons=len(RMS_SIZES))
+
+
+def self_ratios(run: Run) -> list[Interval]:
+    """Paired ratio of rms_norm_fast at 512 with itself, one per A/A block of the run."""
+    blocks = sorted(b for topic, b in run.blocks if topic == "timing" and b.startswith("a-a"))
+    if not blocks:
+        raise RunError(f"run {run.id} has no kernel compared with itself")
+    pair = [{"kernel": k, "n": 512} for k in ("rms_norm_fast", "rms_norm_fast (again)")]
+    return [ratio(run, "timing", *({**case, "block": b} for case in pair)) for b in blocks]
 
 
 def _s8(run: Run) -> tuple[str, str]:

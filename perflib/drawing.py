@@ -73,6 +73,7 @@ LOOKS = {  # kernel: label, colour, marker
     "torch_matmul": ("PyTorch (call)", "#999999", ">"),
     "rms_norm_standard": ("standard", "#D55E00", "o"),
     "rms_norm_fast": ("fast", "#0072B2", "s"),
+    "rms_norm": ("explicit SIMD", "#009E73", "D"),
     "numpy_rms_norm": ("NumPy expression (call)", "#555555", "v"),
     "torch_rms_norm": ("PyTorch (call)", "#999999", ">"),
 }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import plot
-from .claims import ALONE, RMS
+from .claims import ALONE, RMS, self_ratios
 from .drawing import Picture
 from .page import Page, templates, with_anchors
 from .stats import Interval, SampleError
@@ -105,7 +105,7 @@ STEPS = (
         "Compare the kernel with itself. What that calls different is the smallest gain worth talking about; a change "
         "below it needs more rounds, fresh processes or a quieter machine, not an explanation.",
         "rms_norm_fast / itself, the comparison that went farthest from 1",
-        lambda run: max(plot.self_ratios(run), key=lambda found: abs(np.log(found.value))),
+        lambda run: max(self_ratios(run), key=lambda found: abs(np.log(found.value))),
         plot.self_comparisons,
         "01-timing",
     ),

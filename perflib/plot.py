@@ -2,7 +2,7 @@
 
     matmul_rates, matmul_times, local_exponents     the ladder against size
     tile_map, tile_losses                           tile x size, and what the default tile costs
-    rms_times, rms_bandwidth                        RMS norm against size and working set
+    rms_times, rms_bandwidth, rms_batch             RMS norm against size, working set and batch
     scopes, self_comparisons                        what a call costs, how often A/A is wrong
     overview(run)                                   the main figures of the report and the notebook each leads to
 
@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from .claims import matmul_fit, rms_fit
+from .claims import matmul_fit, rms_fit, self_ratios
 from .drawing import (
     LOOKS,
     Picture,
@@ -31,10 +31,9 @@ from .drawing import (
 )
 from .kernels.ladder import DEFAULT_TILE
 from .measure import MARGIN
-from .record import LADDER, PRODUCTS, TEXTBOOK
-from .stats import Interval
+from .record import LADDER, NORMS, PRODUCTS, TEXTBOOK
 from .store import Run, RunError
-from .tables import copy_gb_per_s, peak_gflops, ratio, seed_figures, summary
+from .tables import copy_gb_per_s, peak_gflops, seed_figures, summary
 from .tiling import default_losses, model_losses, tile_times
 
 __all__ = [
@@ -44,9 +43,9 @@ __all__ = [
     "matmul_times",
     "overview",
     "rms_bandwidth",
+    "rms_batch",
     "rms_times",
     "scopes",
-    "self_ratios",
     "self_comparisons",
     "tile_losses",
     "tile_map",
@@ -176,8 +175,8 @@ def rms_times(axes: Axes, run: Run) -> str:
     """Time of each RMS norm against n, the fitted line of the fast one, and the seed's whole microseconds."""
     table = summary(run, "rmsnorm", dtype="float32", rows=1)
     table = table[table["n"] <= 8192]
-    for name in ("rms_norm_standard", "rms_norm_fast", "numpy_rms_norm"):
-        rows = _scaling_rows(table, name, "call" if name.startswith("numpy") else "kernel")
+    for name in _norms(table):
+        rows = _scaling_rows(table, name, "kernel" if name in NORMS else "call")
         curve(axes, name, rows["n"], rows["ns"], rows["low_ns"], rows["high_ns"])
     fit = rms_fit(run)
     line = fitted(axes, fit, 1)
@@ -198,25 +197,47 @@ def rms_times(axes: Axes, run: Run) -> str:
 def rms_bandwidth(axes: Axes, run: Run) -> str:
     """Useful GB/s of each RMS norm against the bytes of one row, with cache sizes and the copy bandwidth."""
     table = summary(run, "rmsnorm", dtype="float32", rows=1)
-    ends = {}
-    for name in ("rms_norm_standard", "rms_norm_fast", "numpy_rms_norm"):
-        rows = _scaling_rows(table, name, "call" if name.startswith("numpy") else "kernel")
-        curve(axes, name, 12 * rows["n"] / 1024, rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
-        ends[name] = rows["gb_per_s"].max(), rows["gb_per_s"].iloc[-1]
-    copy = copy_gb_per_s(run)
-    level(axes, copy.value, f"best copy from memory {copy.value:.0f}", at=0.3)
+    copy = _against_bytes(axes, run, table, 12 * table["n"], "x, weight and out together (KiB)")
+    fast = _scaling_rows(table, "rms_norm_fast", "kernel")["gb_per_s"]
+    return (
+        f"RMS-norm bandwidth against working set: the fast kernel reaches {fast.max():.0f} GB/s inside the caches and "
+        f"{fast.iloc[-1]:.0f} GB/s at the largest row, where a copy reaches {copy:.0f}."
+    )
+
+
+@picture
+def rms_batch(axes: Axes, run: Run) -> str:
+    """Useful GB/s of the compiled RMS norms over a batch of rows of 2048, against the bytes that go in and out."""
+    table = summary(run, "rmsnorm", block="float32 batch")
+    copy = _against_bytes(axes, run, table, 4 * table["n"] * (2 * table["rows"] + 1), "rows in, out, and weights (KiB)")
+    last = table[table["rows"] == table["rows"].max()].set_index("kernel")["gb_per_s"]
+    ends = ", ".join(f"{LOOKS[name][0]} {last[name]:.0f}" for name in _norms(table))
+    return f"RMS norm over a batch: at the largest one the GB/s are {ends}; the best copy of the run makes {copy:.0f}."
+
+
+def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
+    """GB/s of every norm of a table against the bytes in `moved`; the best copy, which is returned, as a line."""
+    table = table.assign(kib=moved / 1024)
+    for name in _norms(table):
+        rows = table[(table["kernel"] == name) & (table["scope"] == ("kernel" if name in NORMS else "call"))]
+        rows = rows.drop_duplicates("kib").sort_values("kib")
+        curve(axes, name, rows["kib"], rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
+    copy = copy_gb_per_s(run).value
+    level(axes, copy, f"best copy from memory {copy:.0f}", at=0.3)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_xlabel("x, weight and out together (KiB)")
+    axes.set_xlabel(label)
     axes.set_ylabel("GB/s of useful bytes, one core")
     plain_ticks(axes)
     cache_lines(axes, run, lambda size: size / 1024, "fill")
     label_ends(axes)
-    high, last = ends["rms_norm_fast"]
-    return (
-        f"RMS-norm bandwidth against working set: the fast kernel reaches {high:.0f} GB/s inside the caches and "
-        f"{last:.0f} GB/s at the largest row, where a copy reaches {copy.value:.0f}."
-    )
+    return copy
+
+
+def _norms(table) -> list[str]:
+    """The RMS norms of a run, ours first."""
+    found = set(table["kernel"])
+    return [name for name in (*NORMS, "numpy_rms_norm", "torch_rms_norm") if name in found]
 
 
 @picture
@@ -260,15 +281,6 @@ def self_comparisons(axes: Axes, run: Run) -> str:
         f"A kernel compared with itself {len(found)} times: {int(wrong.sum())} of the 95 % intervals miss 1; all medians "
         f"lie within {100 * abs(middle - 1).max():.1f} % of it, {beyond} intervals wholly beyond the margin."
     )
-
-
-def self_ratios(run: Run) -> list[Interval]:
-    """Paired ratio of rms_norm_fast at 512 with itself, one per A/A block of the run."""
-    blocks = sorted(b for topic, b in run.blocks if topic == "timing" and b.startswith("a-a"))
-    if not blocks:
-        raise RunError(f"run {run.id} has no kernel compared with itself")
-    pair = [{"kernel": k, "n": 512} for k in ("rms_norm_fast", "rms_norm_fast (again)")]
-    return [ratio(run, "timing", *({**case, "block": b} for case in pair)) for b in blocks]
 
 
 def overview(run: Run) -> list[tuple[Picture, str]]:

@@ -33,7 +33,7 @@ from .sweep import Block, Cell, record_blocks, work_of
 from .timer import Timer, clock_step_ns
 from .writer import RunWriter, measuring_lock
 
-__all__ = ["AGAIN", "COLD_SIZES", "LADDER", "LOOPS", "PRODUCTS", "TEXTBOOK", "TILES", "plan", "record"]
+__all__ = ["AGAIN", "COLD_SIZES", "LADDER", "LOOPS", "NORMS", "PRODUCTS", "TEXTBOOK", "TILES", "plan", "record"]
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
@@ -41,6 +41,7 @@ LARGE, FEW_TILES = 768, (8, 16, 32, 64, 128)  # a product takes seconds from her
 TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
 LADDER = (*TEXTBOOK, "matmul_register_blocked", "matmul_packed", "matmul")
 PRODUCTS = tuple(f"{name}_matmul" for name in LIBRARIES)
+NORMS = ("rms_norm_standard", "rms_norm_fast", "rms_norm")
 CODEGEN = (*TEXTBOOK, "rms_norm_fast")
 LOOPS = ("matmul_tiled_vectorised", "matmul_ikj", "matmul_register_blocked")
 """Of these the innermost loop is counted alone; further up the micro-kernel is the same."""
@@ -169,18 +170,17 @@ def _tiles(quick: bool) -> list[Block]:
 
 def _rmsnorm(quick: bool, libraries: Sequence[str]) -> list[Block]:
     norms = [f"{name}_rms_norm" for name in libraries if name != "mkl"]  # which has none
-    kernels = ("rms_norm_standard", "rms_norm_fast")
     sizes = [64, 128, 256, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192]
     sizes += [2**k for k in range(14, 23, 2 if quick else 1)]
-    rows = [4**k for k in range(7)] if quick else [2**k for k in range(14)]
+    rows = [4**k for k in range(7)] if quick else [2**k for k in range(15)]
     blocks = []
     for dtype in ("float32", "float64"):
-        cells = [Cell(find(k), n, "kernel", dtype) for k in kernels for n in sizes]
+        cells = [Cell(find(k), n, "kernel", dtype) for k in NORMS for n in sizes]
         cells += [Cell(find(k), n, "call", dtype) for k in norms for n in sizes]
         blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), 2 if quick else 8))
-    called = [Cell(find(k), n, "call") for k in (*kernels, *norms) for n in (512, 1024, 2048)]
+    called = [Cell(find(k), n, "call") for k in (*NORMS, *norms) for n in (512, 1024, 2048)]
     blocks.append(Block("rmsnorm", "float32 called", tuple(called), 1 if quick else 3))
-    batch = [Cell(find(k), 2048, values={"rows": r}) for k in kernels for r in rows]
+    batch = [Cell(find(k), 2048, values={"rows": r}) for k in NORMS for r in rows]
     blocks.append(Block("rmsnorm", "float32 batch", tuple(batch), 2 if quick else 5))
     return blocks
 

@@ -24,7 +24,7 @@ from .counting import count_accesses, count_allocations
 from .harness import FIRST_CALLS, HARNESSES
 from .kernels.catalog import find
 from .kernels.ladder import DEFAULT_TILE
-from .record import COLD_SIZES, LADDER, LOOPS, PRODUCTS, TEXTBOOK
+from .record import COLD_SIZES, LADDER, LOOPS, NORMS, PRODUCTS, TEXTBOOK
 from .stats import Interval
 from .store import Run, RunError
 from .tables import Table, or_missing, peak_gflops, ratio, seed_figures, select, summary, text
@@ -251,13 +251,16 @@ def tile_table(run: Run) -> Table:
 
 @or_missing
 def rms_table(run: Run) -> Table:
-    """Standard and fast RMS norm at the seed's sizes, kernel scope, same compiler flags, and their paired ratio."""
+    """The compiled RMS norms at the seed's sizes, kernel scope, and the standard one's time over each, paired."""
     rows = []
     for n in RMS_SIZES:
-        both = summary(run, "rmsnorm", n=n, rows=1, scope="kernel", dtype="float32").set_index("kernel")
-        cells = [_ns(both.loc[k]) for k in ("rms_norm_standard", "rms_norm_fast")]
-        rows.append((str(n), *cells, text(rms_ratio(run, n))))
-    return Table(("n", "standard (ns)", "fast (ns)", "standard / fast"), tuple(rows))
+        case = {"n": n, "rows": 1, "scope": "kernel", "dtype": "float32"}
+        found = summary(run, "rmsnorm", **case).set_index("kernel")
+        names = [name for name in NORMS if name in found.index]
+        cells = [_ns(found.loc[name]) for name in names]
+        rows.append((str(n), *cells, *(text(rms_ratio(run, n, name)) for name in names[1:])))
+    columns = (*(f"{name} (ns)" for name in names), *(f"standard / {name}" for name in names[1:]))
+    return Table(("n", *columns), tuple(rows))
 
 
 def pass_table(n: int = 256) -> Table:

@@ -171,7 +171,11 @@ def full(codegen=CODEGEN, machine=HERE, **chosen):
         "timing": timing(),
         "matmul": [matmul(), matmul_called()],
         "tiles": tiles({n: {16: n**3 * 1.1, 32: n**3, 64: n**3 * 1.2} for n in (128, 256, 512)}),
-        "rmsnorm": [rmsnorm(), rmsnorm(sizes=(512, 1024, 2048), block="float32 called", scope="call")],
+        "rmsnorm": [
+            rmsnorm(),
+            rmsnorm(sizes=(512, 1024, 2048), block="float32 called", scope="call"),
+            rmsnorm(sizes=(2048,), block="float32 batch", rows=64),
+        ],
         "clock": [clock()],
         "harness": harness(),
     }

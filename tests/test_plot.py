@@ -8,8 +8,9 @@ from runs import isolate
 from synthetic import PEERS, cell, clock, full, limits, matmul, record, rmsnorm, tiles, timing
 
 from perflib import plot
+from perflib.claims import self_ratios
 from perflib.drawing import LOOKS, Picture, curve, label_ends, level, log_axes, picture
-from perflib.plot import overview, self_ratios
+from perflib.plot import overview
 from perflib.tables import Missing
 
 FIGURES = (
@@ -20,6 +21,7 @@ FIGURES = (
     plot.tile_losses,
     plot.rms_times,
     plot.rms_bandwidth,
+    plot.rms_batch,
     plot.scopes,
     plot.self_comparisons,
 )
