@@ -248,8 +248,8 @@ def test_a_copy_must_have_the_shape_of_its_source(refused):
 
 
 def test_an_unknown_kernel_name_is_refused_with_the_known_ones(refused):
-    with refused(ValueError, "kernel must be one of matmul_naive, matmul_ikj", "rms_norm_fast", "got 'matmul'"):
-        kernels.find("matmul")
+    with refused(ValueError, "kernel must be one of matmul_naive, matmul_ikj", "rms_norm_fast", "got 'matmull'"):
+        kernels.find("matmull")
 
 
 def test_what_is_nobodys_has_no_description():

@@ -36,7 +36,9 @@ pytestmark = [NEEDS_CHROMIUM, pytest.mark.skipif(MAKE is None, reason="there is 
 @pytest.fixture(scope="module")
 def command():
     """The words of the recipe, run by this Python's JupyterLab."""
-    done = subprocess.run([MAKE, "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    words = [MAKE, "-n", "--no-print-directory", "lab"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     _, *words = shlex.split(done.stdout.splitlines()[-1])
     return [str(Path(sys.executable).parent / "jupyter"), *words]
 

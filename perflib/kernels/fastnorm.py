@@ -38,6 +38,7 @@ from .simd import (
     load,
     load_first,
     pointer,
+    prefetch_far,
     splat,
     store,
     store_first,
@@ -48,16 +49,20 @@ from .simd import (
 __all__ = ["rms_norm", "unchecked"]
 
 REFUSED, DONE = 0, 1
+PAGE = 4096
 
 
 @compiled(inline="always")
-def _squares(x, residual, fused, n):
-    """Sum of the squares of a row; fused: of x + residual, which is left in residual. Both are pointers."""
+def _squares(x, residual, fused, n, streaming):
+    """Sum of squares of a row; fused: of x + residual, left in residual. streaming: the next row is asked for meanwhile."""
     step = lanes(x)
     sum0, sum1, sum2, sum3 = splat(0, x), splat(0, x), splat(0, x), splat(0, x)
     j = 0
     if fused:
         while j + step <= n:
+            if streaming:
+                prefetch_far(x, n + j)
+                prefetch_far(residual, n + j)
             v = load(x, j) + load(residual, j)
             store(residual, j, v)
             sum0, sum1, sum2, sum3 = sum1, sum2, sum3, fma(v, v, sum0)
@@ -67,6 +72,11 @@ def _squares(x, residual, fused, n):
             store_first(residual, j, v, n - j)
             sum0 = fma(v, v, sum0)
     else:
+        while streaming and j + step <= n:
+            prefetch_far(x, n + j)
+            v = load(x, j)
+            sum0, sum1, sum2, sum3 = sum1, sum2, sum3, fma(v, v, sum0)
+            j += step
         while j + 4 * step <= n:
             v0, v1, v2, v3 = load(x, j), load(x, j + step), load(x, j + 2 * step), load(x, j + 3 * step)
             sum0, sum1, sum2, sum3 = fma(v0, v0, sum0), fma(v1, v1, sum1), fma(v2, v2, sum2), fma(v3, v3, sum3)
@@ -82,29 +92,50 @@ def _squares(x, residual, fused, n):
 
 
 @compiled(inline="always")
-def _scaled(x, weight, scale, out, n, streaming):
-    """out = x scale weight for a row; streaming: past the caches, out on a boundary of a vector."""
+def _alias(out, x):
+    """Bytes by which x lags behind out in the last 12 bits of their addresses, 1 ... 4096."""
+    return (address(out) - address(x) - 1) % PAGE + 1
+
+
+@compiled(inline="always")
+def _scaled(x, weight, scale, out, n):
+    """out = x scale weight for a row.
+
+    A load waits for an earlier store whose address agrees with its own in the last 12 bits. Four loads before four stores,
+    and from the end of the row where loads going up would soon come to where stores just were: up to twice as fast.
+    """
     step, factor = lanes(x), splat(scale, x)
-    j = 0
-    if streaming:
-        while j + step <= n:
-            stream(out, j, load(x, j) * factor * load(weight, j))
-            j += step
-    else:
-        while j + 4 * step <= n:  # four loads before four stores: a load just ahead of a store whose address agrees with
-            j1, j2, j3 = j + step, j + 2 * step, j + 3 * step  # its own in the last 12 bits would wait for it
-            v0, v1 = load(x, j) * factor * load(weight, j), load(x, j1) * factor * load(weight, j1)
-            v2, v3 = load(x, j2) * factor * load(weight, j2), load(x, j3) * factor * load(weight, j3)
-            store(out, j, v0)
-            store(out, j1, v1)
-            store(out, j2, v2)
-            store(out, j3, v3)
-            j += 4 * step
-        while j + step <= n:
-            store(out, j, load(x, j) * factor * load(weight, j))
-            j += step
-    if j < n:
-        store_first(out, j, load_first(x, j, n - j) * factor * load_first(weight, j, n - j), n - j)
+    four = 4 * step
+    up = min(_alias(out, x), _alias(out, weight)) >= min(_alias(x, out), _alias(weight, out))
+    whole = n // four * four
+    j, move = (0, four) if up else (whole - four, -four)
+    for _ in range(whole // four):
+        j1, j2, j3 = j + step, j + 2 * step, j + 3 * step
+        v0, v1 = load(x, j) * factor * load(weight, j), load(x, j1) * factor * load(weight, j1)
+        v2, v3 = load(x, j2) * factor * load(weight, j2), load(x, j3) * factor * load(weight, j3)
+        store(out, j, v0)
+        store(out, j1, v1)
+        store(out, j2, v2)
+        store(out, j3, v3)
+        j += move
+    for rest in range(whole, n, step):
+        v = load_first(x, rest, n - rest) * factor * load_first(weight, rest, n - rest)
+        store_first(out, rest, v, n - rest)
+
+
+@compiled(inline="always")
+def _streamed(x, row, weight, scale, out, n, fused):
+    """out = row scale weight past the caches. row is x, or x + residual; n is a multiple of a vector, out on its boundary.
+
+    The lines half a row behind those that the first pass asked for are asked for here, so that memory is never idle: with
+    nothing asked for, or into the first level, it came to nine tenths and to two thirds of a copy's bandwidth.
+    """
+    factor, ahead = splat(scale, x), n + n // 2
+    for j in range(0, n, lanes(x)):
+        prefetch_far(x, ahead + j)
+        if fused:
+            prefetch_far(row, ahead + j)
+        stream(out, j, load(row, j) * factor * load(weight, j))
 
 
 @compiled
@@ -131,14 +162,16 @@ def _normalise(x, weight, eps, out, residual, fused, n, units, first, last, stre
     """Rows first ... last; x, out and residual are pointers to rows of n, weight to one; units: 1, 1 / n, eps in dtype."""
     one, inverse, small = units
     for r in range(first, last):
-        row, other = pointer(x, r * n), pointer(residual, r * n)
-        mean = _squares(row, other, fused, n) * inverse + small
-        if fused:
-            row = other
-        if 1e-30 < mean < 1e38:  # where float32 neither overflows nor loses digits; float64 rows beyond are rare too
-            _scaled(row, weight, one / np.sqrt(mean), pointer(out, r * n), n, streaming)
+        added, row, result = pointer(x, r * n), pointer(residual, r * n), pointer(out, r * n)
+        mean = _squares(added, row, fused, n, streaming) * inverse + small
+        if not fused:
+            row = added
+        if not 1e-30 < mean < 1e38:  # where float32 overflows or loses digits; float64 rows beyond are rare too
+            _normalise_far(row, weight, eps, result, n)
+        elif streaming:
+            _streamed(added, row, weight, one / np.sqrt(mean), result, n, fused)
         else:
-            _normalise_far(row, weight, eps, pointer(out, r * n), n)
+            _scaled(row, weight, one / np.sqrt(mean), result, n)
     if streaming:
         fence()
 
@@ -254,8 +287,8 @@ def unchecked(x, weight, eps, out, residual=None, threads=1) -> tuple:
 
 
 def stream_bytes() -> int:
-    """An output above this size is written past the caches: twice the largest, of which a guest has a part."""
-    return 2 * max((c.size_bytes for c in reported_caches() if c.kind != "Instruction"), default=16 << 20)
+    """An output above this size is written past the caches: with as much input the largest cannot hold both."""
+    return max((c.size_bytes for c in reported_caches() if c.kind != "Instruction"), default=16 << 20) // 2
 
 
 PREPARED: set[tuple[bool, np.dtype]] = set()

@@ -14,6 +14,7 @@ declared, as here, get the full width and one instruction each. Usable in compil
     fma(a, b, c)   a + b   a * b    per lane
     total(v)                        sum of the lanes
     prefetch(x, i)                  ask for the line of x[i], to read it soon
+    prefetch_far(x, i)              the same for later: into the second level, where it is in nobody's way
     pointer(x, i)                   the address of x[i], to be used like x; keeps nothing alive
     address(x)                      the address of x[0] as a number
 
@@ -60,6 +61,7 @@ __all__ = [
     "load_first",
     "pointer",
     "prefetch",
+    "prefetch_far",
     "splat",
     "store",
     "store_first",
@@ -252,5 +254,17 @@ def prefetch(typingctx, x, i):
 
     def codegen(context, builder, signature, args):
         emit_prefetch(builder, _address(context, builder, x, *args))
+
+    return types.void(x, types.intp), codegen
+
+
+@intrinsic
+def prefetch_far(typingctx, x, i):
+    """Ask for the cache line of x[i] to come into the second level; never faults."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        emit_prefetch(builder, _address(context, builder, x, *args), locality=2)
 
     return types.void(x, types.intp), codegen
