@@ -94,7 +94,7 @@ def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block
 def _limits(quick: bool, machine: Machine) -> list[Block]:
     peaks = tuple(Cell(find("fma_peak"), FMA_PEAK_OPS, dtype=d) for d in ("float32", "float64"))
     elements = copy_elements(machine)
-    copies = Cell(find("copy_loop"), elements), Cell(find("numpy_copy"), elements, "call")
+    copies = *(Cell(find(k), elements) for k in ("copy_loop", "memory_copy_nt")), Cell(find("numpy_copy"), elements, "call")
     return [Block("limits", "peak", peaks, 1), Block("limits", "copy", copies, 1 if quick else 5)]
 
 
