@@ -127,10 +127,11 @@ def _scaled(x, weight, scale, out, n):
 def _streamed(x, row, weight, scale, out, n, fused):
     """out = row scale weight past the caches. row is x, or x + residual; n is a multiple of a vector, out on its boundary.
 
-    The lines half a row behind those that the first pass asked for are asked for here, so that memory is never idle: with
-    nothing asked for, or into the first level, it came to nine tenths and to two thirds of a copy's bandwidth.
+    The first pass asked for the next row; here it is the lines half a row behind those, so that memory is never idle: with
+    nothing asked for, or into the first level, it came to nine tenths and to two thirds of a copy's bandwidth. With a
+    residual two rows come and one goes back meanwhile, and the row after the next is best asked for whole.
     """
-    factor, ahead = splat(scale, x), n + n // 2
+    factor, ahead = splat(scale, x), (2 * n if fused else n + n // 2)
     for j in range(0, n, lanes(x)):
         prefetch_far(x, ahead + j)
         if fused:
