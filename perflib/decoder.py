@@ -13,7 +13,7 @@
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,20 +109,26 @@ class _Block:
 
 
 class Decoder:
-    """Weights of a Llama-style decoder, packed; norms stay float32. `kind`: None keeps each tensor as it comes."""
+    """Weights of a Llama-style decoder, packed; norms stay float32.
 
-    def __init__(self, weights: Weights, kind: str | None = None) -> None:
+    kind: None keeps each tensor as it comes. packed: told how many weights, as soon as they are packed. `blocks`: the
+    weights of every layer.
+    """
+
+    def __init__(
+        self, weights: Weights, kind: str | None = None, packed: Callable[[int], object] = lambda size: None
+    ) -> None:
         if kind not in (None, *KINDS):
             raise ValueError(f"kind must be one of {', '.join(KINDS)} or None, got {kind!r}")
         self.shape, self.nbytes = weights.shape, 0
         self._kinds: set[str] = set()
         self._arena = Arena()
-        self._weights, self._kind = weights, kind
+        self._weights, self._kind, self._tell = weights, kind, packed
         self._embedding = self._packed("token_embd.weight")
-        self._blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
+        self.blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
         self._output_norm = self._norm("output_norm.weight")
         self._output = self._embedding if self.shape.tied else self._packed("output.weight")
-        del self._weights  # a file may be closed now
+        del self._weights, self._tell  # a file may be closed now
 
     @property
     def kind(self) -> str:
@@ -134,6 +140,7 @@ class Decoder:
         panels = _pack([self._weights.tensor(name) for name in names], self._kind, self._arena)
         self.nbytes += panels.nbytes
         self._kinds.add(panels.kind)
+        self._tell(panels.rows * panels.columns)
         return panels.data
 
     def _norm(self, name: str) -> np.ndarray:
@@ -175,7 +182,7 @@ class Decoder:
         with section("forward_pass"):
             with section("embedding"):
                 _embed(self._embedding, tokens.reshape(-1), buffers.x)
-            for layer, block in enumerate(self._blocks):
+            for layer, block in enumerate(self.blocks):
                 self._attention(layer, block, cache, buffers, start, new, section, threads)
                 with section("ffn"):
                     _feed_forward(

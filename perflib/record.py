@@ -4,7 +4,7 @@
     record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
 
 Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, memory 15 / 110,
-stencil 4 / 20, forward 4 / 60, harness 8 / 45.
+stencil 4 / 20, forward 6 / 75, harness 8 / 45.
 What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
 what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
 """

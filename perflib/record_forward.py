@@ -1,27 +1,32 @@
-"""The topic `forward` of a run: passes of a decoder, one row per part and pass.
+"""The topic `forward` of a run: passes of a decoder, one row per part and pass; what fusing buys, what stopwatches cost.
 
-    record_forward(writer, quick)       15M; in full also 110M, and one series of 1.1B
-    FORWARD_PLAN, QUICK_PLAN            what is recorded: Series
+    record_forward(writer, quick)       15M; in full also 110M, and one series of 1.1B, which takes 4.5 GB of memory
+    FORWARD_PLAN, QUICK_PLAN            what is recorded: Series and Turns
 
 A row's `kernel` is the part (`forward_pass` is the whole), `dtype` the kind of the weights, `n` the tokens that the last
 new one looks at, `rows` the batch, `round` the pass; the parameter `new` is the new tokens of each sequence in a pass. A
 block is one series, named like "110M F32 generation 128 x 1".
+
+Of work that is done in two ways in turn (see `fused`) the `kernel` is name and way, "QKV, fused", `round` the turn. Such
+blocks are named like "110M F32 fused 128 x 1", and for the stopwatches "110M F32 stopwatches 128 x 1".
 """
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from .decoder import Decoder, statistics
+from .fused import alternatives, in_turn, watched
 from .sampling import quiet
 from .weights import SHAPES, RandomWeights
 from .writer import RunWriter
 
-__all__ = ["FORWARD_PLAN", "QUICK_PLAN", "Series", "record_forward"]
+__all__ = ["FORWARD_PLAN", "QUICK_PLAN", "Series", "Turns", "record_forward"]
 
 PROMPT = 128
+PACKING = 5  # packing a weight takes as long as so many passes over it
+TOGETHER = 10  # and the tokens of one pass that take twice as long as a single one
 
 
 @dataclass(frozen=True)
@@ -41,46 +46,97 @@ class Series:
         """Of the block."""
         return f"{self.shape} {self.kind} {'generation' if self.new == 1 else 'prompt'} {self.context} x {self.batch}"
 
+    @property
+    def cost(self) -> float:
+        """In passes of one token."""
+        return (self.passes + 1) * (1 + self.batch * self.new / TOGETHER)
 
-def _plan(shape: str, contexts: Iterable[int], batches: Iterable[int], passes: int) -> tuple[Series, ...]:
+    def rows(self, decoder: Decoder) -> list[dict]:
+        """The passes: the cache holds what stands there, zeros or what another pass left, which costs the same."""
+        cache, stats = decoder.cache(self.batch, self.context), statistics()
+        tokens = np.random.default_rng(0).integers(0, decoder.shape.vocab_size, (self.batch, self.new))
+        for number in range(self.passes + 1):
+            cache.length = self.context - self.new
+            decoder.forward(tokens, cache, *((stats,) if number else ()))  # the first pass warms up
+        case = _case(self, n=self.context, rows=self.batch, new=self.new)
+        return [
+            {**case, "kernel": part, "round": number, "position": place, "elapsed_ns": max(1, ns)}
+            for number, one in enumerate(stats.passes)
+            for place, (part, ns) in enumerate(one.items())
+        ]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Work done in two ways, in turn, on one model; `what`: fused, or stopwatches (a pass of one token, off and on)."""
+
+    shape: str
+    what: str
+    new: int
+    """Rows that go through every layer at once."""
+    rounds: int
+    kind: str = "F32"
+
+    @property
+    def name(self) -> str:
+        """Of the block."""
+        return f"{self.shape} {self.kind} {self.what} {self.new if self.what == 'fused' else PROMPT} x 1"
+
+    @property
+    def cost(self) -> float:
+        """In passes of one token."""
+        return 2 * (self.rounds + 1) * (1 + self.new / TOGETHER)
+
+    def rows(self, decoder: Decoder) -> list[dict]:
+        """One for each way and round."""
+        runs = alternatives(decoder, self.new) if self.what == "fused" else watched(decoder, PROMPT)
+        case = _case(self, n=self.new if self.what == "fused" else PROMPT, rows=1, new=self.new)
+        return [
+            {**case, "kernel": f"{name}, {way}", "round": number, "position": place, "elapsed_ns": max(1, ns)}
+            for number, place, name, way, ns in in_turn(runs, self.rounds)
+        ]
+
+
+def _case(series: Series | Turns, **counted: int) -> dict:
+    fixed = {"scope": "call", "threads": 1, "reps": 1, "cpu_ns": 0, "switches": 0, "compiled": 0}
+    return {"block": series.name, "dtype": series.kind, **fixed, **counted}
+
+
+def _plan(
+    shape: str, contexts: Iterable[int], batches: Iterable[int], passes: int, turns: int
+) -> tuple[Series | Turns, ...]:
     prompts = [Series(shape, kind, PROMPT, new=PROMPT, passes=7) for kind in ("F32", "Q8_0")]
     by_context = [Series(shape, "F32", context, passes=passes) for context in contexts]
     by_batch = [Series(shape, "F32", PROMPT, batch, passes=passes) for batch in batches]
-    return (*prompts, *by_context, *by_batch, Series(shape, "Q8_0", PROMPT, passes=passes))
+    in_two_ways = Turns(shape, "fused", 1, turns), Turns(shape, "fused", PROMPT, 8), Turns(shape, "stopwatches", 1, turns)
+    return (*prompts, *by_context, *by_batch, *in_two_ways, Series(shape, "Q8_0", PROMPT, passes=passes))
 
 
-QUICK_PLAN = _plan("15M", (16, 128, 512), (8, 64), 8)
+QUICK_PLAN = _plan("15M", (16, 128, 512), (8, 64), 8, 30)
 FORWARD_PLAN = (
-    *_plan("15M", (16, 128, 512, 1024), (2, 4, 8, 16, 32, 64), 24),
-    *_plan("110M", (16, 128, 512, 1024), (2, 4, 8, 16, 32, 64), 16),
+    *_plan("15M", (16, 128, 512, 1024), (2, 4, 8, 16, 32, 64), 24, 200),
+    *_plan("110M", (16, 128, 512, 1024), (2, 4, 8, 16, 32, 64), 16, 60),
     Series("1.1B", "F32", 16, passes=6),
 )
 
 
 def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> None:
     """Record every series that the run does not have yet. Weights are packed once per shape and kind."""
+    from tqdm import tqdm
+
     missing = [s for s in (QUICK_PLAN if quick else FORWARD_PLAN) if not writer.has("forward", s.name)]
-    for shape, kind in dict.fromkeys((s.shape, s.kind) for s in missing):
-        if progress and sys.stderr.isatty():
-            print(f"forward: packing {shape} as {kind}", file=sys.stderr)
-        decoder = Decoder(RandomWeights(SHAPES[shape]), kind)
-        for series in missing:
-            if (series.shape, series.kind) == (shape, kind):
-                with quiet(), writer.block("forward", series.name, ["new"]) as append:
-                    append(_rows(decoder, series))
-
-
-def _rows(decoder: Decoder, series: Series) -> list[dict]:
-    """The passes of a series: the cache holds what stands there, zeros or what another pass left, which costs the same."""
-    cache, stats = decoder.cache(series.batch, series.context), statistics()
-    tokens = np.random.default_rng(0).integers(0, decoder.shape.vocab_size, (series.batch, series.new))
-    for number in range(series.passes + 1):
-        cache.length = series.context - series.new
-        decoder.forward(tokens, cache, *((stats,) if number else ()))  # the first pass warms up
-    case = {"block": series.name, "scope": "call", "dtype": series.kind, "threads": 1, "n": series.context}
-    case |= {"rows": series.batch, "new": series.new, "reps": 1, "cpu_ns": 0, "switches": 0, "compiled": 0}
-    return [
-        {**case, "kernel": part, "round": number, "position": place, "elapsed_ns": max(1, ns)}
-        for number, one in enumerate(stats.passes)
-        for place, (part, ns) in enumerate(one.items())
-    ]
+    models = dict.fromkeys((s.shape, s.kind) for s in missing)
+    weights = {name: SHAPES[name].parameters for name, _ in models}  # the bar counts weights that are used
+    total = sum(PACKING * weights[name] for name, _ in models) + sum(s.cost * weights[s.shape] for s in missing)
+    bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
+    with tqdm(total=total, disable=None if progress else True, bar_format=bar_format) as bar:
+        for shape, kind in models:
+            bar.set_description_str(f"forward: packing {shape} as {kind}")
+            decoder = Decoder(RandomWeights(SHAPES[shape]), kind, lambda count: bar.update(PACKING * count))
+            for series in missing:
+                if (series.shape, series.kind) == (shape, kind):
+                    bar.set_description_str(f"forward: {series.name}")
+                    with quiet(), writer.block("forward", series.name, ["new"]) as append:
+                        append(series.rows(decoder))
+                    bar.update(series.cost * weights[shape])
+            del decoder  # before the next one is packed

@@ -2,16 +2,18 @@
 
 import sys
 
+import numpy as np
 import pytest
 import runs
 
-from perflib import claims, passes, record_forward
+from perflib import claims, fused, passes, record_forward
 from perflib.cli import run as command
-from perflib.decoder import statistics
-from perflib.record_forward import Series
-from perflib.weights import SHAPES, Shape
+from perflib.decoder import Decoder, statistics
+from perflib.record_forward import Series, Turns
+from perflib.weights import SHAPES, RandomWeights, Shape
 
 TINY = Shape(40, 32, 2, 48, 4, 2, 64)
+WHOLE_PANELS = Shape(40, 64, 2, 96, 4, 2, 160)
 PARTS = ("embedding", "attention/qkv", "attention/rope", "attention/scores", "attention/output", "ffn", "projection")
 
 
@@ -52,6 +54,53 @@ def test_every_series_is_recorded_once_with_all_its_parts(writer, monkeypatch):
     assert samples["kernel"].tolist() == parts * 5
     assert samples["block"].unique().tolist() == ["15M F32 prompt 8 x 1", "15M Q8_0 generation 9 x 2"]
     assert samples["new"].tolist() == [8] * 27 + [1] * 18
+
+
+def test_what_is_done_in_two_ways_is_recorded_in_turn(writer, monkeypatch):
+    plan = (Turns("15M", "fused", 1, 2), Turns("15M", "stopwatches", 1, 3))
+    monkeypatch.setitem(SHAPES, "15M", WHOLE_PANELS)
+    monkeypatch.setattr(record_forward, "QUICK_PLAN", plan)
+
+    record_forward.record_forward(writer, quick=True)
+
+    turns = writer.finish().samples("forward").groupby(["block", "kernel"])["round"].agg(list)
+    assert turns["15M F32 stopwatches 128 x 1"].to_dict() == {
+        "stopwatches, off": [0, 1, 2],
+        "stopwatches, on": [0, 1, 2],
+    }
+    both = turns["15M F32 fused 1 x 1"].to_dict()
+    assert {f"{name}, {way}" for name in ("QKV", "residual") for way in fused.WAYS} < set(both)
+    assert all(rounds == [0, 1] for rounds in both.values())
+
+
+@pytest.mark.parametrize("new", [1, 5])
+def test_both_ways_do_the_same_work(monkeypatch, new):
+    monkeypatch.setattr(fused, "_run", lambda steps: steps)
+    two_ways = fused.alternatives(Decoder(RandomWeights(WHOLE_PANELS)), new)
+
+    for name, ways in two_ways.items():
+        together = left_by(ways["fused"], 1)
+        apart = left_by(ways["apart"], {"QKV": 3, "gate and up": 2}.get(name, 1))
+        assert np.allclose(together, apart, rtol=1e-4, atol=1e-4), name
+
+
+def left_by(steps, last):
+    """What the last steps wrote, side by side; what they read is as before."""
+    outputs = [
+        args[{fused._swiglu: 1, fused._swiglu_by_numpy: 1, fused._linear: 2, np.add: 2}.get(k, 3)] for k, *args in steps
+    ]
+    before = [array.copy() for array in outputs]
+    for kernel, *args in steps:
+        kernel(*args)
+    found = np.concatenate(outputs[-last:], axis=1)
+    for array, content in zip(outputs, before, strict=True):
+        array[...] = content
+    return found
+
+
+def test_heads_that_share_a_panel_are_not_taken_apart(refused):
+    with refused(ValueError, "multiples of 32", "[32, 16, 16]"):
+        fused.alternatives(Decoder(RandomWeights(TINY)), 1)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def _attend_in_parallel(qkv, keys, values, layer, start, new, heads, out, thread
 def _attend(qkv, keys, values, layer, start, new, heads, out, threads):
     """-> (M, H d)"""
     if threads == 1:
-        _attend_some(qkv, keys, values, layer, start, new, heads, out, 0, keys.shape[1] * keys.shape[2])
+        first, last = np.intp(0), keys.shape[1] * keys.shape[2]  # no literal, as in `_linear`
+        _attend_some(qkv, keys, values, layer, start, new, heads, out, first, last)
     else:
         _attend_in_parallel(qkv, keys, values, layer, start, new, heads, out, threads)

@@ -6,8 +6,8 @@
     swiglu(both, out=None)                                              x sigmoid(x) * y of rows of all x, then all y
 
 Contract: x M x K, float32, C-contiguous; weights packed (see `panels`), gate and up as one weight of 2 F rows. The residual
-is added where the last product is stored, and queries, keys and values, like gate and up, are one
-product. Sources: Shazeer, GLU Variants Improve Transformer, 2020; Touvron et al., LLaMA, 2023.
+is added where the last product is stored, so the norm that follows has none to add; queries, keys and values, like gate and
+up, are one product. Sources: Shazeer, GLU Variants Improve Transformer, 2020; Touvron et al., LLaMA, 2023.
 """
 
 import numpy as np
@@ -15,14 +15,16 @@ from numba import types
 from numba.extending import overload
 
 from .compile import compiled
+from .fastnorm import _rms_norm
 from .functions import divide, exp
 from .matvec import _linear
 from .panels import BLOCK, BLOCK_BYTES, PANEL
-from .rmsnorm import _rms_norm_fast
 from .simd import lanes, load, load_first, pointer, splat, store, store_first
 from .tile import widened
 
 __all__ = ["swiglu"]
+
+NEVER = 1 << 62  # bytes from which on the norm writes past the caches: here its output is read at once
 
 
 def _lookup(data, tokens, out):
@@ -63,8 +65,8 @@ def _embed(data, tokens, out):
 @compiled
 def _norm_linear(x, weight, eps, normed, data, out, threads):
     """(M, K), (K,), packed N x K -> (M, K), (M, N)"""
-    _rms_norm_fast(x, weight, eps, normed)
-    _linear(data, normed, out, False, threads)
+    _rms_norm(x, weight, eps, normed, NEVER)
+    _linear(data, normed, out, np.bool_(False), threads)  # a literal would be a type of its own, compiled for 4 s more
 
 
 @compiled
@@ -87,7 +89,7 @@ def _feed_forward(x, weight, eps, normed, gate_up, both, hidden, down, threads):
     """x (M, K) += W_down SwiGLU(W_gate_up norm(x)); both (M, 2 F), hidden (M, F)"""
     _norm_linear(x, weight, eps, normed, gate_up, both, threads)
     _swiglu(both, hidden)
-    _linear(down, hidden, x, True, threads)
+    _linear(down, hidden, x, np.bool_(True), threads)
 
 
 def swiglu(both: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -7,7 +7,8 @@ One vector: every weight is read once and used once, so the memory sets the pace
 side, each without a break, eight sums in flight (streams that broke off at every panel cost Q8_0 a fifth); Q8_0 is widened
 in registers: int8 to float32, a multiply-add, and the scale once in 32. Many vectors: the panels are a matrix product's
 packed B already, twelve rows of x at a time share what is loaded of it; Q8_0 panels are widened once into a buffer that
-stays in the cache. Threads share the panels out.
+stays in the cache. Threads share the panels out. `gemm`, which takes weights as K x N and packs them at each call or reads
+them in place, took 0.94 to 1.25 times as long on a decoder's layers at 128 rows, 0.95 to 3.2 times at 16.
 
 Contract: weight is `panels.Panels`; x, out float32, C-contiguous. Sums run over K in order, in float32: the error is at
 most (K + 2) eps |W| |x| elementwise, besides what quantising lost.
@@ -135,7 +136,7 @@ def _linear_in_parallel(data, x, out, add, threads):
 def _linear(data, x, out, add, threads):
     """packed weights, (M, K) -> (M, N)"""
     if threads == 1:
-        _share(data, x, out, 0, data.shape[0], add)
+        _share(data, x, out, np.intp(0), data.shape[0], add)  # no literal: it would be compiled for that type again
     else:
         _linear_in_parallel(data, x, out, add, threads)
 
