@@ -173,7 +173,7 @@ def _forward(args: argparse.Namespace) -> None:
     weights = GGUFWeights(args.gguf) if args.gguf else RandomWeights(SHAPES[args.shape])
     sizes = {name: getattr(args, name) for name in ("prompt", "tokens", "batch", "threads")}
     with measuring_lock():
-        found = forward(weights, machine(), args.kind, **sizes, progress=lambda text: print(text, file=sys.stderr))
+        found = forward(weights, machine(), args.kind, **sizes)
     print(report(found))
 
 

@@ -62,12 +62,15 @@ class PerformanceStats:
         self._fields = {field_of(name): name for name in self._names}
         self._parts = {name: tuple(n for n in self.components if parent_of(n) == name) for name in self._names}
         self._clock = clock
-        watch = Stopwatch(self.components, clock)
+        self._watch = watch = Stopwatch(self.components, clock)
         self._sections = watch.sections if enabled else dict.fromkeys(watch.sections, nullcontext())
-        self._passes = watch.passes
         if times_ms:
             nothing = dict.fromkeys(self._names, 0)
             self._passes.append(Pass(nothing | self._nanoseconds(times_ms), nothing))
+
+    @property
+    def _passes(self) -> list[Pass]:
+        return self._watch.passes
 
     @property
     def count(self) -> int:

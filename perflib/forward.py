@@ -1,30 +1,39 @@
 """A forward pass, run and taken apart: tokens per second, where the time goes, how near each part is to the limits.
 
-    forward(weights, ...)           -> Forward: statistics of the prompt and of generation; print it
+    forward(weights, ...)           -> Forward: statistics of the prompt and of generation, memory, cost of the stopwatches
+    report(found)                   the lines that `perflib forward` prints
     work(shape, kind, ...)          flops and bytes of every part of a pass, counted before anything is measured
+    effort(rows), PACKING           how long a pass and packing take, roughly: what progress is counted in
 
 A part that moves few bytes for its flops is held against the multiply-add peak of a core, one that moves many against its
 bandwidth: the share of each is shown. Bytes are the useful ones: weights once per pass, the keys and values that are looked
 at, activations not at all. Raises ValueError naming the argument, the requirement and the value.
 """
 
-import time
-from collections.abc import Callable
+import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
 from .components import PerformanceStats
-from .decoder import Decoder, statistics
+from .decoder import KINDS, Cache, Decoder, statistics
+from .fused import watched
 from .kernels.checks import positive_integer
 from .machine import Machine
+from .measure import Comparison, compare
+from .resident import peak, resident_bytes
 from .sampling import quiet
-from .stats import median
 from .tables import Table
-from .weights import Shape, Weights
+from .weights import RandomWeights, Shape, Weights
 
-__all__ = ["Forward", "Work", "forward", "work"]
+__all__ = ["PACKING", "PARTS", "Forward", "Work", "effort", "forward", "report", "work"]
 
+PACKING = 5
+"""Packing a weight takes about as long as so many passes of one token over it."""
+TOGETHER = 10  # tokens of one pass that take twice as long as a single one
+WARM = Shape(32, 32, 1, 32, 1, 1, 8)  # loads the code
+OVERHEAD_S, TURNS = 2.0, 8  # comparing stopwatches on and off: seconds, and passes of each at least
 BYTES_PER_WEIGHT = {"F32": 4.0, "Q8_0": 34 / 32}
 WHOLE = "forward_pass"
 PARTS = ("embedding", "attention/qkv", "attention/rope", "attention/scores", "attention/output", "ffn", "projection")
@@ -64,6 +73,11 @@ def work(shape: Shape, kind: str, batch: int, new: int, start: int) -> dict[str,
     }
 
 
+def effort(rows: int) -> float:
+    """Of a pass over so many rows, in passes over one: about what it takes, for progress."""
+    return 1 + rows / TOGETHER
+
+
 @dataclass(frozen=True)
 class Forward:
     """What was measured: statistics of the prompt's pass and of the passes that generate, on one model."""
@@ -76,8 +90,11 @@ class Forward:
     prompt_stats: PerformanceStats
     stats: PerformanceStats
     weight_bytes: int
-    overhead_percent: float
-    """How much longer a pass takes with the stopwatches than without, median over passes taken in turn."""
+    cache_bytes: int
+    above_bytes: float
+    """Most memory that was resident during the passes, above weights, cache and what was there before; NaN if unknown."""
+    stopwatches: Comparison
+    """A pass of one token with them, `on`, against one without, `off`."""
     peak_gflops: float
     read_gb_per_s: float
 
@@ -93,8 +110,14 @@ class Forward:
 
     @property
     def closure(self) -> float:
-        """Share of the generating passes that their parts explain."""
-        return 1 - self.stats.residual_ms() / self.stats.forward_pass_ms
+        """Share of the passes that their parts explain: the prompt's or the generating ones', whichever is less."""
+        return min(1 - stats.residual_ms() / stats.forward_pass_ms for stats in (self.prompt_stats, self.stats))
+
+    @property
+    def counted_overhead(self) -> float:
+        """Share of a generating pass that its stopwatches cost, by their number and what one costs alone."""
+        entries = sum(self.stats.entries(c) for c in (WHOLE, *self.stats.components))
+        return self.stats.section_overhead_ns() * entries / (1e6 * self.stats.forward_pass_ms)
 
     def limits_table(self) -> Table:
         """Of every part: time, rates, and their shares of the limits of the cores in use."""
@@ -128,46 +151,77 @@ def forward(
     batch: int = 1,
     threads: int = 1,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: bool = True,
 ) -> Forward:
     """Read a random prompt twice (the first one warms up), then generate `tokens`, the likeliest each time."""
+    from tqdm import tqdm
+
     for name, value in (("prompt", prompt), ("tokens", tokens), ("batch", batch), ("threads", threads)):
         positive_integer(name, value)
-    progress("packing weights")
-    decoder = Decoder(weights, kind)
-    cache = decoder.cache(batch, prompt + 2 * tokens)
-    given = np.random.default_rng(seed).integers(0, decoder.shape.vocab_size, (batch, prompt))
-    stats, prompt_stats, times = statistics(), statistics(), {True: [], False: []}
-    off = statistics(enabled=False)
-    with quiet(threads):
-        progress("compiling, or loading compiled code")
-        decoder.forward(given[:, :1], cache, threads=threads)
-        cache.clear()
-        decoder.forward(given, cache, threads=threads)
-        cache.clear()
-        progress(f"prompt of {prompt} tokens")
-        logits = decoder.forward(given, cache, prompt_stats, threads)
-        for number in range(2 * tokens):  # every token twice: with the stopwatches and without, in turn
-            chosen, watched = logits.argmax(axis=1)[:, None], number % 2 == 0
-            begun = time.perf_counter_ns()
-            logits = decoder.forward(chosen, cache, stats if watched else off, threads)
-            times[watched].append(time.perf_counter_ns() - begun)
-            if number % 16 == 0:
-                progress(f"token {number // 2 + 1} of {tokens}")
-    limits = machine.limits()
+    size, passes = weights.shape.parameters, 2 * effort(batch * prompt) + tokens * effort(batch)
+    bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
+    with tqdm(total=size * (PACKING + passes), disable=None if progress else True, bar_format=bar_format) as bar:
+        bar.set_description_str("compiling, or loading compiled code")
+        _warm_up(weights, kind, threads)
+        before = resident_bytes()
+        bar.set_description_str("packing weights")
+        decoder = Decoder(weights, kind, lambda count: bar.update(PACKING * count))
+        cache = decoder.cache(batch, prompt + tokens)
+        given = np.random.default_rng(seed).integers(0, decoder.shape.vocab_size, (batch, prompt))
+        with quiet(threads), peak() as most:
+            both = _passes(decoder, cache, given, tokens, threads, bar)
+        bar.set_description_str("stopwatches, on and off in turn")
+        turns = _stopwatches(decoder, batch, cache.context, threads, both[1])
+        bar.set_description_str("limits of one core")
+        limits = machine.limits()
     return Forward(
         shape=decoder.shape,
         kind=decoder.kind,
         batch=batch,
         prompt=prompt,
         threads=threads,
-        prompt_stats=prompt_stats,
-        stats=stats,
+        prompt_stats=both[0],
+        stats=both[1],
         weight_bytes=decoder.nbytes,
-        overhead_percent=100 * (median(times[True]) / median(times[False]) - 1),
+        cache_bytes=cache.nbytes,
+        above_bytes=most.bytes - before - decoder.nbytes - cache.nbytes,
+        stopwatches=turns,
         peak_gflops=limits.peak_gflops().value,
         read_gb_per_s=max(limits[f"read_{k}_gb_per_s"].value for k in (1, 4, 8)),
     )
+
+
+def _warm_up(weights: Weights, kind: str | None, threads: int) -> None:
+    """Load the code for the kind of the weights, so that it is no part of what the passes need."""
+    kind = kind or KINDS[isinstance(weights.tensor("blk.0.attn_q.weight"), tuple)]
+    decoder = Decoder(RandomWeights(WARM), kind)
+    cache = decoder.cache(1, 4)
+    for tokens in (np.zeros((1, 2), np.int64), np.zeros((1, 1), np.int64)):
+        decoder.forward(tokens, cache, threads=threads)
+
+
+def _passes(
+    decoder: Decoder, cache: Cache, given: np.ndarray, tokens: int, threads: int, bar: AbstractContextManager
+) -> tuple[PerformanceStats, PerformanceStats]:
+    """Statistics of the prompt, and of the tokens that follow it."""
+    prompt_stats, stats, size = statistics(), statistics(), decoder.shape.parameters
+    bar.set_description_str(f"prompt of {given.shape[1]} tokens")
+    for watch in (statistics(enabled=False), prompt_stats):
+        cache.clear()
+        logits = decoder.forward(given, cache, watch, threads)
+        bar.update(size * effort(given.size))
+    for number in range(tokens):
+        bar.set_description_str(f"token {number + 1} of {tokens}", refresh=False)
+        logits = decoder.forward(logits.argmax(axis=1)[:, None], cache, stats, threads)
+        bar.update(size * effort(len(given)))
+    return prompt_stats, stats
+
+
+def _stopwatches(decoder: Decoder, batch: int, context: int, threads: int, stats: PerformanceStats) -> Comparison:
+    """A pass of one token of each sequence without and with them, interleaved."""
+    ways = watched(decoder, context, batch, threads)["stopwatches"]
+    budget_s = max(OVERHEAD_S, 4 * TURNS * stats.average().forward_pass_ms / 1e3)  # each way twice
+    return compare(ways, scope="call", budget_s=budget_s, threads=threads)
 
 
 def report(found: Forward) -> str:
@@ -176,6 +230,7 @@ def report(found: Forward) -> str:
 
     text = io.StringIO()
     millions = found.shape.parameters / 1e6
+    above = "unknown on this system" if math.isnan(found.above_bytes) else f"{found.above_bytes / 1e6:.0f} MB"
     print(
         f"{millions:.0f}M weights as {found.kind}, {found.weight_bytes / 1e6:.0f} MB; batch {found.batch}, "
         f"{found.threads} thread{'s' if found.threads > 1 else ''}",
@@ -186,14 +241,16 @@ def report(found: Forward) -> str:
     )
     found.prompt_stats.print("prompt", file=text)
     found.stats.print("generation", file=text)
-    per_entry = found.stats.section_overhead_ns() * sum(
-        found.stats.entries(c) for c in ("forward_pass", *found.stats.components)
-    )
-    counted = per_entry / found.stats.count / 1e6 / found.stats.average().forward_pass_ms
     print(found.limits_table(), file=text)
+    turns = found.stopwatches
+    on = turns.ratios["on"]
+    low, middle, high = (100 * (ratio - 1) for ratio in (on.low, on.value, on.high))
     print(
-        f"parts explain {found.closure:.1%} of generation; stopwatches cost {counted:.2%} of it by their number, "
-        f"{found.overhead_percent:+.1f}% on against off, passes taken in turn",
+        f"parts explain {found.closure:.1%}; stopwatches cost {found.counted_overhead:.2%} of generation by their number",
+        f"stopwatches on against off, in turn: {middle:+.2f} % [{low:+.2f}, {high:+.2f}], {turns.verdicts['on']} "
+        f"(off against itself: {100 * (turns.again.value - 1):+.2f} %)",
+        f"memory: {above} resident above {found.weight_bytes / 1e6:.0f} MB of weights and {found.cache_bytes / 1e6:.1f} MB "
+        "of keys and values, the most during the passes",
         f"limits: {found.peak_gflops:.0f} GFLOP/s a core, {found.read_gb_per_s:.1f} GB/s read by one core",
         sep="\n",
         file=text,

@@ -1,7 +1,7 @@
 """What fusing buys a decoder, and what its stopwatches cost: the same work done in two ways, in turn, on its own weights.
 
     alternatives(decoder, new)      {name: {way: run}}, the fused way first, every run through all layers
-    watched(decoder, context)       the same of a pass of one token: stopwatches off and on
+    watched(decoder, context, ...)  the same of a pass of one token: stopwatches off and on
     in_turn(runs, rounds)           yields (round, position, name, way, nanoseconds), everything once per round
 
     QKV             one product for queries, keys and values, against three
@@ -67,14 +67,14 @@ def alternatives(decoder: Decoder, new: int) -> dict[str, dict[str, Run]]:
     return {name: {way: _run(s) for way, s in zip(WAYS, both_ways, strict=True)} for name, both_ways in steps.items()}
 
 
-def watched(decoder: Decoder, context: int) -> dict[str, dict[str, Run]]:
-    """A pass of one token at `context`, its stopwatches switched off and on."""
-    cache, token = decoder.cache(1, context), np.zeros((1, 1), np.int64)
+def watched(decoder: Decoder, context: int, batch: int = 1, threads: int = 1) -> dict[str, dict[str, Run]]:
+    """A pass of one token of each sequence at `context`, its stopwatches switched off and on."""
+    cache, token = decoder.cache(batch, context), np.zeros((batch, 1), np.int64)
 
     def run(enabled: bool) -> Run:
         def one() -> None:
             cache.length = context - 1
-            decoder.forward(token, cache, stats)
+            decoder.forward(token, cache, stats, threads)
 
         stats = statistics(enabled)
         return one

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .decoder import Decoder, statistics
+from .forward import PACKING, effort
 from .fused import alternatives, in_turn, watched
 from .sampling import quiet
 from .weights import SHAPES, RandomWeights
@@ -25,8 +26,6 @@ from .writer import RunWriter
 __all__ = ["FORWARD_PLAN", "QUICK_PLAN", "Series", "Turns", "record_forward"]
 
 PROMPT = 128
-PACKING = 5  # packing a weight takes as long as so many passes over it
-TOGETHER = 10  # and the tokens of one pass that take twice as long as a single one
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Series:
     @property
     def cost(self) -> float:
         """In passes of one token."""
-        return (self.passes + 1) * (1 + self.batch * self.new / TOGETHER)
+        return (self.passes + 1) * effort(self.batch * self.new)
 
     def rows(self, decoder: Decoder) -> list[dict]:
         """The passes: the cache holds what stands there, zeros or what another pass left, which costs the same."""
@@ -85,7 +84,7 @@ class Turns:
     @property
     def cost(self) -> float:
         """In passes of one token."""
-        return 2 * (self.rounds + 1) * (1 + self.new / TOGETHER)
+        return 2 * (self.rounds + 1) * effort(self.new)
 
     def rows(self, decoder: Decoder) -> list[dict]:
         """One for each way and round."""

@@ -72,45 +72,67 @@ class Pass:
 
 
 class _Node:
-    """A place in the tree of sections, with what the running pass has spent there."""
+    """A place in the tree of sections; at `number` and behind it the running pass counts its nanoseconds and entries."""
 
-    __slots__ = ("children", "entries", "name", "ns", "parent", "path", "start")
+    __slots__ = ("name", "number", "parent", "path", "start")
 
-    def __init__(self, path: str, parent: "_Node | None" = None) -> None:
-        self.path, self.name = path, path.rpartition("/")[2]
+    def __init__(self, path: str, number: int, parent: "_Node | None" = None) -> None:
+        self.path, self.name, self.number = path, path.rpartition("/")[2], number
         self.parent = parent or self  # the root is its own, so that nothing is ever left to None
-        self.children: dict[str, _Node] = {}
-        self.start = self.ns = self.entries = 0
-        if parent:
-            parent.children[self.name] = self
+        self.start = 0
 
 
 class Section:
-    """Context manager of all parts called `name`. It has no state of its own: it may be kept, at every level."""
+    """Context manager of a part. It has no state of its own: it may be kept, at every level.
 
-    __slots__ = ("_name", "_watch")
+    Little is looked up and nothing called but the clock: among real work this code is in no cache.
+    """
 
-    def __init__(self, watch: "Stopwatch", name: str) -> None:
-        self._watch, self._name = watch, name
+    __slots__ = ("_node", "_watch")
+
+    def __init__(self, watch: "Stopwatch", node: _Node) -> None:
+        self._watch, self._node = watch, node
 
     def __enter__(self) -> None:
-        watch = self._watch
-        try:
-            node = watch.open.children[self._name]
-        except KeyError:
-            raise watch.misplaced(self._name) from None
+        watch, node = self._watch, self._node
+        if watch.open is not node.parent:
+            raise watch.misplaced(node.name)
         node.start = watch.clock()
         watch.open = node  # last: Ctrl-C within this method leaves nothing open, and after it `with` is sure to leave
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
         watch = self._watch
         now = watch.clock()
+        node = self._node
+        if watch.open is not node:
+            watch.unwound(node.name, watch.open, failing=kind is not None)
+        counts, number = watch.counts, node.number
+        counts[number] += now - node.start
+        counts[number + 1] += 1
+        watch.open = node.parent
+
+
+class _Shared:
+    """Parts of different parents that are called alike: the section of the one whose parent is running."""
+
+    __slots__ = ("_name", "_sections", "_watch")
+
+    def __init__(self, watch: "Stopwatch", nodes: Sequence[_Node]) -> None:
+        self._watch, self._name = watch, nodes[0].name
+        self._sections = {node.parent: Section(watch, node) for node in nodes}
+
+    def __enter__(self) -> None:
+        watch = self._watch
+        if watch.open not in self._sections:
+            raise watch.misplaced(self._name)
+        self._sections[watch.open].__enter__()
+
+    def __exit__(self, kind: type | None, error: object, trace: object) -> None:
+        watch = self._watch
         node = watch.open
         if node.name != self._name:
-            node = watch.unwound(self._name, failing=kind is not None)
-        node.ns += now - node.start
-        node.entries += 1
-        watch.open = node.parent
+            node = watch.unwound(self._name, node, failing=kind is not None)
+        self._sections[node.parent].__exit__(kind, error, trace)
 
 
 class _Whole(Section):
@@ -119,56 +141,67 @@ class _Whole(Section):
     __slots__ = ()
 
     def __enter__(self) -> None:
-        self._watch.reset()
-        super().__enter__()
+        watch, node = self._watch, self._node
+        if watch.open is not node.parent:
+            raise watch.misplaced(WHOLE)
+        watch.counts = [0] * watch.size
+        node.start = watch.clock()
+        watch.open = node
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
-        watch = self._watch
-        try:
-            super().__exit__(kind, error, trace)
-            if kind is None:
-                watch.keep()
-        finally:
-            watch.open = watch.root
+        watch, node = self._watch, self._node
+        inside, watch.open = watch.open, node.parent  # first: Ctrl-C while the clock is read leaves nothing open either
+        now = watch.clock()
+        if inside is not node:
+            watch.unwound(WHOLE, inside, failing=kind is not None)
+        if kind is None:
+            counts = watch.counts
+            counts[0] = now - node.start
+            counts[1] = 1
+            watch.unread.append(counts)
 
 
 class Stopwatch:
     """Times passes and the parts inside them; `paths` as in ("attention", "attention/qkv"), a parent before its children.
 
-    `sections[name]` is the context manager of a name, `passes` what ended well. `open` is the innermost running section.
+    `sections[name]` is the context manager of a name, `open` the innermost running section, `counts` the nanoseconds and
+    entries of each in the running pass. A pass that ends leaves its list behind: among real work, where no cache holds this
+    code, making a `Pass` of it took as long as all its sections. That waits until somebody asks for `passes`.
     """
 
-    __slots__ = ("clock", "nodes", "open", "passes", "root", "sections")
+    __slots__ = ("_kept", "clock", "counts", "nodes", "open", "root", "sections", "size", "unread")
 
     def __init__(self, paths: Iterable[str], clock: Clock = time.perf_counter_ns) -> None:
         self.clock = clock
-        self.root = self.open = _Node("")
-        self.nodes = {WHOLE: _Node(WHOLE, self.root)}
-        for path in paths:
-            self.nodes[path] = _Node(path, self.nodes[parent_of(path)])
-        self.sections = {n.name: (_Whole if n.path == WHOLE else Section)(self, n.name) for n in self.nodes.values()}
-        self.passes: list[Pass] = []
-
-    def reset(self) -> None:
-        """Forget what an earlier pass has left; refused while one is running."""
-        if self.open is not self.root:
-            raise self.misplaced(WHOLE)
+        self.root = self.open = _Node("", 0)
+        self.nodes = {WHOLE: _Node(WHOLE, 0, self.root)}
+        for number, path in enumerate(paths, start=1):
+            self.nodes[path] = _Node(path, 2 * number, self.nodes[parent_of(path)])
+        alike: dict[str, list[_Node]] = {}
         for node in self.nodes.values():
-            node.ns = node.entries = 0
+            alike.setdefault(node.name, []).append(node)
+        self.sections = {n: _Shared(self, own) if own[1:] else Section(self, *own) for n, own in alike.items()}
+        self.sections[WHOLE] = _Whole(self, self.nodes[WHOLE])
+        self._kept: list[Pass] = []
+        self.size, self.counts = 2 * len(self.nodes), [0]
+        self.unread: list[list[int]] = []
 
-    def keep(self) -> None:
-        """Add what the nodes hold to the passes."""
-        nodes = self.nodes.items()
-        self.passes.append(Pass({path: node.ns for path, node in nodes}, {path: node.entries for path, node in nodes}))
+    @property
+    def passes(self) -> list[Pass]:
+        """Those that ended well, and what was added to them."""
+        for counts in self.unread:
+            spent, entered = (dict(zip(self.nodes, each, strict=True)) for each in (counts[::2], counts[1::2]))
+            self._kept.append(Pass(spent, entered))
+        self.unread.clear()
+        return self._kept
 
-    def unwound(self, name: str, failing: bool) -> _Node:
-        """The running section called `name`, those inside it forgotten: only a failure may have left them open."""
-        node = self.open
+    def unwound(self, name: str, running: _Node, failing: bool) -> _Node:
+        """The section called `name` around the running one, which is forgotten: only a failure may have left it open."""
+        node = running
         while node.name != name and node is not self.root:
             node = node.parent
         if node is self.root or not failing:
-            running = self.open.path or "none"
-            raise ValueError(f"section {name!r} must be the innermost one when it is left, got {running!r}")
+            raise ValueError(f"section {name!r} must be the innermost one when it is left, got {running.path or 'none'!r}")
         return node
 
     def misplaced(self, name: str) -> ValueError:

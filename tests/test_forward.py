@@ -1,5 +1,6 @@
 """The forward pass as a program, as a topic of a run and as tables: tiny shapes, hand-made times."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -162,7 +163,38 @@ def test_the_command_prints_rates_parts_and_shares_of_the_limits(writer, monkeyp
     assert status == 0
     assert "generation" in out and "tokens/s" in out and "limits: 100 GFLOP/s" in out
     assert all(part in out for part in PARTS)
-    assert "prompt of 5 tokens" in err
+    assert "stopwatches on against off" in out and "resident above" in out
+    assert not err  # no bar where nobody watches
+
+
+MEMORY = """
+import numpy as np
+from perflib import forward
+from perflib.decoder import Decoder
+from perflib.resident import peak, resident_bytes
+from perflib.weights import SHAPES, RandomWeights
+
+class Bar:
+    set_description_str = update = lambda *_, **__: None
+
+weights = RandomWeights(SHAPES[{shape!r}])
+forward._warm_up(weights, None, 1)
+before = resident_bytes()
+decoder = Decoder(weights)
+cache = decoder.cache(1, 136)
+with peak() as most:
+    forward._passes(decoder, cache, np.zeros((1, 128), int), 8, 1, Bar())
+print(most.bytes - before - decoder.nbytes - cache.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory since a mark")
+@pytest.mark.parametrize("shape", ["15M", "110M"])
+def test_a_prompt_and_generation_need_little_memory_above_weights_and_cache(shape):
+    """In a process of its own: at most 100 MB from import and warm-up on."""
+    done = subprocess.run([sys.executable, "-c", MEMORY.format(shape=shape)], capture_output=True, text=True, check=True)
+
+    assert 0 < float(done.stdout) < 100e6
 
 
 @pytest.mark.parametrize("words", [("--shape", "7M"), ("--prompt", "0"), ("--gguf", "none.gguf")])
