@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from touched import touched
 
+from perflib.blocked_traces import Choices, Way, choices, way
 from perflib.geometry import GeometryError
-from perflib.machine import Cache
+from perflib.kernels.blocked import default_blocks
+from perflib.kernels.fastnorm import stream_bytes
+from perflib.kernels.gemm import LARGE, _matmul_in_place, limits
+from perflib.kernels.microkernel import register_tile
+from perflib.kernels.vector import vector_lanes
+from perflib.machine import Cache, machine
 from perflib.simulator import TRACES, Misses, replay, simulate
 
-FLAGS = ("-Os", "-fno-ivopts", "-fno-tree-loop-distribute-patterns", "-no-pie")  # fewest accesses to the stack
 SOURCE = Path(__file__).parent / "cachegrind" / "kernels.c"
-IN_C = list(
-    enumerate(
-        ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj", "rms_norm_standard", "rms_norm_fast"), 1
-    )
-)
 SMALL = Cache(1, "Data", 8192, 64, 8)
 SECOND = Cache(2, "Unified", 16384, 64, 8)
 TINY = Cache(1, "Data", 256, 64, 2)  # two sets of two lines
@@ -73,47 +74,102 @@ def slow(addresses, caches):
 
 
 @settings(max_examples=50)
-@given(some.lists(some.integers(0, 4095), max_size=300), some.integers(1, 3), some.integers(1, 5))
+@given(some.lists(some.integers(0, 1023), max_size=300), some.integers(1, 3), some.integers(1, 5))
 def test_any_trace_misses_as_queues_say(addresses, ways, sets):
     caches = [Cache(1, "Data", 64 * ways * sets, 64, ways), Cache(2, "Unified", 2048, 64, 4)]
 
     assert replay(addresses, caches).misses == slow(addresses, caches)
 
 
-def touched(name, m, n, k, tile):
-    """Elements that the loops of a product touch, in order: (array, index)."""
-    for i in range(m) if name == "matmul_naive" else ():
-        for j in range(n):
-            for p in range(k):
-                yield from ((0, i * k + p), (1, p * n + j))
-            yield 2, i * n + j
-    if name == "matmul_tiled":
-        yield from ((2, i) for i in range(m * n))
-        blocks = ((x, y, z) for x in range(0, m, tile) for y in range(0, n, tile) for z in range(0, k, tile))
-        for ii, jj, pp in blocks:
-            for i in range(ii, min(ii + tile, m)):
-                for j in range(jj, min(jj + tile, n)):
-                    for p in range(pp, min(pp + tile, k)):
-                        yield from ((0, i * k + p), (1, p * n + j))
-                    yield from ((2, i * n + j), (2, i * n + j))
+SMALL_CHOICES = Choices(16, 4, 8, 4, 8, 7, 16, 256, 2, 4096)
+"""Blocks so small that a product of some dozen rows has several of each, and ends of each."""
 
 
-@pytest.mark.parametrize("name", ["matmul_naive", "matmul_tiled"])
-def test_a_products_trace_is_that_of_its_loops(name):
-    m, n, k, tile = 5, 33, 40, 16
-    addresses = [4096 * (1 + [0, 1, 3][array]) + 4 * i for array, i in touched(name, m, n, k, tile)]
+@pytest.mark.parametrize("ways", [1, 2, 8])
+@pytest.mark.parametrize("name", list(TRACES))
+@pytest.mark.parametrize("sizes", [(23, 33, 17), (13, 20, 40), (130, 36, 9), (2, 33, 17)])
+def test_a_kernels_trace_is_that_of_its_loops(name, sizes, ways):
+    """Also where a set is one line, which every other access evicts."""
+    taken = sizes if name.startswith("matmul") else sizes[:2]
+    caches = [Cache(1, "Data", 64 * 8 * ways, 64, ways), SECOND]
+    accesses = touched(name, taken, SMALL_CHOICES, way(sizes, 4, SMALL_CHOICES))
 
-    found = simulate(name, (m, n, k), [TINY, SMALL], tile)
+    found = simulate(name, taken, caches, chosen=SMALL_CHOICES)
 
-    assert found == Misses(len(addresses), slow(addresses, [TINY, SMALL]))
+    streamed = name == "rms_norm" and taken == (130, 36)  # its stores are accesses that touch no cache
+    assert found == Misses(len(accesses) + 130 * 36 * streamed, slow(addresses_of(name, taken, accesses), caches))
 
 
-@pytest.mark.parametrize(("name", "per_element", "lines"), [("rms_norm_fast", 4, 3 * 16), ("rms_norm_standard", 8, 5 * 16)])
+def addresses_of(name, sizes, accesses, itemsize=4):
+    """Bytes, each array at the start of a page, one behind the other."""
+    m, n, k = sizes if name.startswith("matmul") else (*sizes, 1)
+    elements = [m * k, k * n, m * n] if name.startswith("matmul") else [m * n, n, m * n, n]
+    pages = np.cumsum([1, *(-(-count * itemsize // 4096) for count in elements)])
+    return [int(4096 * pages[array] + itemsize * index) for array, index in accesses]
+
+
+def test_the_fast_product_is_traced_as_it_is_taken():
+    """Packed where it has rows enough for a B beyond L2; few rows go a few steps at a time; rows that meet are copied."""
+    wide = Choices(64, 12, 32, 16, 96, 1024, 1024, 1 << 20, 8, 1 << 24)
+
+    assert way((256, 256, 256), 4, wide) == Way(False, 256, False)
+    assert way((1024, 1040, 1040), 4, wide) == Way(True, 128, False)
+    assert way((1024, 1024, 1024), 4, wide) == Way(True, 128, True)
+    assert way((256, 128, 1024), 4, wide) == Way(True, 1024, True)
+    assert way((256, 64, 1024), 4, wide) == Way(False, 1024, False)
+    assert way((100, 2048, 2048), 4, wide).steps == 128
+    assert way((3, 2048, 2048), 4, wide).steps == 8
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("m", "n", "k"), [(8, 8, 8), (130, 64, 90), (130, 130, 130), (130, 64, 1024), (130, 130, 1024)])
+def test_the_way_of_the_trace_is_the_way_of_the_product(dtype, m, n, k):
+    """What the compiled function says that it did, with a second level of 16 KiB."""
+    here = choices([SMALL, SECOND], np.dtype(dtype).itemsize, machine().isa)._replace(l1_ways=8)
+    a, b = np.zeros((m, k), dtype), np.zeros((k, n), dtype)
+
+    done = _matmul_in_place(a, b, np.empty((m, n), dtype), here.l2_bytes, here.l1_ways)
+
+    assert (done == LARGE) == way((m, n, k), np.dtype(dtype).itemsize, here).packed
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_kernels_choose_here_is_what_is_traced_here(dtype):
+    here = choices(machine().data_caches() or [SMALL, SECOND], np.dtype(dtype).itemsize, machine().isa)
+
+    assert (here.mr, here.nr, here.lanes) == (*register_tile(dtype), vector_lanes(dtype))
+    if machine().data_caches():
+        assert (here.mc, here.kc, here.nc) == default_blocks(np.dtype(dtype))
+        assert (here.l2_bytes, here.l1_ways) == limits()
+        assert here.stream_bytes == stream_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "per_element", "lines"), [("rms_norm_fast", 4, 48), ("rms_norm_standard", 8, 80), ("rms_norm", 4, 48)]
+)
 def test_a_norm_that_fits_misses_once_per_line_and_never_again(name, per_element, lines):
     large = [Cache(1, "Data", 1 << 20, 64, 16)]
 
     assert simulate(name, (1, 256), large) == Misses(256 * per_element, (lines,))
-    assert simulate(name, (1, 256), large, runs=2) == Misses(2 * 256 * per_element, (lines,))
+    assert simulate(name, (1, 256), large, warm=True) == Misses(256 * per_element, (0,))
+
+
+BLOCKED = Choices(20, 12, 32, 16, 24, 20, 32, SECOND.size_bytes, SMALL.ways, 1 << 24)
+IN_C = [
+    ("matmul_naive", (48, 48, 48)),
+    ("matmul_tiled", (48, 48, 48)),
+    ("matmul_tiled_vectorised", (48, 48, 48)),
+    ("matmul_ikj", (48, 48, 48)),
+    ("rms_norm_standard", (48, 48)),
+    ("rms_norm_fast", (48, 48)),
+    ("matmul_register_blocked", (48, 48, 48)),
+    ("matmul_packed", (48, 48, 48)),
+    ("matmul", (48, 48, 48)),
+    ("matmul", (130, 130, 100)),
+    ("rms_norm", (48, 140)),
+]
+C_KNOWS = ("tile", "mr", "nr", "lanes", "mc", "kc", "nc")
+NUMBERS = {name: number for number, name in enumerate(dict(IN_C), 1)}
 
 
 @pytest.fixture(scope="module")
@@ -123,51 +179,45 @@ def misses_in_c(tmp_path_factory):
         pytest.skip(f"cachegrind on C programs needs {' and '.join(missing)}, which this system does not have")
     folder = tmp_path_factory.mktemp("cachegrind")
 
-    def count(number, runs, padding):
-        program = folder / f"kernel{number}x{runs}"
-        words = [
-            "-O2",
-            "-no-pie",
-            "-fno-tree-vectorize",
-            "-fno-tree-loop-distribute-patterns",
-            "-DN=48",
-            "-DTILE=20",
-            f"-DKERNEL={number}",
-            f"-DRUNS={runs}",
-        ]
+    def compiled(runs, values):
+        program = folder / f"kernel{values['KERNEL']}x{values['M']}x{runs}"
+        words = ["-O2", "-no-pie", "-fno-tree-vectorize", "-fno-tree-loop-distribute-patterns"]
+        words += [f"-D{name}={value}" for name, value in (values | {"RUNS": runs}).items()]
         subprocess.run(["gcc", *words, "-o", program, SOURCE], check=True)
+        return program
+
+    def count(program, padding):
         levels = ["--I1=32768,8,64", "--D1=8192,8,64", "--LL=16384,8,64"]
-        command = [
-            "valgrind",
-            "--tool=cachegrind",
-            "--cache-sim=yes",
-            "--cachegrind-out-file=/dev/null",
-            *levels,
-            f"./{program.name}",
-        ]
+        command = ["valgrind", "--tool=cachegrind", "--cache-sim=yes", "--cachegrind-out-file=/dev/null", *levels]
         alone = {"cwd": folder, "env": {"PADDING": "x" * padding}}  # both lie on the stack and move it
-        told = subprocess.run(command, capture_output=True, text=True, check=False, **alone).stderr
+        told = subprocess.run([*command, f"./{program.name}"], capture_output=True, text=True, check=False, **alone).stderr
         return np.array(
             [int(re.search(rf"{name} +misses: +([0-9,]+)", told)[1].replace(",", "")) for name in ("D1", "LLd")]
         )
 
-    def fewest(number):
+    def fewest(**values):
         """Of three places of the stack, whose lines compete with the arrays in some sets."""
-        return np.min([count(number, 2, padding) - count(number, 1, padding) for padding in (0, 350, 700)], axis=0)
+        once, twice = compiled(1, values), compiled(2, values)
+        return np.min([count(twice, padding) - count(once, padding) for padding in (0, 350, 700)], axis=0)
 
     return fewest
 
 
-@pytest.mark.parametrize(("number", "name"), IN_C)
-def test_cachegrind_counts_the_same_misses_within_two_percent(misses_in_c, number, name):
-    shape = (48, 48, 48) if name.startswith("matmul") else (48, 48)
+@pytest.mark.parametrize(("name", "sizes"), IN_C)
+def test_cachegrind_counts_the_same_misses_within_two_percent(misses_in_c, name, sizes):
+    """The fast product in place and, where B is larger than three times the second level, packed."""
+    taken = way(sizes, 4, BLOCKED) if name == "matmul" else Way(name == "matmul_packed", 0, True)
+    number = NUMBERS["matmul_packed" if taken.packed else "matmul_register_blocked"] if name == "matmul" else NUMBERS[name]
+    chosen = {field.upper(): value for field, value in BLOCKED._asdict().items() if field in C_KNOWS}
 
-    once, twice = (simulate(name, shape, [SMALL, SECOND], tile=20, runs=runs).misses for runs in (1, 2))
-    assert np.subtract(twice, once).tolist() == pytest.approx(misses_in_c(number).tolist(), rel=0.02)
+    found = simulate(name, sizes, [SMALL, SECOND], warm=True, chosen=BLOCKED)
+
+    expected = misses_in_c(KERNEL=number, COPY=int(taken.copy_a), **dict(zip("MNK", (*sizes, 1), strict=False)), **chosen)
+    assert list(found.misses) == pytest.approx(expected.tolist(), rel=0.02)
 
 
 def test_every_trace_is_checked_against_cachegrind():
-    assert {name for _, name in IN_C} == set(TRACES)
+    assert set(NUMBERS) == set(TRACES)
 
 
 @pytest.mark.parametrize(

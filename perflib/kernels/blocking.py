@@ -79,15 +79,17 @@ def _way_bytes(cache: Cache) -> int:
     return cache.sets * cache.line_bytes
 
 
-def chosen_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache]) -> Blocks:
+def chosen_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache], tile: tuple[int, int] | None = None) -> Blocks:
     """MC, KC, NC of the packed product: A's block and B's panel fill half of L2, B's block a slice of L3.
+
+    tile: MR, NR, this machine's if None.
 
     Against the paper KC is longer, because its premise does not bind here: a step of a 12 x 32 tile reads 176 bytes in 12
     or 24 cycles, which L2 delivers, while each pass over k reads and writes all of C. Beyond 4 KiB of k that is gone.
     Unknown caches count as 512 KiB and 4 MiB.
     """
     itemsize = np.dtype(dtype).itemsize
-    mr, nr = register_tile(dtype)
+    mr, nr = tile or register_tile(dtype)
     data = {c.level: c.size_bytes for c in caches if c.kind != "Instruction"}
     l2 = data.get(2, 512 << 10)
     b_block = max(l2, min(data.get(3, 4 << 20) // 8, 4 * l2))  # a guest has a slice of a shared L3, and not its own
