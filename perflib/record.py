@@ -3,8 +3,8 @@
     plan(quick)         the blocks of samples: topics, kernels, sizes, and the seconds meant for each
     record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
 
-Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, rmsnorm 6 / 20, memory 15 / 110,
-stencil 4 / 20, forward 6 / 75, harness 8 / 45.
+Seconds, quick / full: limits 3 / 6, timing 6 / 16, matmul 16 / 200, tiles 18 / 420, packing 2 / 35, conflicts 5 / 35,
+rmsnorm 6 / 20, memory 15 / 110, stencil 4 / 20, forward 6 / 75, harness 8 / 45.
 What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
 what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
 """
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from .cachemodel import TILES
 from .example import stencil
 from .harness import record_harnesses
 from .kernels.blocked import default_blocks
+from .kernels.blocking import Blocks, rival_blocks
+from .kernels.caches import reported_caches
 from .kernels.catalog import find
 from .kernels.codegen import count_instructions, count_loop
 from .kernels.compile import FASTMATH
@@ -37,7 +40,7 @@ __all__ = ["AGAIN", "COLD_SIZES", "LADDER", "LOOPS", "NORMS", "PRODUCTS", "TEXTB
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
-LARGE, FEW_TILES = 768, (8, 16, 32, 64, 128)  # a product takes seconds from here on
+CONFLICTS = ("matmul_tiled", "matmul")  # where a leading dimension that is a power of two hurts, and where it must not
 TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
 LADDER = (*TEXTBOOK, "matmul_register_blocked", "matmul_packed", "matmul")
 PRODUCTS = tuple(f"{name}_matmul" for name in LIBRARIES)
@@ -84,7 +87,7 @@ def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block
     """
     libraries = ("numpy", *peers)
     others = [*_limits(quick, machine), *_timing(quick), *_matmul(quick, libraries), *_tiles(quick)]
-    others += [*_rmsnorm(quick, libraries), *_stencil(quick)]
+    others += [_packing(quick), _conflicts(quick), *_rmsnorm(quick, libraries), *_stencil(quick)]
     others += [width_block(), *memory_blocks(quick, machine)]
     again = _again(20 if quick else 60)
     step = len(again) / len(others)
@@ -163,9 +166,27 @@ def _tiles(quick: bool) -> list[Block]:
     tiled = find("matmul_tiled")
     blocks = []
     for n in sizes:
-        fitting = tuple(Cell(tiled, n, values={"tile": t}) for t in (tiles if n < LARGE else FEW_TILES) if t <= n)
+        fitting = tuple(Cell(tiled, n, values={"tile": t}) for t in tiles if t <= n)
         blocks.append(Block("tiles", f"n={n}", fitting, max(0.4, 1e-7 * n**3 * len(fitting) / 11), least_rounds=9))
     return blocks
+
+
+def _packing(quick: bool) -> Block:
+    """The packed product over MC x KC, among them the blocks of our model and those of other rules."""
+    n, packed, float32 = 768 if quick else 1536, find("matmul_packed"), np.dtype("float32")
+    ours, rivals = default_blocks(float32), rival_blocks(float32, reported_caches())
+    mcs, kcs = (24, 48, 96, 192, 384, 768), (64, 128, 256, 512, 768, 1024, 1536)
+    pairs = product(mcs[::2], kcs[::2]) if quick else product(mcs, kcs)
+    blocks = dict.fromkeys([ours, *rivals.values(), *(Blocks(mc, kc, ours.nc) for mc, kc in pairs)])
+    return Block("packing", f"n={n}", tuple(Cell(packed, n, values=b._asdict()) for b in blocks), 1 if quick else 30)
+
+
+def _conflicts(quick: bool) -> Block:
+    """Two sizes that hardly differ, one a power of two: tiles and the top of the ladder, in the same rounds."""
+    sizes = (512, 528) if quick else (1024, 1040)
+    tiled, top = (find(name) for name in CONFLICTS)
+    cells = [Cell(tiled, n, values={"tile": t}) for n in sizes for t in (48, 64)]
+    return Block("conflicts", "leading dimension", (*cells, *(Cell(top, n) for n in sizes)), 1, least_rounds=9)
 
 
 def _rmsnorm(quick: bool, libraries: Sequence[str]) -> list[Block]:

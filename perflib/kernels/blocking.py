@@ -3,6 +3,7 @@
     analytic_tile(lanes, latency, per_cycle)        MR, NR that keep the multiply-add units busy
     analytic_blocks(mr, nr, itemsize, l1, l2, l3)   KC, MC, NC after Low et al.
     chosen_blocks(dtype, caches)                    the blocks of our packed product
+    rival_blocks(dtype, caches)                     what the paper's formula, BLIS and OpenBLAS would choose instead
     shared_sets(stride_bytes, rows, way_bytes)      rows at a stride that fall into one set: the reason to copy them
 
     >>> from perflib.kernels.caches import Cache
@@ -25,8 +26,9 @@ import numpy as np
 from .caches import Cache
 from .compile import compiled
 from .microkernel import register_tile
+from .vector import vector_bytes
 
-__all__ = ["Blocks", "analytic_blocks", "analytic_tile", "chosen_blocks", "shared_sets"]
+__all__ = ["Blocks", "analytic_blocks", "analytic_tile", "chosen_blocks", "rival_blocks", "shared_sets"]
 
 LINE = 64
 
@@ -96,6 +98,27 @@ def chosen_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache], tile: t
     mc = 8 * mr
     kc = max(64, min(4096, l2 // 2 // (mc + nr)) // itemsize // 16 * 16)
     return Blocks(mc, kc, max(nr, b_block // (kc * itemsize) // nr * nr))
+
+
+LIBRARIES = {  # whether vectors have 512 bits: float32 blocks of BLIS (config/skx, config/haswell), OpenBLAS (param.h, P and Q)
+    True: {"BLIS": Blocks(480, 384, 3072), "OpenBLAS": Blocks(448, 448, None)},
+    False: {"BLIS": Blocks(144, 256, 4080), "OpenBLAS": Blocks(320, 320, None)},
+}
+
+
+def rival_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache]) -> dict[str, Blocks]:
+    """MC and KC by other rules, in whole register tiles, NC as ours: the paper's formula where two caches are known, and for
+    float32 the constants of two libraries for CPUs with vectors of this width.
+    """
+    mr, nr = register_tile(dtype)
+    data = [c for c in caches if c.kind != "Instruction"][:2]
+    found = {}
+    if len(data) == 2 and all(c.ways and c.sets and c.line_bytes for c in data):
+        found["formula"] = analytic_blocks(nr, mr, np.dtype(dtype).itemsize, *data)  # there MR runs along the vectors
+    if np.dtype(dtype) == np.float32:
+        found |= LIBRARIES[vector_bytes() >= 64]
+    nc = chosen_blocks(dtype, caches).nc
+    return {name: Blocks(max(mr, mc // mr * mr), max(16, kc // 16 * 16), nc) for name, (mc, kc, _) in found.items()}
 
 
 @compiled
