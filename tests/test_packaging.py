@@ -160,8 +160,7 @@ def test_every_topic_is_described_and_has_the_columns_that_are_written():
         fields, columns = described(resources[topic]), TABLES.get(topic, COLUMNS)
         assert resources[topic]["path"] == f"reference/*/{topic}.csv"
         further = {c for b in plan(True, MACHINE) if b.topic == topic for cell in b.cells for c in cell.columns()}
-        if topic == "memory":  # a schema of its own, parameters included
-            columns = columns | dict.fromkeys(sorted(further - columns.keys()), 1)
+        columns = columns | dict.fromkeys(sorted(further - columns.keys()), 1)
         assert [field["name"] for field in fields] == list(columns)
         for field, least in zip(fields, columns.values(), strict=True):
             assert field["type"] == ("string" if least is None else "integer")

@@ -100,15 +100,16 @@ def chosen_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache], tile: t
     return Blocks(mc, kc, max(nr, b_block // (kc * itemsize) // nr * nr))
 
 
-LIBRARIES = {  # whether vectors have 512 bits: float32 blocks of BLIS (config/skx, config/haswell), OpenBLAS (param.h, P and Q)
+# Whether vectors have 512 bits: float32 blocks of BLIS (config/skx, config/haswell) and OpenBLAS (param.h, P and Q).
+LIBRARIES = {
     True: {"BLIS": Blocks(480, 384, 3072), "OpenBLAS": Blocks(448, 448, None)},
     False: {"BLIS": Blocks(144, 256, 4080), "OpenBLAS": Blocks(320, 320, None)},
 }
 
 
 def rival_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache]) -> dict[str, Blocks]:
-    """MC and KC by other rules, in whole register tiles, NC as ours: the paper's formula where two caches are known, and for
-    float32 the constants of two libraries for CPUs with vectors of this width.
+    """MC and KC by other rules, in whole register tiles, NC as ours: the paper's formula where two caches are known, and
+    for float32 the constants of two libraries for CPUs with vectors of this width.
     """
     mr, nr = register_tile(dtype)
     data = [c for c in caches if c.kind != "Instruction"][:2]
