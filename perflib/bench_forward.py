@@ -14,9 +14,8 @@ import numpy as np
 from .cases import Case, case
 from .contest import Row
 from .decoder import Cache, Decoder, statistics
+from .fused import READ_BYTES, STREAMS, reads
 from .kernels.description import WrongResult
-from .kernels.memory import _read
-from .kernels.panels import huge_empty
 from .sampling import quiet
 from .session import Session, take
 from .stats import Interval, median_interval
@@ -29,8 +28,6 @@ BANDWIDTH, QUANTISED = "generation, bytes of weights / best read", "generation, 
 CLOSURE = "parts of a pass / the whole"
 CONTEXT = 128
 LIMIT = 1e-4  # relative to the largest logit
-READ_BYTES = 256 << 20
-STREAMS = (1, 4, 8)
 PASSES = 30
 
 Step = tuple[str, Callable[[], list[Row]]]
@@ -54,9 +51,7 @@ def _shape(shape: str, torch: bool, budget_s: float) -> list[Row]:
     if shape == "110M":
         quantised = Decoder(weights, "Q8_0")
         passes["q8_0"] = partial(_token, quantised, quantised.cache(1, 2 * CONTEXT), prompt[:, :1])
-        memory = huge_empty((READ_BYTES // 4,), np.float32)
-        memory.fill(1)
-        passes |= {f"read {k}": partial(_read, memory, k) for k in STREAMS}
+        passes |= {f"read {streams}": read for streams, read in reads()["read"].items()}
     session = _session(passes, budget_s)
     if torch:
         rows.append(_row(GENERATION, shape, "torch", session.ratio("torch", "ours")))

@@ -2,6 +2,7 @@
 
     alternatives(decoder, new)      {name: {way: run}}, the fused way first, every run through all layers
     watched(decoder, context, ...)  the same of a pass of one token: stopwatches off and on
+    reads()                         READ_BYTES read in 1, 4 and 8 streams: what generation is held against
     in_turn(runs, rounds)           yields (round, position, name, way, nanoseconds), everything once per round
 
     QKV             one product for queries, keys and values, against three
@@ -15,6 +16,7 @@ Weights come from all layers, so from as far away as in a pass. Times are those 
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -24,14 +26,17 @@ from .kernels.decoder import NEVER, _swiglu
 from .kernels.description import aligned_empty
 from .kernels.fastnorm import _rms_norm
 from .kernels.matvec import _linear
-from .kernels.panels import PANEL
+from .kernels.memory import _read
+from .kernels.panels import PANEL, huge_empty
 from .kernels.rmsnorm import _rms_norm_standard
 from .timer import Clock
 
-__all__ = ["WAYS", "alternatives", "in_turn", "watched"]
+__all__ = ["READ_BYTES", "STREAMS", "WAYS", "alternatives", "in_turn", "reads", "watched"]
 
 Run = Callable[[], None]
 WAYS = ("fused", "apart")
+READ_BYTES = 256 << 20
+STREAMS = (1, 4, 8)
 
 
 def alternatives(decoder: Decoder, new: int) -> dict[str, dict[str, Run]]:
@@ -80,6 +85,13 @@ def watched(decoder: Decoder, context: int, batch: int = 1, threads: int = 1) ->
         return one
 
     return {"stopwatches": {"off": run(False), "on": run(True)}}
+
+
+def reads() -> dict[str, dict[str, Run]]:
+    """Memory larger than the caches, on pages as the weights have them."""
+    memory = huge_empty((READ_BYTES // 4,), np.float32)
+    memory.fill(1)
+    return {"read": {str(streams): partial(_read, memory, streams) for streams in STREAMS}}
 
 
 def in_turn(

@@ -7,6 +7,8 @@ A row's `kernel` is the part (`forward_pass` is the whole), `dtype` the kind of 
 new one looks at, `rows` the batch, `round` the pass; the parameter `new` is the new tokens of each sequence in a pass. A
 block is one series, named like "110M F32 generation 128 x 1".
 
+The block "read" holds reads of READ_BYTES, what generation is held against: `kernel` is "read, 4" for four streams.
+
 Of work that is done in two ways in turn (see `fused`) the `kernel` is name and way, "QKV, fused", `round` the turn. Such
 blocks are named like "110M F32 fused 128 x 1", and for the stopwatches "110M F32 stopwatches 128 x 1".
 """
@@ -18,7 +20,7 @@ import numpy as np
 
 from .decoder import Decoder, statistics
 from .forward import PACKING, effort
-from .fused import alternatives, in_turn, watched
+from .fused import READ_BYTES, alternatives, in_turn, reads, watched
 from .sampling import quiet
 from .weights import SHAPES, RandomWeights
 from .writer import RunWriter
@@ -26,6 +28,8 @@ from .writer import RunWriter
 __all__ = ["FORWARD_PLAN", "QUICK_PLAN", "Series", "Turns", "record_forward"]
 
 PROMPT = 128
+READS = 12
+FIXED = {"scope": "call", "threads": 1, "reps": 1, "cpu_ns": 0, "switches": 0, "compiled": 0}
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,18 @@ class Turns:
         """One for each way and round."""
         runs = alternatives(decoder, self.new) if self.what == "fused" else watched(decoder, PROMPT)
         case = _case(self, n=self.new if self.what == "fused" else PROMPT, rows=1, new=self.new)
-        return [
-            {**case, "kernel": f"{name}, {way}", "round": number, "position": place, "elapsed_ns": max(1, ns)}
-            for number, place, name, way, ns in in_turn(runs, self.rounds)
-        ]
+        return _turns(case, runs, self.rounds)
 
 
 def _case(series: Series | Turns, **counted: int) -> dict:
-    fixed = {"scope": "call", "threads": 1, "reps": 1, "cpu_ns": 0, "switches": 0, "compiled": 0}
-    return {"block": series.name, "dtype": series.kind, **fixed, **counted}
+    return {"block": series.name, "dtype": series.kind, **FIXED, **counted}
+
+
+def _turns(case: dict, runs: dict, rounds: int) -> list[dict]:
+    return [
+        {**case, "kernel": f"{name}, {way}", "round": number, "position": place, "elapsed_ns": max(1, ns)}
+        for number, place, name, way, ns in in_turn(runs, rounds)
+    ]
 
 
 def _plan(
@@ -123,6 +130,10 @@ def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> Non
     """Record every series that the run does not have yet. Weights are packed once per shape and kind."""
     from tqdm import tqdm
 
+    if not writer.has("forward", "read"):
+        case = {"block": "read", "dtype": "float32", "n": READ_BYTES, "rows": 1, "new": 0, **FIXED}
+        with quiet(), writer.block("forward", "read", ["new"]) as append:
+            append(_turns(case, reads(), READS))
     missing = [s for s in (QUICK_PLAN if quick else FORWARD_PLAN) if not writer.has("forward", s.name)]
     models = dict.fromkeys((s.shape, s.kind) for s in missing)
     weights = {name: SHAPES[name].parameters for name, _ in models}  # the bar counts weights that are used

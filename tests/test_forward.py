@@ -51,6 +51,9 @@ def test_every_series_is_recorded_once_with_all_its_parts(writer, monkeypatch):
         record_forward.record_forward(writer, quick=True)
 
     samples = writer.finish().samples("forward")
+    reads = samples[samples["block"] == "read"]
+    assert set(reads["kernel"]) == {"read, 1", "read, 4", "read, 8"} and set(reads["round"]) == set(range(12))
+    samples = samples[samples["block"] != "read"]
     parts = ["forward_pass", *statistics().components]
     assert samples["kernel"].tolist() == parts * 5
     assert samples["block"].unique().tolist() == ["15M F32 prompt 8 x 1", "15M Q8_0 generation 9 x 2"]
