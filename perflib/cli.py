@@ -3,7 +3,7 @@
     perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib selfcheck [--quick] [--json FILE] | execute | new NAME
-    perflib compare RUN RUN | runs
+    perflib model [RUN] | compare RUN RUN | runs
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
 """
@@ -82,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
     execute.set_defaults(command=_execute)
+
+    model = commands.add_parser("model", help="what the models of the caches are worth on a run, against the bars")
+    model.add_argument("run", nargs="?", metavar="RUN", help="id, path or latest; else PERFLIB_RUN, else the reference run")
+    model.set_defaults(command=_model)
 
     compare = commands.add_parser("compare", help="what changed between two runs, per kernel and size")
     compare.add_argument("before", metavar="RUN", help="id, path or latest")
@@ -197,6 +201,14 @@ def _execute(args: argparse.Namespace) -> None:
     execute_in_place(args.notebooks)
     if not args.notebooks:
         update_readme(load_run())
+
+
+def _model(args: argparse.Namespace) -> int:
+    from .trust import trust
+
+    judged = trust(load_run(args.run))
+    print(judged)
+    return 1 if judged.missed else 0
 
 
 def _compare(args: argparse.Namespace) -> None:

@@ -1,0 +1,107 @@
+"""What the models of the caches are worth on a run: time lost by trusting them, time explained by them, beside the bars.
+
+    trust(run)      -> Trust: a figure per line, its bar, and whether it is met; shows itself as a table
+    JUDGES          what gives the figures: functions of a run
+    lost(...)       a figure of time lost, for such a function
+
+A figure whose series the run lacks, or has too little of, stays open and says why.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .misses import explain, miss_table
+from .stats import SampleError
+from .store import Run, RunError
+from .tables import Table
+from .tiling import model_losses
+
+__all__ = ["JUDGES", "Figure", "Trust", "lost", "trust"]
+
+FEWEST_SIZES = 12  # below it says little that a size was left out
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line. `met`: None where it stays open, with the reason in `found`."""
+
+    what: str
+    found: str
+    bar: str
+    met: bool | None
+
+
+@dataclass(frozen=True)
+class Trust:
+    """All figures of a run."""
+
+    run_id: str
+    figures: tuple[Figure, ...]
+
+    @property
+    def missed(self) -> list[str]:
+        """What was judged and misses its bar."""
+        return [figure.what for figure in self.figures if figure.met is False]
+
+    def table(self) -> Table:
+        """A line each."""
+        words = {True: "met", False: "missed", None: "open"}
+        lines = ((f.what, f.found, f.bar, words[f.met]) for f in self.figures)
+        return Table(("what", "found", "bar", "verdict"), tuple(lines))
+
+    def __str__(self) -> str:
+        return f"Models of the caches, run {self.run_id}\n\n{self.table()!r}"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def trust(run: Run) -> Trust:
+    """Judge the models on a run, in the order of `JUDGES`."""
+    return Trust(run.id, tuple(figure for what, judge in JUDGES.items() for figure in _judged(run, what, judge)))
+
+
+def _judged(run: Run, what: str, judge: Callable[[Run], list[Figure]]) -> list[Figure]:
+    """Its figures, or an open one where the run cannot tell."""
+    try:
+        return judge(run)
+    except (RunError, SampleError) as lack:
+        return [Figure(what, str(lack), "", None)]
+
+
+def lost(what: str, ratio: float, most: float, among: str) -> Figure:
+    """Time at the model's choice / time at the best one, of which at most `most` may be lost."""
+    found = f"{100 * (ratio - 1):.1f} % ({among})"
+    return Figure(what, found, f"<= {100 * (most - 1):.0f} %", bool(ratio <= most))
+
+
+TILE = "time lost by the model's tile"
+
+
+def _tiles(run: Run) -> list[Figure]:
+    """Where the model's tile is the best, nothing is lost, and nothing gained either."""
+    losses = {n: max(1.0, found.loss.value) for n, found in model_losses(run).items()}
+    worst = max(losses, key=losses.get)
+    median = lost(f"{TILE}, median", float(np.median(list(losses.values()))), 1.05, f"{len(losses)} sizes")
+    return [median, lost(f"{TILE}, worst", losses[worst], 1.15, f"n = {worst}")]
+
+
+TIME = "time of the ladder by flops, loops and misses"
+
+
+def _explained(run: Run) -> list[Figure]:
+    """Of every rung, over at least `FEWEST_SIZES` sizes; beside it what the same line says without misses."""
+    found = explain(miss_table(run))
+    enough = found.sizes >= FEWEST_SIZES
+    sizes = f"{found.sizes} sizes" + ("" if enough else f" of {FEWEST_SIZES} at least")
+    error = f"{100 * found.held_out_error:.1f} % ({100 * found.without_misses:.1f} % without misses)"
+    return [
+        Figure(f"{TIME}, R^2", f"{found.r_squared:.3f} ({sizes})", ">= 0.9", found.r_squared >= 0.9 if enough else None),
+        Figure(f"{TIME}, held-out error", error, "<= 20 %", found.held_out_error <= 0.2 if enough else None),
+    ]
+
+
+JUDGES: dict[str, Callable[[Run], list[Figure]]] = {TILE: _tiles, TIME: _explained}
+"""By what stands there where the run lacks what it takes."""

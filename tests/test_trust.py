@@ -1,0 +1,71 @@
+"""What the models are worth on a run whose times are known, and what stays open."""
+
+import pytest
+from runs import isolate
+from synthetic import HERE, matmul, record, tiles
+
+from perflib import cli, trust
+from perflib.misses import explain, miss_table
+
+SIZES = (16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 64)
+FASTER = {16: 10000, 32: 11000}
+GOOD = {128: {16: 10400, 32: 10000}, 256: FASTER, 384: FASTER, 512: {16: 10900, 32: 10000}}
+"""Trusting the model, which says 16, costs 4 %, nothing, nothing and 9 %."""
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    isolate(tmp_path, monkeypatch)
+    monkeypatch.setattr("perflib.tiling.model_tile", lambda n, itemsize, caches, fitting: 16)
+
+
+def judged(*blocks):
+    return {figure.what.removeprefix("time "): figure for figure in trust.trust(record(*blocks, machine=HERE)).figures}
+
+
+def test_time_lost_by_the_models_tile_is_judged_by_its_median_and_its_worst():
+    found = judged(*tiles(GOOD))
+
+    median, worst = found["lost by the model's tile, median"], found["lost by the model's tile, worst"]
+    assert (median.found, median.bar, median.met) == ("2.0 % (4 sizes)", "<= 5 %", True)
+    assert (worst.found, worst.bar, worst.met) == ("9.0 % (n = 512)", "<= 15 %", True)
+
+
+def test_a_tile_that_costs_too_much_is_missed_and_so_is_the_command(capsys):
+    run = record(*tiles(GOOD | {513: {16: 12000, 32: 10000}, 528: {16: 10700, 32: 10000}}), machine=HERE)
+
+    assert trust.trust(run).missed == ["time lost by the model's tile, median", "time lost by the model's tile, worst"]
+    assert cli.run(["model", str(run.path)]) == 1
+    printed = capsys.readouterr().out
+    assert run.id in printed and "20.0 % (n = 513)" in printed and "missed" in printed
+
+
+def test_time_explained_is_judged_from_twelve_sizes_on():
+    whole, few = judged(matmul(sizes=SIZES)), judged(matmul(sizes=SIZES[1:]))
+
+    assert [whole[f"of the ladder by flops, loops and misses, {figure}"].met for figure in ("R^2", "held-out error")] == [
+        True,
+        True,
+    ]
+    fit = few["of the ladder by flops, loops and misses, R^2"]
+    assert (fit.met, "11 sizes of 12 at least" in fit.found) == (None, True)
+
+
+def test_the_error_shown_is_that_of_the_explanation():
+    run = record(matmul(sizes=SIZES), machine=HERE)
+
+    expected = explain(miss_table(run))
+
+    shown = next(f for f in trust.trust(run).figures if f.what.endswith("held-out error")).found
+    assert shown == f"{100 * expected.held_out_error:.1f} % ({100 * expected.without_misses:.1f} % without misses)"
+
+
+def test_what_a_run_lacks_stays_open_and_is_no_failure(capsys):
+    run = record(matmul(sizes=SIZES), machine=HERE)
+
+    found = trust.trust(run).figures[0]
+
+    assert (found.what, found.met) == ("time lost by the model's tile", None)
+    assert "'tiles'" in found.found
+    assert cli.run(["model", str(run.path)]) == 0
+    assert "open" in capsys.readouterr().out
