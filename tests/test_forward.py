@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import runs
 
-from perflib import claims, fused, passes, record_forward
+from perflib import claims, fused, passes, plot_forward, record_forward
 from perflib.cli import run as command
 from perflib.decoder import Decoder, statistics
 from perflib.record_forward import Series, Turns
@@ -212,3 +212,99 @@ def runs_interval(value):
     from perflib.stats import Interval
 
     return Interval(value, value, value, 0.95)
+
+
+def planted(writer, series, times_us, new=1, rows=1, n=128):
+    """A series of ten passes or turns in which every kernel takes its time to the nanosecond."""
+    case = {"rows": rows, "new": new, "n": n, "scope": "call", "dtype": "F32", "reps": 1}
+    with writer.block("forward", series, ["new"]) as append:
+        for number in range(10):
+            append(
+                runs.row(series, number, **case, kernel=kernel, elapsed_ns=round(1000 * us))
+                for kernel, us in times_us.items()
+            )
+
+
+def passes_of(whole, ffn):
+    parts = dict.fromkeys(("attention/qkv", "attention/rope", "attention/scores", "attention/output"), whole / 20)
+    return {
+        "forward_pass": whole,
+        "embedding": 0.001,
+        "attention": whole / 5,
+        "ffn": ffn,
+        "projection": 0.8 * whole - ffn,
+    } | parts
+
+
+@pytest.fixture
+def full(writer):
+    """15M: a prompt of 1000 us, generation of 100, Q8_0 twice as fast; fused three times as fast; stopwatches 1 %."""
+    for kind, speed in (("F32", 1), ("Q8_0", 2)):
+        planted(writer, f"15M {kind} prompt 128 x 1", passes_of(1000 / speed, 500 / speed), new=128)
+        planted(writer, f"15M {kind} generation 128 x 1", passes_of(100 / speed, 30 / speed))
+    planted(writer, "15M F32 generation 128 x 8", passes_of(200, 60), rows=8)
+    for new in (1, 128):
+        planted(writer, f"15M F32 fused {new} x 1", {"QKV, fused": new * 0.5, "QKV, apart": new * 1.5}, new=new)
+    planted(writer, "15M F32 stopwatches 128 x 1", {"stopwatches, off": 100, "stopwatches, on": 101})
+    planted(writer, "read", {"read, 1": 30_000, "read, 4": fused.READ_BYTES / 20_000, "read, 8": 20_000}, new=0)
+    peak = {"value": 100.0, "low": 100.0, "high": 100.0, "coverage": 0.95}
+    return writer.finish(limits={"peak_gflops_float32": peak})
+
+
+def shown(table, what):
+    return [row[1:] for row in table.rows if row[0] == what]
+
+
+def test_what_fusing_and_quantising_buy_is_a_factor_and_a_share_of_the_pass(full):
+    table = passes.gain_table(full, "15M")
+
+    assert shown(table, "QKV") == [
+        ("prompt", "3.00 [3.00, 3.00]", "+12.8"),
+        ("generation", "3.00 [3.00, 3.00]", "+1.0"),
+    ]
+    assert shown(table, "Q8_0, ffn") == [
+        ("prompt", "2.00 [2.00, 2.00]", "+25.0"),
+        ("generation", "2.00 [2.00, 2.00]", "+15.0"),
+    ]
+    assert shown(table, "128 tokens at once, not one by one") == [("prompt", "12.8", "")]
+
+
+def test_the_cost_of_the_stopwatches_is_that_of_passes_taken_in_turn(full):
+    assert shown(passes.stopwatch_table(full), "15M")[0][-1] == "1.00 [1.00, 1.00]"
+
+
+def test_the_best_read_is_that_of_the_streams_that_are_fastest(full):
+    assert passes.read_gb_per_s(full).value == pytest.approx(20.0, rel=1e-4)
+
+
+def test_a_part_is_predicted_to_take_the_longer_of_flops_and_bytes(full):
+    """TINY, the feed-forward part: 2 blocks of 3 x 32 x 48 weights, 4 bytes and 2 flops a token each."""
+    weights = 2 * 3 * 32 * 48
+
+    cells = shown(passes.predicted_table(full, "15M"), "ffn")[0]
+
+    assert cells == (f"{128 * 2 * weights / 100e6:.3f} (flops)", "0.500", f"{4 * weights / 20e6:.3f} (bytes)", "0.030")
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (
+            lambda run: plot_forward.breakdown(run, "15M"),
+            ("A prompt of 128 spends 50 % in the FFN", "projection takes 50 %"),
+        ),
+        (plot_forward.batches, ("15M from", "at batch 1 to", "at 8", "peak of 100")),
+        (lambda run: plot_forward.gain_map(run, "15M"), ("Q8_0", "2.0 times")),
+    ],
+    ids=["breakdown", "batches", "gain_map"],
+)
+def test_a_figure_says_what_is_to_be_seen(full, draw, words):
+    picture = draw(full)
+
+    assert picture.png.startswith(b"\x89PNG")
+    assert all(word in picture.alt for word in words), picture.alt
+
+
+@pytest.mark.parametrize("draw", [plot_forward.breakdown, plot_forward.gain_map])
+def test_a_shape_that_was_not_recorded_has_no_figure(full, draw):
+    assert "`perflib record` measures it" in repr(draw(full, "110M"))
