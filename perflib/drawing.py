@@ -144,12 +144,12 @@ def curve(axes: Axes, name: str, x, y, low=None, high=None, line: str = "-", pla
     )
 
 
-def share_map(axes: Axes, share: np.ndarray, across: Sequence, up: Sequence, label: str) -> None:
-    """Shares from 0 to 1 as a map with the numbers in it; NaN stays empty. The last axis of `share` goes across."""
-    mesh = axes.pcolormesh(np.ma.masked_invalid(share), cmap="cividis", vmin=0, vmax=1, edgecolors="white", linewidth=1)
+def share_map(axes: Axes, share: np.ndarray, across: Sequence, up: Sequence, label: str, least: float = 0.0) -> None:
+    """Shares from `least` to 1 as a map with the numbers in it; NaN stays empty. The last axis of `share` goes across."""
+    mesh = axes.pcolormesh(np.ma.masked_invalid(share), cmap="cividis", vmin=least, vmax=1, edgecolors="white", linewidth=1)
     for (row, column), value in np.ndenumerate(share):
         if not np.isnan(value):
-            told, colour = f"{value:.2f}", "white" if value < 0.6 else "black"
+            told, colour = f"{value:.2f}", "white" if value - least < 0.6 * (1 - least) else "black"
             axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(np.arange(len(across)) + 0.5, across)
     axes.set_yticks(np.arange(len(up)) + 0.5, up)

@@ -12,6 +12,7 @@ Where the run lacks a series, the standard sentence stands in the table's place.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,7 @@ def best_pages(run: Run) -> int:
     return HUGE_KIB if _latency_block(HUGE_KIB) in recorded else BASE_KIB
 
 
+@lru_cache(maxsize=8)  # three figures and tables of a notebook ask
 def levels(run: Run, page_kib: int | None = None) -> tuple[Detected, ...]:
     """Levels of the run's latency curve on these pages (the largest recorded), matched with those that are reported."""
     if not run.has("memory"):

@@ -2,6 +2,7 @@
 
     miss_table(run)         -> DataFrame: time, flops, loops started, L1 and L2 misses per kernel and size of a run
     explain(table)          -> Explanation: R^2, held-out error, cost of each flop, start and miss
+    held_out(table)         -> ns of each row as predicted from all other sizes
 
     time = flops x cost + starts x cost + L1 misses x cost + L2 misses x cost
 
@@ -15,6 +16,7 @@ Raises `SampleError` for fewer sizes than coefficients can be judged by, `RunErr
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +30,7 @@ from .sweep import per_run_ns
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FEWEST_SIZES", "Explanation", "explain", "miss_table"]
+__all__ = ["FEWEST_SIZES", "Explanation", "explain", "held_out", "miss_table"]
 
 FEWEST_SIZES = 4
 ITEM = 4
@@ -54,10 +56,12 @@ class Explanation:
     sizes: int
 
 
-def miss_table(run: Run, largest: int = 384) -> "pd.DataFrame":
+@lru_cache(maxsize=4)
+def miss_table(run: Run, largest: int = 320) -> "pd.DataFrame":
     """Median ns of the ladder's products, float32, kernel scope, up to n = `largest`, beside what their loops do.
 
-    Misses are those of a run that finds the caches as one before has left them, which is how it was timed.
+    Misses are those of a run that finds the caches as one before has left them, which is how it was timed. Simulated once
+    per run and `largest`.
     """
     import pandas as pd
 
@@ -106,20 +110,21 @@ def explain(table: "pd.DataFrame") -> Explanation:
     spread = ((measured - measured.mean()) ** 2).sum()
     r_squared = 1 - ((measured - fitted) ** 2).sum() / spread if spread else 0.0
     misses = len(MISSES)
-    errors = [_held_out_error(counts, ns, table["n"].to_numpy()) for counts in (work, work[:, :-misses])]
+    errors = [float(np.abs(held_out(table, columns) / ns - 1).mean()) for columns in (slice(None), slice(-misses))]
     kernels = sorted(set(table["kernel"]))
     per_start = dict(zip(kernels, costs[len(kernels) : -misses].tolist(), strict=True))
     per_miss = dict(zip(MISSES, costs[-misses:].tolist(), strict=True))
     return Explanation(float(r_squared), *errors, per_miss, per_start, len(sizes))
 
 
-def _held_out_error(work: np.ndarray, ns: np.ndarray, n: np.ndarray) -> float:
-    """Of each size, all rows predicted by a line through the other sizes."""
-    errors = []
+def held_out(table: "pd.DataFrame", columns: slice = slice(None)) -> np.ndarray:
+    """Nanoseconds of each row, predicted by a line through the rows of all other sizes; columns: of the work counted."""
+    work, ns, n = _work(table)[:, columns], table["ns"].to_numpy(np.float64), table["n"].to_numpy()
+    predicted = np.empty(len(ns))
     for size in np.unique(n):
         out = n == size
-        errors += list(np.abs(work[out] @ _costs(work[~out], ns[~out]) / ns[out] - 1))
-    return float(np.mean(errors))
+        predicted[out] = work[out] @ _costs(work[~out], ns[~out])
+    return predicted
 
 
 def _work(table: "pd.DataFrame") -> np.ndarray:

@@ -1,7 +1,6 @@
 """The figures: each from a run, each with a sentence that says what is to be seen.
 
     matmul_rates, matmul_times, local_exponents     the ladder against size
-    tile_map, tile_losses                           tile x size, and what the default tile costs
     rms_times, rms_bandwidth, rms_batch             RMS norm against size, working set and batch
     scopes, self_comparisons                        what a call costs, how often A/A is wrong
     overview(run)                                   the main figures of the report and the notebook each leads to
@@ -11,7 +10,6 @@ Where the run lacks a series, the standard sentence stands in the figure's place
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from .claims import matmul_fit, rms_fit, self_ratios
 from .drawing import (
@@ -26,15 +24,13 @@ from .drawing import (
     picture,
     plain_ticks,
     seed_points,
-    share_map,
     shares,
 )
-from .kernels.ladder import DEFAULT_TILE
 from .measure import MARGIN
+from .plot_tiles import tile_map
 from .record import LADDER, NORMS, PRODUCTS, TEXTBOOK
 from .store import Run, RunError
 from .tables import copy_gb_per_s, peak_gflops, seed_figures, summary
-from .tiling import default_losses, model_losses, tile_times
 
 __all__ = [
     "Picture",
@@ -47,8 +43,6 @@ __all__ = [
     "rms_times",
     "scopes",
     "self_comparisons",
-    "tile_losses",
-    "tile_map",
 ]
 
 
@@ -121,52 +115,6 @@ def local_exponents(axes: Axes, run: Run) -> str:
     return (
         f"Local exponents scatter around 3, from {min(lowest.values()):.1f} to {max(highest.values()):.1f}; the largest "
         f"belongs to {LOOKS[name][0]}."
-    )
-
-
-@picture
-def tile_map(axes: Axes, run: Run) -> str:
-    """Speed of each tile as a fraction of the best one at its size; the model's tile is framed."""
-    sizes = sorted({int(n) for n in run.samples("tiles")["n"].dropna()})
-    medians = {n: tile_times(run, n).median() for n in sizes}
-    tiles = sorted({t for m in medians.values() for t in m.index})
-    if DEFAULT_TILE not in tiles:
-        raise RunError(f"run {run.id} has no tile {DEFAULT_TILE}")
-    share = np.array([[medians[n].min() / medians[n].get(t, np.nan) for n in sizes] for t in tiles])
-    share_map(axes, share, sizes, tiles, "speed / speed of the best tile at this n")
-    for n, found in model_losses(run).items():
-        axes.add_patch(_frame(sizes.index(n), tiles.index(found.model)))
-    axes.set_xlabel("n, the leading dimension (float32)")
-    axes.set_ylabel("tile")
-    default = share[tiles.index(DEFAULT_TILE)]
-    worst = int(np.nanargmin(default))
-    return (
-        f"Heat map of tile against n as a fraction of the best tile: tile 64 falls to {np.nanmin(default):.2f} at "
-        f"n = {sizes[worst]}; frames mark the model's choice."
-    )
-
-
-def _frame(column: int, row: int) -> Rectangle:
-    return Rectangle((column + 0.06, row + 0.06), 0.88, 0.88, fill=False, edgecolor="#D55E00", linewidth=2)
-
-
-@picture
-def tile_losses(axes: Axes, run: Run) -> str:
-    """What a tile of 64 costs against the best one, per size, with intervals."""
-    found = default_losses(run)
-    sizes, losses = list(found), list(found.values())
-    middle = np.array([loss.value for loss in losses])
-    reach = [[loss.value - loss.low for loss in losses], [loss.high - loss.value for loss in losses]]
-    places = np.arange(len(sizes))
-    axes.errorbar(places, middle, np.maximum(reach, 0), fmt="s", color=LOOKS["matmul_tiled"][1], capsize=3)
-    level(axes, 1.05, "claim S5: below 1.05")
-    axes.set_xticks(places, sizes)
-    axes.set_xlabel("n, the leading dimension (float32)")
-    axes.set_ylabel("time at tile 64 / time at the best tile")
-    worst = int(middle.argmax())
-    return (
-        f"Tile 64 against the best tile at each n: the loss goes up to {middle[worst]:.2f} at n = {sizes[worst]}, and "
-        f"{int(sum(loss.high < 1.05 for loss in losses))} of {len(sizes)} sizes stay surely below 1.05."
     )
 
 

@@ -40,6 +40,7 @@ __all__ = ["AGAIN", "COLD_SIZES", "LADDER", "LOOPS", "NORMS", "PRODUCTS", "TEXTB
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
+LARGE = 768  # a product takes a second and more from here on: fewer rounds
 CONFLICTS = ("matmul_tiled", "matmul")  # where a leading dimension that is a power of two hurts, and where it must not
 TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
 LADDER = (*TEXTBOOK, "matmul_register_blocked", "matmul_packed", "matmul")
@@ -167,7 +168,8 @@ def _tiles(quick: bool) -> list[Block]:
     blocks = []
     for n in sizes:
         fitting = tuple(Cell(tiled, n, values={"tile": t}) for t in tiles if t <= n)
-        blocks.append(Block("tiles", f"n={n}", fitting, max(0.4, 1e-7 * n**3 * len(fitting) / 11), least_rounds=9))
+        budget_s, rounds = max(0.4, 1e-7 * n**3 * len(fitting) / 11), 9 if n < LARGE else 6
+        blocks.append(Block("tiles", f"n={n}", fitting, budget_s, least_rounds=rounds))
     return blocks
 
 

@@ -10,7 +10,6 @@
     library_table(run)      the top of the ladder and other libraries, all called from Python
     fit_table(run)          exponents of the ladder and of the RMS norms
     seed_table(run)         the published figures beside this run's
-    tile_table(run)         model's tile, best tile and the seed's tile at each size
     rms_table(run)          standard against fast
     pass_table()            reads, writes, passes and temporaries of the RMS norms: counted, the same everywhere
 
@@ -28,7 +27,6 @@ from .record import COLD_SIZES, LADDER, LOOPS, NORMS, PRODUCTS, TEXTBOOK
 from .stats import Interval
 from .store import Run, RunError
 from .tables import Table, or_missing, peak_gflops, ratio, seed_figures, select, summary, text
-from .tiling import best_tile, model_losses
 
 __all__ = [
     "clock_table",
@@ -43,7 +41,6 @@ __all__ = [
     "rms_table",
     "scope_table",
     "seed_table",
-    "tile_table",
 ]
 
 
@@ -235,18 +232,6 @@ def seed_table(run: Run) -> Table:
         factor = seed["time_us"] * 1e3 / here["ns"]
         rows.append((seed["kernel"], str(seed["n"]), published, f"{here['ns'] / 1e3:.1f}", f"{factor:.1f}"))
     return Table(("kernel", "n", "published (µs)", "here, called from Python (µs)", "published / here"), tuple(rows))
-
-
-@or_missing
-def tile_table(run: Run) -> Table:
-    """At each size: the model's tile, the best recorded one, and what the seed's 64 costs against it."""
-    rows = []
-    for n, found in model_losses(run).items():
-        cost = "1 (it is the best)" if found.model == found.best else text(found.loss)
-        default = best_tile(n, run=run).default_loss
-        rows.append((str(n), str(found.model), str(found.best), cost, text(default) if default else "not recorded"))
-    header = ("n", "model's tile", "best recorded tile", "time of the model's tile / best", "time of tile 64 / best")
-    return Table(header, tuple(rows))
 
 
 @or_missing

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .misses import explain, miss_table
+from .packing import block_loss, conflicts
 from .stats import SampleError
 from .store import Run, RunError
 from .tables import Table
@@ -103,5 +104,29 @@ def _explained(run: Run) -> list[Figure]:
     ]
 
 
-JUDGES: dict[str, Callable[[Run], list[Figure]]] = {TILE: _tiles, TIME: _explained}
+BLOCKS = "time lost by the model's blocks"
+
+
+def _blocks(run: Run) -> list[Figure]:
+    found = block_loss(run)
+    model, best = (f"{mc} x {kc}" for mc, kc in (found.model, found.best))
+    return [lost(BLOCKS, max(found.loss.value, 1.0), 1.03, f"n = {found.n}, MC x KC: {model}, best {best}")]
+
+
+POWER = "time per flop at a power of two / beside it"
+
+
+def _conflicts(run: Run) -> list[Figure]:
+    """Tiles show it and the top of the ladder does not; the bars are for 1024 against 1040."""
+    figures = []
+    for found in conflicts(run):
+        name = found.kernel if found.tile is None else f"{found.kernel}, tile {found.tile}"
+        value, bar = found.loss.value, "<= 1.05" if found.tile is None else ">= 1.3"
+        met = value <= 1.05 if found.tile is None else value >= 1.3
+        told = f"{found.loss:.2f} ({found.power} / {found.padded})"
+        figures.append(Figure(f"{POWER}, {name}", told, bar, bool(met) if found.power == 1024 else None))
+    return figures
+
+
+JUDGES: dict[str, Callable[[Run], list[Figure]]] = {TILE: _tiles, BLOCKS: _blocks, POWER: _conflicts, TIME: _explained}
 """By what stands there where the run lacks what it takes."""

@@ -1,7 +1,7 @@
 """Runs whose times are known: each case takes what the test chooses, plus the cost of the loop around it.
 
 cell(kernel, n, ns, ...)                    one case; ns for all rounds or per round, None: sits it out
-matmul, rmsnorm, tiles, limits, timing, clock, harness   blocks as `perflib record` writes them
+matmul, rmsnorm, tiles, packing, conflicts, limits, timing, clock, harness   blocks as `perflib record` writes them
 record(*blocks)                             a finished run of these blocks
 full(**chosen)                              all blocks, those named replaced
 """
@@ -24,6 +24,7 @@ HERE = replace(
 )
 SIZES = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
 RMS_SIZES = (64, 512, 640, 768, 1024, 1280, 1536, 2048, 4096, 8192, 65536)
+MCS, KCS = (24, 96, 384), (64, 256, 1024)
 NUMPY = {"numpy": 60.0}
 PEERS = {**NUMPY, "mkl": 50.0, "torch": 40.0}
 CODE = {"packed_fma": 5, "scalar_fma": 1, "gathers": 18, "vector_bits": 256}
@@ -51,7 +52,8 @@ def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True):
             for number, ns in enumerate(times):
                 if ns is not None:
                     rows.append(row(block, number, reps=REPS, elapsed_ns=round((ns + floor) * REPS), **columns))
-        with run.block(topic, block) as append:
+        further = sorted({name for columns, _ in cells for name in columns} & {"mc", "kc", "nc"})
+        with run.block(topic, block, further) as append:
             append(rows)
     return run.finish(codegen=codegen)
 
@@ -114,6 +116,20 @@ def tiles(sizes):
     ]
 
 
+def packing(times, n=768):
+    """{(MC, KC): ns} of the packed product in one block."""
+    cells = [cell("matmul_packed", n, ns, mc=mc, kc=kc, nc=1024) for (mc, kc), ns in times.items()]
+    return "packing", f"n={n}", cells
+
+
+def conflicts(tiled=2.0, top=1.0, sizes=(1024, 1040)):
+    """Products that take so many times as long per flop at the first, a power of two, as at the second."""
+    ways = [("matmul_tiled", tiled, {"tile": t}) for t in (48, 64)] + [("matmul", top, {})]
+    slower = {sizes[0]: True, sizes[1]: False}
+    cells = [cell(name, n, n**3 * (by if slower[n] else 1), **tile) for name, by, tile in ways for n in sizes]
+    return "conflicts", "leading dimension", cells
+
+
 def limits(gflops=100.0, gb_per_s=20.0):
     """The peak, by dtype the same, and copies of a million floats, the loop at half the speed of NumPy."""
     peak = [cell("fma_peak", FMA_PEAK_OPS, noisy(2 * FMA_PEAK_OPS / gflops), dtype=d) for d in ("float32", "float64")]
@@ -171,6 +187,8 @@ def full(codegen=CODEGEN, machine=HERE, **chosen):
         "timing": timing(),
         "matmul": [matmul(), matmul_called()],
         "tiles": tiles({n: {16: n**3 * 1.1, 32: n**3, 64: n**3 * 1.2} for n in (128, 256, 512)}),
+        "packing": [packing({(mc, kc): 1e7 * (1 + abs(mc - 96) / 1e3) * (1 + 9 / kc) for mc in MCS for kc in KCS})],
+        "conflicts": [conflicts()],
         "rmsnorm": [
             rmsnorm(),
             rmsnorm(sizes=(512, 1024, 2048), block="float32 called", scope="call"),

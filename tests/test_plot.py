@@ -7,9 +7,10 @@ import pytest
 from runs import isolate
 from synthetic import PEERS, cell, clock, full, limits, matmul, record, rmsnorm, tiles, timing
 
-from perflib import plot
+from perflib import plot, plot_tiles
 from perflib.claims import self_ratios
 from perflib.drawing import LOOKS, Picture, curve, label_ends, level, log_axes, picture
+from perflib.misses import explain, miss_table
 from perflib.plot import overview
 from perflib.tables import Missing
 
@@ -17,8 +18,9 @@ FIGURES = (
     plot.matmul_rates,
     plot.matmul_times,
     plot.local_exponents,
-    plot.tile_map,
-    plot.tile_losses,
+    plot_tiles.tile_map,
+    plot_tiles.tile_losses,
+    plot_tiles.block_map,
     plot.rms_times,
     plot.rms_bandwidth,
     plot.rms_batch,
@@ -48,9 +50,10 @@ def unsaved(monkeypatch):
 
 
 def test_every_figure_is_tested():
-    drawn = {name for name in plot.__all__ if hasattr(getattr(plot, name), "__wrapped__")}
+    modules = (plot, plot_tiles)
+    drawn = {name for module in modules for name in module.__all__ if hasattr(getattr(module, name), "__wrapped__")}
 
-    assert drawn == {f.__name__ for f in FIGURES}
+    assert drawn == {f.__name__ for f in FIGURES} | {"explained"}, "which has a run of its own"
 
 
 @each_figure
@@ -68,6 +71,31 @@ def test_a_figure_is_a_png_with_its_sentence_and_the_same_each_time(run, figure)
     assert "\n" not in drawn.alt
     assert "nan" not in drawn.alt
     assert plt.get_fignums() == []
+
+
+def test_time_explained_is_drawn_with_what_was_left_out(data):
+    run = record(matmul(sizes=(16, 24, 32, 40, 48)))
+
+    shown = plot_tiles.explained(run)
+
+    expected = explain(miss_table(run))
+    assert f"sizes left out are predicted within {100 * expected.held_out_error:.1f} %" in shown.alt
+    assert isinstance(plot_tiles.explained(record()), Missing)
+
+
+def test_the_choices_of_rules_lie_where_their_blocks_are(data, monkeypatch):
+    placed = {}
+    monkeypatch.setattr("perflib.plot_tiles.rules", lambda run: {"exact": (96, 256), "between": (192, 512)})
+    monkeypatch.setattr(
+        "perflib.drawing._png",
+        lambda figure: (
+            placed.update({text.get_text(): text.xy for text in figure.axes[0].texts if hasattr(text, "xy")}) or b""
+        ),
+    )
+
+    plot_tiles.block_map(full())
+
+    assert placed == {"exact 0.97": pytest.approx((1.5, 1.5)), "between": pytest.approx((2.0, 2.0))}
 
 
 @each_figure
@@ -142,6 +170,7 @@ def test_the_sentences_say_what_is_in_the_run(data, unsaved):
     assert "a peak of 100" in said["matmul_rates"]
     assert "slope 3.0" in said["matmul_times"]
     assert "tile 64 falls to 0.50 at n = 512" in said["tile_map"]
+    assert "between 0.69 and 1 of the best speed" in said["block_map"]
     assert "goes up to 2.00 at n = 512, and 0 of 2 sizes" in said["tile_losses"]
     assert "slope 1.0" in said["rms_times"]
     assert "where a copy reaches 20" in said["rms_bandwidth"]

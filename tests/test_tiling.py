@@ -178,6 +178,6 @@ def test_a_run_that_cannot_tell_what_trusting_the_model_costs_is_refused(tiled, 
 def test_trusting_the_model_on_the_reference_run_costs_at_most_what_is_promised():
     losses = [max(1.0, found.loss.value) for found in model_losses(load_run()).values()]
 
-    assert len(losses) >= 5
+    assert len(losses) >= 8
     assert np.median(losses) <= 1.05
     assert max(losses) <= 1.15

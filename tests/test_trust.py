@@ -2,7 +2,7 @@
 
 import pytest
 from runs import isolate
-from synthetic import HERE, matmul, record, tiles
+from synthetic import HERE, conflicts, matmul, packing, record, tiles
 
 from perflib import cli, trust
 from perflib.misses import explain, miss_table
@@ -58,6 +58,27 @@ def test_the_error_shown_is_that_of_the_explanation():
 
     shown = next(f for f in trust.trust(run).figures if f.what.endswith("held-out error")).found
     assert shown == f"{100 * expected.held_out_error:.1f} % ({100 * expected.without_misses:.1f} % without misses)"
+
+
+def test_blocks_and_powers_of_two_are_judged(monkeypatch):
+    monkeypatch.setattr("perflib.packing.rules", lambda run: {"our model": (96, 1024)})
+
+    found = judged(packing({(96, 1024): 104.0, (48, 1024): 100.0}), conflicts(tiled=1.2, top=1.04))
+
+    blocks = found["lost by the model's blocks"]
+    assert (blocks.found, blocks.bar, blocks.met) == (
+        "4.0 % (n = 768, MC x KC: 96 x 1024, best 48 x 1024)",
+        "<= 3 %",
+        False,
+    )
+    assert found["per flop at a power of two / beside it, matmul_tiled, tile 64"].met is False
+    assert found["per flop at a power of two / beside it, matmul"].met is True
+
+
+def test_other_sizes_than_those_of_the_bar_stay_open():
+    found = judged(conflicts(sizes=(512, 528)))
+
+    assert found["per flop at a power of two / beside it, matmul_tiled, tile 48"].met is None
 
 
 def test_what_a_run_lacks_stays_open_and_is_no_failure(capsys):

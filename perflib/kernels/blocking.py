@@ -26,7 +26,6 @@ import numpy as np
 from .caches import Cache
 from .compile import compiled
 from .microkernel import register_tile
-from .vector import vector_bytes
 
 __all__ = ["Blocks", "analytic_blocks", "analytic_tile", "chosen_blocks", "rival_blocks", "shared_sets"]
 
@@ -107,18 +106,20 @@ LIBRARIES = {
 }
 
 
-def rival_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache]) -> dict[str, Blocks]:
+def rival_blocks(
+    dtype: np.dtype | type | str, caches: Sequence[Cache], tile: tuple[int, int] | None = None
+) -> dict[str, Blocks]:
     """MC and KC by other rules, in whole register tiles, NC as ours: the paper's formula where two caches are known, and
-    for float32 the constants of two libraries for CPUs with vectors of this width.
+    for float32 the constants of two libraries for CPUs with vectors of this width. tile: MR, NR, this machine's if None.
     """
-    mr, nr = register_tile(dtype)
+    itemsize, (mr, nr) = np.dtype(dtype).itemsize, tile or register_tile(dtype)
     data = [c for c in caches if c.kind != "Instruction"][:2]
     found = {}
     if len(data) == 2 and all(c.ways and c.sets and c.line_bytes for c in data):
-        found["formula"] = analytic_blocks(nr, mr, np.dtype(dtype).itemsize, *data)  # there MR runs along the vectors
+        found["formula"] = analytic_blocks(nr, mr, itemsize, *data)  # there MR runs along the vectors
     if np.dtype(dtype) == np.float32:
-        found |= LIBRARIES[vector_bytes() >= 64]
-    nc = chosen_blocks(dtype, caches).nc
+        found |= LIBRARIES[nr * itemsize >= 2 * 64]
+    nc = chosen_blocks(dtype, caches, (mr, nr)).nc
     return {name: Blocks(max(mr, mc // mr * mr), max(16, kc // 16 * 16), nc) for name, (mc, kc, _) in found.items()}
 
 
