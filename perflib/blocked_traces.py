@@ -58,8 +58,8 @@ def choices(caches: Sequence[Cache], itemsize: int, isa: Sequence[str], tile: in
     mr, vectors = (12, 2) if wide else (8, 3) if "neon" in isa else (6, 2)
     blocks = chosen_blocks(f"f{itemsize}", caches, (mr, vectors * lanes))
     sizes = [cache.size_bytes for cache in caches]
-    l2_bytes = sizes[1] if len(sizes) > 1 else 256 << 10
-    return Choices(tile, mr, vectors * lanes, lanes, *blocks, l2_bytes, caches[0].ways or 8, max(sizes) // 2)
+    l2_bytes, largest = sizes[1] if len(sizes) > 1 else 256 << 10, max(sizes, default=16 << 20)
+    return Choices(tile, mr, vectors * lanes, lanes, *blocks, l2_bytes, (caches and caches[0].ways) or 8, largest // 2)
 
 
 def way(sizes: tuple[int, int, int], itemsize: int, choices: Choices) -> Way:

@@ -66,8 +66,8 @@ def miss_table(run: Run, largest: int = 320) -> "pd.DataFrame":
     import pandas as pd
 
     caches = run.machine.data_caches()
-    if len(caches) < 2:
-        raise RunError(f"run {run.id} does not say what two levels of cache its machine has")
+    if len(caches) < 2 or not all(cache.ways for cache in caches[:2]):
+        raise RunError(f"run {run.id} does not say how many ways two levels of cache of its machine have")
     samples = per_run_ns(run.samples("matmul"))
     case = {"dtype": "float32", "scope": "kernel", "threads": 1, "block": "float32 scaling"}
     here = samples[(samples[list(case)] == list(case.values())).all(axis=1) & (samples["n"] <= largest)]

@@ -6,23 +6,31 @@
     roofline_table(run)     the same as a table
 
 Intensities are counted from the loops: per multiply-add the naive product loads an element of each matrix; i k j loads one
-of B and one of C and stores one of C; in tiles of T by T an element from beyond the first level serves T multiply-adds,
-T / 4 flops per byte; a product as a whole moves its three matrices once, n / 6. Source: Williams, Waterman and Patterson,
-Roofline, CACM 2009; by level: Ilic, Pratas and Sousa, Cache-aware roofline model, IEEE CAL 2014.
+of B and one of C and stores one of C. What goes beyond the first level is simulated for the caches of the run's machine: a
+line for each miss, of a product that finds the caches empty. Where the ways are not known it is the formula: in tiles of T
+by T an element from beyond the first level serves T multiply-adds, T / 4 flops per byte; a product as a whole moves its
+three matrices once, n / 6. Libraries, whose loops are not known here, count as `matmul_packed`. Source: Williams, Waterman
+and Patterson, Roofline, CACM 2009; by level: Ilic, Pratas and Sousa, Cache-aware roofline model, IEEE CAL 2014.
 
 Raises `RunError` where the run lacks a ceiling.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from .blocked_traces import Choices, choices
+from .geometry import LINE
+from .machine import Cache, Machine
 from .memory_tables import bandwidth
+from .simulator import TRACES, simulate
 from .store import Run, RunError
 from .tables import Table, or_missing, summary
 
-__all__ = ["Ceilings", "Point", "bound", "ceilings", "points", "register_tile", "roofline_table"]
+__all__ = ["Ceilings", "Point", "bound", "ceilings", "points", "product_levels", "register_tile", "roofline_table"]
 
 ITEM = 4
 CORE = "registers"
@@ -33,10 +41,12 @@ FIRST = {  # flops per byte between registers and the first level, float32
     "matmul_ikj": 2 / (3 * ITEM),
     "rms_norm_standard": 4 / (8 * ITEM),
     "rms_norm_fast": 4 / (4 * ITEM),
+    "rms_norm": 4 / (4 * ITEM),
 }
 """Loads and stores per element of the innermost loops: the norms are counted in notebook 04."""
 BEYOND = {"matmul_naive": 2 / ITEM, "matmul_ikj": 2 / ITEM, "matmul_tiled": 64 / 4, "matmul_tiled_vectorised": 64 / 4}
-"""Flops per byte from beyond the first level: an element of B for each multiply-add, or for each row of a tile of 64."""
+"""Flops per byte from beyond the first level: an element of B for each multiply-add, or for each row of a tile of 64. The
+register tiles, which are not here, take B a panel at a time: each of its elements serves the rows of a tile."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +100,44 @@ def points(run: Run, n: int = 512) -> list[Point]:
     """Every product at size n and every norm at its largest vector, float32, kernel scope."""
     found = []
     products = summary(run, "matmul", dtype="float32", n=n, block="float32 scaling")
+    levels = product_levels(run.machine, list(products["kernel"]), n)
     for _, row in products.iterrows():
-        first, beyond = FIRST.get(row["kernel"], register_tile(12, 32)), BEYOND.get(row["kernel"], 64 / 4)
-        levels = {"L1d": first, "L2": beyond, "L3": beyond, "memory": n / 6}
-        found.append(Point(row["kernel"], n, float(row["gflops"]), levels))
+        found.append(Point(row["kernel"], n, float(row["gflops"]), levels[row["kernel"]]))
     norms = summary(run, "rmsnorm", dtype="float32", scope="kernel", block="float32 scaling")
     for name, own in norms.groupby("kernel"):
         row = own.sort_values("n").iloc[-1]
         first, whole = FIRST.get(name, 4 / (3 * ITEM)), 4 / (3 * ITEM)
-        levels = {"L1d": first, "L2": whole, "L3": whole, "memory": whole}
-        found.append(Point(name, int(row["n"]), float(row["gflops"]), levels))
+        beyond = {"L1d": first, "L2": whole, "L3": whole, "memory": whole}
+        found.append(Point(name, int(row["n"]), float(row["gflops"]), beyond))
     return found
+
+
+def product_levels(machine: Machine, kernels: Sequence[str], n: int) -> dict[str, Mapping[str, float]]:
+    """Flops per byte by level of products of n x n matrices, float32, by kernel."""
+    caches, isa = machine.data_caches()[:3], machine.isa
+    traces = {kernel: kernel if kernel in TRACES else "matmul_packed" for kernel in kernels}
+    if not caches or not all(cache.ways for cache in caches):
+        return {kernel: _by_formula(trace, n, choices(caches, ITEM, isa)) for kernel, trace in traces.items()}
+    distinct = sorted(set(traces.values()))
+    with ThreadPoolExecutor() as pool:  # simulations run side by side
+        simulated = dict(zip(distinct, pool.map(lambda trace: _simulated(trace, n, caches, isa), distinct), strict=True))
+    return {kernel: simulated[trace] for kernel, trace in traces.items()}
+
+
+def _by_formula(trace: str, n: int, chosen: Choices) -> dict[str, float]:
+    beyond = BEYOND.get(trace, 2 * chosen.mr / ITEM)
+    first = FIRST.get(trace, register_tile(chosen.mr, chosen.nr))
+    return {"L1d": first, "L2": beyond, "L3": beyond, "memory": n / 6}
+
+
+@lru_cache
+def _simulated(trace: str, n: int, caches: tuple[Cache, ...], isa: tuple[str, ...]) -> dict[str, float]:
+    """Elements loaded and stored, and lines that each level asked for."""
+    found = simulate(trace, (n,) * 3, caches, chosen=choices(caches, ITEM, isa))
+    lines = [misses * (cache.line_bytes or LINE) for misses, cache in zip(found.misses, caches, strict=True)]
+    beyond = [*(cache.name for cache in caches[1:]), "memory"]
+    moved = {"L1d": ITEM * found.accesses} | dict(zip(beyond, lines, strict=True))
+    return {level: 2 * n**3 / count for level, count in moved.items()}
 
 
 def bound(roofs: Ceilings, point: Point) -> tuple[float, str]:
@@ -113,16 +150,17 @@ def bound(roofs: Ceilings, point: Point) -> tuple[float, str]:
 
 @or_missing
 def roofline_table(run: Run) -> Table:
-    """Per kernel: flops per byte in the first level and in memory, the lowest roof, what was reached, and the share."""
+    """Per kernel: flops per byte in two levels and in memory, the lowest roof, what was reached, and the share."""
     roofs, rows = ceilings(run), []
     for point in points(run):
         roof, name = bound(roofs, point)
-        first, memory = point.intensity["L1d"], point.intensity["memory"]
+        first, second, memory = (point.intensity.get(level, np.nan) for level in ("L1d", "L2", "memory"))
         share = f"{100 * point.gflops / roof:.0f}"
         cells = (
             point.kernel,
             str(point.n),
             f"{first:.2f}",
+            f"{second:.2f}",
             f"{memory:.2f}",
             f"{roof:.1f} ({name})",
             f"{point.gflops:.1f}",
@@ -133,7 +171,8 @@ def roofline_table(run: Run) -> Table:
         "kernel",
         "n",
         "flop/byte in L1",
-        "flop/byte in memory",
+        "in L2",
+        "in memory",
         "predicted GFLOP/s (by)",
         "measured GFLOP/s",
         "share (%)",

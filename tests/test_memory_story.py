@@ -17,6 +17,7 @@ from perflib.kernels.traffic import CHASE_STEPS
 from perflib.machine import Cache
 from perflib.memory_plan import PAGE_STRIDE, memory_blocks, width_block
 from perflib.roofline import Ceilings, Point, bound, register_tile
+from perflib.simulator import simulate
 from perflib.tables import Missing, summary
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -173,8 +174,33 @@ def test_intensities_are_those_of_the_textbook(run):
 
     assert register_tile(12, 32) == pytest.approx(4.36, abs=0.01)
     assert found["matmul_ikj"].intensity["L1d"] == pytest.approx(0.17, abs=0.01)
-    assert found["matmul_tiled"].intensity["L2"] == 64 / 4
     assert found["matmul_naive"].intensity["memory"] == pytest.approx(512 / 6)
+    # a line per multiply-add, for the rows of a tile meet in few sets
+    assert found["matmul_tiled"].intensity["L2"] == pytest.approx(2 / 64, rel=0.05)
+
+
+def test_intensities_by_level_are_those_of_the_simulated_lines():
+    """All of three matrices of 64 x 64 goes into the second level; their lines come once from each level beyond."""
+    found = roofline.product_levels(replace(MACHINE, isa=("avx512f",)), ["matmul_ikj", "matmul", "numpy_matmul"], 64)
+
+    first = simulate("matmul_ikj", (64,) * 3, MACHINE.caches).misses[0]
+    assert found["matmul_ikj"] == {
+        "L1d": 2 * 64**3 / (4 * 64 * (64 + 64 + 3 * 64 * 64)),
+        "L2": 2 * 64**3 / (64 * first),
+        "L3": 64 / 6,
+        "memory": 64 / 6,
+    }
+    assert found["matmul"]["L1d"] == pytest.approx(register_tile(12, 32), rel=0.2)  # C is loaded and stored besides
+    assert found["numpy_matmul"]["L3"] < 64 / 6  # packed: what is copied is more
+
+
+def test_where_the_ways_are_not_known_the_formula_says_it():
+    unknown = replace(MACHINE, isa=("avx512f",), caches=(Cache(1, "Data", 32 << 10), Cache(2, "Unified", 1 << 20)))
+    found = roofline.product_levels(unknown, ["matmul_tiled", "matmul_ikj", "matmul_register_blocked"], 48)
+
+    assert found["matmul_tiled"] == {"L1d": 0.25, "L2": 16, "L3": 16, "memory": 8}
+    assert found["matmul_ikj"]["L2"] == 0.5
+    assert (found["matmul_register_blocked"]["L1d"], found["matmul_register_blocked"]["L2"]) == (register_tile(12, 32), 6)
 
 
 def test_ceilings_are_the_measured_peaks_and_reads(run):

@@ -111,3 +111,11 @@ def test_a_run_without_products_is_refused(tmp_path, monkeypatch, refused):
 
     with refused(RunError, "no products"):
         miss_table(record(matmul(sizes=(64,)), machine=HERE), largest=32)
+
+
+def test_a_machine_that_does_not_tell_its_ways_is_not_simulated(tmp_path, monkeypatch, refused):
+    isolate(tmp_path, monkeypatch)
+    silent = replace(HERE, caches=tuple(replace(cache, ways=None) for cache in HERE.caches))
+
+    with refused(RunError, "how many ways"):
+        miss_table(record(matmul(sizes=(32,)), machine=silent))
