@@ -17,7 +17,7 @@ report: .venv/base ## measure this machine and write reports/index.html (FULL=1:
 
 test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks against their committed outputs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n auto --dist loadfile
 	NUMBA_DISABLE_JIT=1 $(RUN)/python -m pytest -q tests/test_ladder.py tests/test_rmsnorm.py
 	$(RUN)/python -m pytest --nbval notebooks
 

@@ -133,7 +133,7 @@ def leading_table(run: Run) -> Table:
     for leading in LEADING:
         own = found[found["stride"] == 4 * leading].sort_values("n")
         expected = max((int(n) for n in own["n"] if predicted_column(int(n), leading, first) == 0), default=0)
-        measured = int(own["n"][(own["ns"] < 1.3 * fastest).cummin()].max())
+        measured = int(max(own["n"][(own["ns"] < 1.3 * fastest).cummin()], default=0))
         last = own.iloc[-1]
         rows.append((str(leading), str(expected), str(measured), f"{last['ns'] / fastest:.1f}"))
     header = (

@@ -217,8 +217,9 @@ def mountain(axes: Axes, run: Run) -> str:
 def leading(axes: Axes, run: Run) -> str:
     """Walks down columns of matrices of several leading dimensions; dashed: predicted from the sets of the first level."""
     found, first = chase(run, "leading dimension"), _first(run)
-    inside, beyond = [level.latency_ns for level in levels(run) if level.latency_ns][:2]
-    errors = []
+    if len(near := [level.latency_ns for level in levels(run) if level.latency_ns][:2]) < 2:
+        raise RunError(f"run {run.id} does not show two levels of cache apart")
+    (inside, beyond), errors = near, []
     for number, ld in enumerate(LEADING):
         own = found[found["stride"] == 4 * ld].sort_values("n")
         share = np.array([predicted_column(int(n), ld, first) for n in own["n"]])

@@ -1,5 +1,6 @@
 """What every test starts from: no run chosen by the environment, the same examples each time, errors of one line."""
 
+import fcntl
 import os
 import re
 import subprocess
@@ -128,11 +129,33 @@ def handmade_report(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def quick_run(tmp_path_factory):
+def once(tmp_path_factory):
+    """`once("name", make)`: the path that `make(folder)` returned, made by one of the processes that share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def path(name, make):
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until closed
+            made = shared / f"{name}.path"
+            if not made.exists():
+                (folder := shared / name).mkdir(exist_ok=True)
+                made.write_text(str(make(folder)))
+            return Path(made.read_text())
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def quick_run(once):
     """A quick run of this machine, about a minute; PERFLIB_TEST_RUN names a finished one to be used instead."""
     if existing := os.environ.get("PERFLIB_TEST_RUN"):
         return load_run(Path(existing).resolve())
-    data = tmp_path_factory.mktemp("data")
+    return load_run(once("quick-run", _recorded))
+
+
+def _recorded(data):
+    """Where a run lies that a process of its own recorded into this folder."""
     program = "from perflib.record import record; print(record(quick=True, progress=False).path)"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFLIB")}
     done = subprocess.run(
@@ -142,12 +165,12 @@ def quick_run(tmp_path_factory):
         env={**kept, "TMPDIR": str(data), "PERFLIB_DATA": str(data)},
     )
     assert done.returncode == 0, done.stderr
-    return load_run(Path(done.stdout.strip()))
+    return Path(done.stdout.strip())
 
 
 @pytest.fixture(scope="session")
-def quick_report(quick_run, tmp_path_factory):
+def quick_report(quick_run, once):
     """The folder of the report of a quick run: every notebook executed on it without an error."""
     from perflib.report import build
 
-    return build(quick_run, tmp_path_factory.mktemp("report") / "reports").parent
+    return once("quick-report", lambda folder: build(quick_run, folder / "reports").parent)

@@ -104,6 +104,22 @@ def test_a_run_without_memory_gives_the_standard_sentence(tmp_path, monkeypatch,
     assert "`perflib record` measures it." in repr(missing)
 
 
+def test_columns_that_a_neighbour_slowed_from_the_first_row_on_fit_nowhere(run, monkeypatch):
+    found = memory_tables.chase(run, "leading dimension")
+    slow = found.assign(ns=found["ns"].where(found["stride"] != 4 * 513, 3 * found["ns"].max()))
+    monkeypatch.setattr(memory_tables, "chase", lambda *_: slow)
+
+    rows = {line[0]: line[2] for line in memory_tables.leading_table(run).rows}
+
+    assert rows["513"] == "0" < rows["1040"]
+
+
+def test_a_curve_without_two_levels_predicts_no_columns(run, monkeypatch):
+    monkeypatch.setattr(plot_memory, "levels", lambda run: memory_tables.levels(run)[:1])
+
+    assert repr(plot_memory.leading(run)).startswith("Not in this run: ")
+
+
 def test_levels_of_the_run_are_those_that_were_put_in(run):
     found = memory_tables.levels(run)
 
