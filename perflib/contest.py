@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .cells import Cell, checked_case
 from .kernels.description import aligned_empty, aligned_random
 from .sampling import quiet
 from .session import CANARY_LABEL, Session, take
 from .stats import Interval
-from .sweep import Cell, checked_case
 from .timer import Clock
 
 __all__ = ["Contest", "Row", "contest", "of_shape", "side_by_side"]

@@ -3,7 +3,7 @@
     explore()               kernels, sizes, tile, type and threads to choose; progress, a button to stop, results kept
     explore().results       what was measured, as ids for `load_run`, newest last
 
-Every run is recorded as `sweep` records it; one that is stopped is continued by the same choices. The measurement has a
+Every run is recorded as `sweep` records it; one that is stopped keeps and shows what has six rounds. The measurement has a
 thread of its own, so that the buttons answer meanwhile. The notebook file keeps no state: figures live in the widgets only.
 Raises `RunError`, one line, where ipywidgets is not installed.
 """
@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 from . import curves
+from .blocks import Enough
 from .conduct import Unmeasurable
 from .drawing import Picture
 from .kernels.catalog import known
@@ -24,10 +25,6 @@ from .sweep import sweep
 __all__ = ["Explorer"]
 
 TOPIC = "explore"
-
-
-class _Stopped(Exception):
-    """The button was pressed."""
 
 
 class Explorer:
@@ -85,18 +82,17 @@ class Explorer:
                 samples = sweep(progress=self._tell, **self._chosen())
             self.results.append(samples.attrs["run"])
             self._show(samples.attrs["run"])
-            self.status.value = on_one_line("; ".join(["done", self.results[-1], *(str(w.message) for w in lost)]))
-        except _Stopped:
-            self.status.value = "stopped; the same choices continue it"
+            told = "stopped, what has six rounds is kept" if self._stop.is_set() else "done"
+            self.status.value = on_one_line("; ".join([told, self.results[-1], *(str(w.message) for w in lost)]))
         except (RunError, WrongResult, Unmeasurable, ValueError, TypeError) as problem:
             self.status.value = on_one_line(problem)
         finally:
             self.run.disabled, self.stop.disabled = False, True
 
     def _tell(self, share: float) -> None:
-        """Called after each round."""
+        """Called after each step."""
         if self._stop.is_set():
-            raise _Stopped
+            raise Enough
         self.progress.value = share
 
     def _chosen(self) -> dict[str, Any]:

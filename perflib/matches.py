@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from .cells import Cell
 from .contest import Row, contest, of_shape, side_by_side
 from .kernels.blocked import default_blocks
 from .kernels.catalog import find
@@ -21,7 +22,6 @@ from .kernels.description import Kernel, aligned_empty, aligned_random
 from .kernels.microkernel import register_tile
 from .kernels.simd import lanes, load, splat, total
 from .machine import FMA_PEAK_OPS, Machine, copy_elements
-from .sweep import Cell
 
 __all__ = [
     "BEST",

@@ -11,13 +11,14 @@ pages, series on them are left out.
 
 from collections.abc import Sequence
 
+from .blocks import Block
+from .cells import Cell
 from .hierarchy import sweep_sizes
 from .kernels.arena import BASE_KIB, page_sizes_kib
 from .kernels.catalog import find
 from .kernels.chase import LINE
 from .limits import PEAK_OPS, fma_widths
 from .machine import Machine
-from .sweep import Block, Cell
 
 __all__ = ["LEADING", "PAGE_STRIDE", "memory_blocks", "width_block"]
 

@@ -17,7 +17,9 @@ from itertools import product
 
 import numpy as np
 
+from .blocks import Block, record_blocks
 from .cachemodel import TILES
+from .cells import Cell
 from .example import stencil
 from .harness import record_harnesses
 from .kernels.blocked import default_blocks
@@ -32,7 +34,7 @@ from .machine import FMA_PEAK_OPS, Machine, copy_elements, machine
 from .memory_plan import memory_blocks, width_block
 from .record_forward import record_forward
 from .store import Run, RunError
-from .sweep import Block, Cell, record_blocks, work_of
+from .sweep import work_of
 from .timer import Timer, clock_step_ns
 from .writer import RunWriter, measuring_lock
 

@@ -69,7 +69,7 @@ class RunWriter:
                 if meta["finished"] is not None or meta["command"] != command:
                     continue
                 if not (differing := _differing(meta, facts)):
-                    return cls(path, [f"continuing run {path.name}"])._cut_unfinished()
+                    return cls(path, [f"continuing run {path.name}"]).cut_unfinished()
                 reason = f"{', '.join(differing)} changed since"
             except RunError as problem:
                 reason = str(problem)
@@ -124,9 +124,9 @@ class RunWriter:
         meta = read_meta(self.path)
         if entry not in (lost := meta.get("lost", [])):
             _replace(self.path / "run.json", _json(meta | {"lost": [*lost, entry]}))
-        self._cut_unfinished()
+        self.cut_unfinished()
 
-    def _cut_unfinished(self) -> "RunWriter":
+    def cut_unfinished(self) -> "RunWriter":
         """Drop rows of blocks without a marker, which are the last ones of their topic, and a torn marker."""
         markers = (_line((*key, rows)) for key, rows in self._done.items())
         _replace(self.path / "blocks.csv", _line(BLOCK_COLUMNS) + "".join(markers))

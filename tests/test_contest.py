@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from perflib import contest as program
+from perflib.cells import Cell
 from perflib.contest import Row, contest, of_shape, side_by_side
 from perflib.kernels import Kernel, WrongResult, find
-from perflib.sweep import Cell
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The controls without a browser: what is chosen is swept, stopped, refused and shown; nothing stays in the file."""
 
 import sys
+import time
 
 import pytest
 from runs import isolate
@@ -49,8 +50,21 @@ def test_the_button_stops_a_measurement(shown):
     shown.stop.click()
     shown.wait(120)
 
-    assert shown.status.value == "stopped; the same choices continue it"
+    assert shown.status.value == "ended before anything had 6 rounds; start it again to continue"
     assert (shown.results, shown.run.disabled, shown.stop.disabled) == ([], False, True)
+
+
+def test_what_has_six_rounds_is_kept_and_drawn_when_it_is_stopped(shown):
+    shown.seconds.value = 300
+    shown.start()
+    while shown.progress.value < 8 / 30:
+        time.sleep(0.01)
+    shown.stop.click()
+    shown.wait(120)
+
+    assert shown.status.value == f"stopped, what has six rounds is kept; {shown.results[0]}"
+    assert len(load_run(shown.results[0]).samples(TOPIC)["round"].unique()) >= 6
+    assert shown.shown.children
 
 
 @pytest.mark.parametrize(

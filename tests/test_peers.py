@@ -105,7 +105,8 @@ def test_a_library_that_is_loaded_for_a_cell_gets_the_threads_of_the_measurement
     """Its threads are not known before."""
     isolate(tmp_path, monkeypatch)
     threads, seen = [4], []
-    library = SimpleNamespace(get_num_threads=lambda: threads[-1], set_num_threads=threads.append)
+    count = {"get_num_threads": lambda: threads[-1], "set_num_threads": threads.append}
+    library = SimpleNamespace(**count, Tensor=int)  # SciPy, imported later, asks for the type of its arrays
     kernel = Kernel(
         "loads",
         lambda: seen.append(threads[-1]),

@@ -12,10 +12,11 @@ import pytest
 from runs import MACHINE, isolate, tell, told
 
 from perflib import record as program
+from perflib.blocks import Block
+from perflib.cells import Cell
 from perflib.kernels.catalog import find
 from perflib.record import AGAIN, plan, record
 from perflib.store import RunError, list_runs, load_run
-from perflib.sweep import Block, Cell
 from perflib.writer import measuring_lock
 
 TINY_RECORDING = """
@@ -25,7 +26,8 @@ import perflib
 from perflib import record, writer
 from perflib.__main__ import main
 from perflib.kernels.catalog import find
-from perflib.sweep import Block, Cell
+from perflib.blocks import Block
+from perflib.cells import Cell
 
 cells = [tuple(Cell(find(name), n, "call") for name in ("rms_norm_fast", "numpy_rms_norm")) for n in range(8, 28)]
 record.plan = lambda quick, machine, peers: [Block(f"topic{i % 2}", f"n={i}", c, 1e-6) for i, c in enumerate(cells)]

@@ -9,12 +9,14 @@ import pytest
 from numba import njit
 from runs import isolate
 
+from perflib.blocks import Block, Enough, record_blocks, sample_block
+from perflib.cells import Cell
 from perflib.conduct import Unmeasurable
 from perflib.kernels.catalog import find
 from perflib.kernels.description import Kernel, WrongResult
 from perflib.machine import machine
 from perflib.store import RunError, list_runs, load_run
-from perflib.sweep import Block, Cell, record_blocks, sample_block, sweep
+from perflib.sweep import sweep
 from perflib.writer import RunWriter, measuring_lock
 
 SHORT = {"budget_s": 1e-6, "progress": False}
@@ -120,7 +122,8 @@ def test_the_order_is_drawn_anew_in_each_round_and_follows_from_the_seed():
     cells = [Cell(described(name), n, "call") for n in (4, 8) for name in ("a", "b")]
 
     def order(seed):
-        return [[(row["kernel"], row.get("n")) for row in rows] for _, rows in sample_block(cells, 1e-6, seed)]
+        chosen = sample_block(cells, 1e-6, seed)
+        return [[(row["kernel"], row.get("n")) for row in rows] for _, rows in chosen if rows]
 
     first = order(1)
     assert order(1) == first
@@ -317,6 +320,55 @@ def test_a_sweep_of_which_nothing_is_left_says_why(refused):
 
     with refused(Unmeasurable, "broken call float32 1 4 is left out, it raised KeyError: 'x'"), pytest.warns(UserWarning):
         sweep([described("broken", broken)], [4], scope="call", **SHORT)
+
+
+def ending(after):
+    """A `progress` that ends the sweep after so many rounds."""
+    told = []
+
+    def progress(share):
+        told.append(share)
+        if sum(map(bool, told)) == after:
+            raise Enough
+
+    return progress
+
+
+def test_one_that_is_ended_early_keeps_the_only_block_as_a_finished_run():
+    samples = sweep([described()], [4, 8], scope="call", budget_s=5, progress=ending(7))
+
+    assert sorted(ours(samples).groupby("n").size()) == [7, 7]
+    assert load_run(samples.attrs["run"]).finished
+    assert "lost" not in load_run(samples.attrs["run"]).meta
+
+
+def test_one_that_is_ended_early_drops_the_sizes_that_have_less_than_six_rounds(monkeypatch):
+    monkeypatch.setattr("perflib.blocks.plan_rounds", lambda sizes, *_: {n: 6 if n == 9 else 30 for n in sizes})
+
+    samples = sweep([described()], [4, 9], scope="call", progress=ending(12))
+
+    assert set(ours(samples)["n"]) == {4}
+    (lost,) = load_run(samples.attrs["run"]).meta["lost"]
+    assert lost["reason"] == "twice call float32 1 9 is left out, ended before it had 6 rounds"
+
+
+def test_one_that_is_ended_in_its_second_block_keeps_the_first():
+    tunable = described(call=lambda x, out, tile: twice(x, out), tuning={"tile": 1})
+
+    samples = sweep([tunable], [4, 8, 16], scope="call", tile=[1, 2], budget_s=1e-6, progress=ending(8))
+
+    assert set(ours(samples)["n"]) == {4}
+    lost = {entry["case"] for entry in load_run(samples.attrs["run"]).meta["lost"]}
+    assert lost == {f"twice call float32 1 {n} {tile}" for n in (8, 16) for tile in (1, 2)}
+
+
+def test_one_that_is_ended_with_nothing_to_keep_says_so_and_is_continued_by_the_same_call(refused):
+    with refused(Unmeasurable, "ended before anything had 6 rounds; start it again to continue"):
+        sweep([described()], [4], scope="call", progress=ending(5), budget_s=1e-6)
+
+    sweep([described()], [4], scope="call", **SHORT)
+
+    assert [load_run(path).meta.get("lost") for path in list_runs()] == [None]
 
 
 def test_two_sweeps_at_once_do_not_mix_their_runs(tmp_path):
