@@ -1,10 +1,11 @@
 """`perflib.explore()`: controls in a notebook over the same sweep and the same figures.
 
-    explore()               kernels, sizes, tile, type and threads to choose; progress, a button to stop, results kept
+    explore()               kernels, sizes, tile, scope, type, threads to choose; progress, a button to stop, results kept
     explore().results       what was measured, as ids for `load_run`, newest last
 
 Every run is recorded as `sweep` records it; one that is stopped keeps and shows what has six rounds. The measurement has a
-thread of its own, so that the buttons answer meanwhile. The notebook file keeps no state: figures live in the widgets only.
+thread of its own, so that the buttons answer meanwhile. The notebook file keeps no state, only one line: figures live in
+the widgets.
 Raises `RunError`, one line, where ipywidgets is not installed.
 """
 
@@ -25,6 +26,7 @@ from .sweep import sweep
 __all__ = ["Explorer"]
 
 TOPIC = "explore"
+LINE = "perflib.explore(): controls, as long as the kernel of this notebook runs"
 
 
 class Explorer:
@@ -37,10 +39,11 @@ class Explorer:
             raise RunError("ipywidgets is not installed; install it: pip install 'perflib[lab]'") from None
         self.results: list[str] = []
         self._stop, self._thread = threading.Event(), None
-        names = sorted(name for name, kernel in known().items() if kernel.compiled)
-        self.kernels = widgets.SelectMultiple(options=names, value=names[:1], description="kernels", rows=8)
+        names = sorted(known())
+        self.kernels = widgets.SelectMultiple(options=names, value=["matmul_ikj"], description="kernels", rows=8)
         self.sizes = widgets.Text("64, 96, 128, 192, 256", description="sizes")
         self.tile = widgets.Text("", description="tile", placeholder="default; or 16, 32, 64")
+        self.scope = widgets.Dropdown(options=("kernel", "call"), description="scope", tooltip="call: from Python")
         self.dtype = widgets.Dropdown(options=("float32", "float64"), description="dtype")
         self.threads = widgets.BoundedIntText(1, min=1, max=256, description="threads")
         self.seconds = widgets.BoundedFloatText(3.0, min=0.01, max=600, description="seconds")
@@ -53,12 +56,12 @@ class Explorer:
             getattr(self, name).add_class(f"perflib-explore-{name}")
         self.run.on_click(lambda _: self.start())
         self.stop.on_click(lambda _: self._stop.set())
-        choices = (self.kernels, self.sizes, self.tile, self.dtype, self.threads, self.seconds)
+        choices = (self.kernels, self.sizes, self.tile, self.scope, self.dtype, self.threads, self.seconds)
         self.box = widgets.VBox([*choices, widgets.HBox([self.run, self.stop]), self.progress, self.status, self.shown])
         self._widgets = widgets
 
     def _repr_mimebundle_(self, **kwargs: object) -> Any:
-        return self.box._repr_mimebundle_(**kwargs)
+        return self.box._repr_mimebundle_(**kwargs) | {"text/plain": LINE}
 
     def start(self) -> None:
         """Measure what is chosen, in a thread; nothing happens while one is at it."""
@@ -99,7 +102,8 @@ class Explorer:
         found = {"kernels": list(self.kernels.value), "sizes": _whole("sizes", self.sizes.value), "name": TOPIC}
         if tiles := _whole("tile", self.tile.value):
             found["tile"] = tiles
-        return found | {"dtype": self.dtype.value, "threads": self.threads.value, "budget_s": self.seconds.value}
+        found |= {"scope": self.scope.value, "dtype": self.dtype.value}
+        return found | {"threads": self.threads.value, "budget_s": self.seconds.value}
 
     def _show(self, name: str) -> None:
         """Figures and numbers of a run below what was shown before, the newest first."""

@@ -21,6 +21,16 @@ by_size = perflib.load_run(samples.attrs["run"])
 
 samples = perflib.sweep([stencil], [256, 1024], tile=[1, 4, 16, 64, 256], name="stencil-tiles")
 by_tile = perflib.load_run(samples.attrs["run"])"""
+OPENING = """# How fast is my kernel?
+
+A stencil, described in a few lines and then swept, drawn and judged like the built-in kernels of perflib. Replace the three
+cells that define it, check it and describe it by your own, and run all. You will see
+
+- how its time grows with n, and which parameter is best,
+- what limits it on this machine,
+- a page `{name}.html` beside this notebook, to hand on.
+
+Run All takes about half a minute, nearly all of it for measuring."""
 TEXT = """## Measuring
 
 The kernel is swept over sizes and over tiles; each sweep is recorded as a run, and continued if it is interrupted."""
@@ -51,6 +61,8 @@ def copy_template(name: str, folder: Path = Path()) -> Path:
 
 def _adapted(cell: nbformat.NotebookNode, name: str) -> str:
     """The source of a cell as it stands in the copy."""
+    if cell.id == "opening":
+        return OPENING.format(name=name)
     if cell.id == "run":
         return cell.source.replace("\n\nrun = perflib.load_run()", "")
     if cell.id == "measured":

@@ -75,6 +75,7 @@ def test_what_has_six_rounds_is_kept_and_drawn_when_it_is_stopped(shown):
         ("sizes", "0", "sizes must be at least 1, got 0"),
         ("tile", "8", "parameters of rms_norm_fast must be among rows; got 'tile'"),
         ("kernels", (), "kernels must not be empty"),
+        ("kernels", ("numpy_rms_norm",), "numpy_rms_norm"),
     ],
 )
 def test_a_bad_choice_is_one_line_below_the_buttons(shown, choice, value, words):
@@ -83,6 +84,22 @@ def test_a_bad_choice_is_one_line_below_the_buttons(shown, choice, value, words)
     shown.wait()
 
     assert shown.status.value == words
+
+
+def test_a_kernel_that_is_not_compiled_is_measured_from_python(shown):
+    shown.kernels.value, shown.scope.value = ("numpy_rms_norm",), "call"
+    shown.start()
+    shown.wait()
+
+    assert set(load_run(shown.results[0]).samples(TOPIC)["scope"]) == {"call"}
+
+
+def test_the_file_gets_one_line_and_a_reference_to_what_lives_in_the_kernel(shown):
+    bundle = shown._repr_mimebundle_()
+
+    assert bundle.pop("text/plain") == "perflib.explore(): controls, as long as the kernel of this notebook runs"
+    assert list(bundle) == ["application/vnd.jupyter.widget-view+json"]
+    assert set(bundle["application/vnd.jupyter.widget-view+json"]) == {"version_major", "version_minor", "model_id"}
 
 
 def test_controls_have_the_classes_that_a_browser_looks_for(shown):

@@ -1,4 +1,7 @@
-"""`make lab` as a newcomer meets it: JupyterLab on this machine only, with its token, and the first notebook runs."""
+"""`make lab` as a newcomer meets it: JupyterLab on this machine only, with its token; notebooks run, controls work.
+
+Everything is seen in a real browser, which reaches nobody but this machine.
+"""
 
 import html
 import json
@@ -12,9 +15,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 pytest.importorskip("playwright", reason="playwright is not installed: JupyterLab was not opened in a browser")
 
@@ -26,6 +32,16 @@ FIRST = "00-start-here"
 START_S = 60
 HERE = ("http://127.0.0.1:", "data:", "blob:")
 STATE = """() => [...document.querySelectorAll(".jp-CodeCell .jp-InputArea-prompt")].map(p => p.textContent.trim())"""
+CONTROLS = """import os, tempfile
+os.environ["PERFLIB_DATA"] = tempfile.tempdir = {folder!r}
+import numba, perflib
+
+perflib.described(
+    name={name!r}, make=lambda n, dtype, rng: (rng.random(n),), flops=lambda n: n, bytes=lambda n, itemsize: n * itemsize
+)(numba.njit(lambda x: x.sum()))
+perflib.explore()"""
+HOSTILE = "<b>'total\"</b>"
+PROGRESS = "() => parseFloat(document.querySelector('.perflib-explore-progress .progress-bar').style.width)"
 WRONG = (
     ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type*='stderr']"
 )
@@ -48,6 +64,8 @@ def lab(command, tmp_path_factory):
     """Address and token of a server that has the notebooks to itself."""
     folder = tmp_path_factory.mktemp("lab")
     _copy_unexecuted(ROOT / "notebooks" / f"{FIRST}.ipynb", folder / "notebooks")
+    source = CONTROLS.format(folder=str(folder), name=HOSTILE)
+    nbformat.write(new_notebook(cells=[new_code_cell(source)]), folder / "notebooks" / "controls.ipynb")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PERFLIB", "JUPYTER"))}
     environment |= {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "RUNTIME")}
     words = [*command, "--no-browser", "--ServerApp.port=0", "--LabApp.news_url=None"]
@@ -77,7 +95,7 @@ def _started(process, folder):
             opens = re.search(r'url=([^"]+)"', file.read_text())
             about = json.loads((file.parent / f"jpserver-{process.pid}.json").read_text())
             if opens and _answers(about["url"]):
-                return {**about, "opens": html.unescape(opens[1])}
+                return {**about, "opens": html.unescape(opens[1]), "notebooks": folder / "notebooks"}
         assert process.poll() is None, (folder / "log").read_text()
         time.sleep(0.2)
     raise AssertionError((folder / "log").read_text())
@@ -91,17 +109,32 @@ def _answers(url):
     return True
 
 
-@pytest.fixture
-def notebook(lab, tmp_path):
-    """The first notebook in a browser that reaches this machine only; and what the browser asked of others."""
-    with chromium(tmp_path / "profile") as browser:
+@contextmanager
+def opened(address, profile):
+    """A notebook in a browser that reaches this machine only; and what the browser asked of others."""
+    with chromium(profile) as browser:
         asked = []
         browser.route(lambda url: not url.startswith(HERE), lambda route: (asked.append(route.request.url), route.abort()))
         page = browser.new_page()
-        page.goto(lab["opens"])
+        page.goto(address)
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for()  # before that Run All asks for a kernel
         yield page, asked
+
+
+@pytest.fixture
+def notebook(lab, tmp_path):
+    """The first notebook."""
+    with opened(lab["opens"], tmp_path / "profile") as shown:
+        yield shown
+
+
+@pytest.fixture
+def controls(lab, tmp_path):
+    """A notebook with `explore()`, in a workspace of its own."""
+    address = f"{lab['url']}lab/workspaces/controls/tree/controls.ipynb?token={lab['token']}"
+    with opened(address, tmp_path / "profile") as shown:
+        yield shown
 
 
 def run_all(page):
@@ -134,3 +167,57 @@ def test_the_first_notebook_runs_without_an_error_and_asks_nobody_else(notebook)
     assert page.locator(".jp-RenderedImage img").count() >= 3
     assert [line for line in told if "Error" in line] == []
     assert asked == []
+
+
+def choose(page, kernel, sizes):
+    """What is measured, after which the button Run is pressed."""
+    page.get_by_label("kernels").select_option(kernel)
+    page.get_by_label("sizes").fill(sizes)
+    page.locator(".perflib-explore-run").click()
+
+
+def status(page, words):
+    """The line below the buttons, once it has these words."""
+    line = page.locator(".perflib-explore-status", has_text=words)
+    line.wait_for()
+    return line.inner_text()
+
+
+def test_explore_measures_is_stopped_in_the_middle_keeps_its_results_and_leaves_nothing_in_the_file(controls, lab):
+    page, asked = controls
+    told = listen(page)
+    run_all(page)
+    drawn = page.locator(".jp-OutputArea img.widget-image")
+
+    choose(page, ["rms_norm_fast", HOSTILE], "16, 32")
+    status(page, "done")
+    assert page.evaluate(PROGRESS) == 100
+    assert HOSTILE in page.locator(".jp-OutputArea td").all_inner_texts()
+    assert page.locator(".jp-OutputArea b").count() == 0
+    assert (first := drawn.count()) >= 2
+
+    choose(page, "matmul_naive", "512, 640")
+    page.wait_for_function(f"({PROGRESS})() > 25")  # seven rounds or more of thirty
+    page.locator(".perflib-explore-stop").click()
+    status(page, "stopped, what has six rounds is kept")
+    assert page.evaluate(PROGRESS) < 100
+    assert drawn.count() > first
+    assert page.locator(WRONG).all_inner_texts() == []
+
+    page.keyboard.press("Control+s")
+    assert saved(lab["notebooks"] / "controls.ipynb") == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+    assert [line for line in told if "Error" in line] == []
+    assert asked == []
+
+
+def saved(path):
+    """Kinds of output in the file, once the browser has written it; nothing else may be left in it."""
+    for _ in range(300):
+        notebook = json.loads(path.read_text())
+        if outputs := notebook["cells"][0]["outputs"]:
+            break
+        time.sleep(0.1)
+    assert "widgets" not in notebook["metadata"]
+    assert "rms_norm_fast" not in json.dumps(notebook)
+    (output,) = outputs
+    return set(output["data"])

@@ -1,9 +1,13 @@
 """`perflib new`: a copy that measures, and refusals of one line."""
 
+import os
+
 import nbformat
+import pages
 import pytest
 
 from perflib import cli, template
+from perflib.execution import execute_all
 from perflib.store import RunError
 from perflib.template import copy_template
 
@@ -17,9 +21,10 @@ def test_the_copy_measures_where_the_template_reads_the_recorded_run(tmp_path):
 
     assert copied.keys() == original.keys()
     assert copied["measured"].source.count("perflib.sweep([stencil]") == 2
-    assert not any("load_run()" in cell.source or "recorded run" in cell.source for cell in list(copied.values())[1:])
+    assert not any("load_run()" in cell.source or "recorded run" in cell.source for cell in copied.values())
+    assert "`mine.html`" in copied["opening"].source
     assert 'write_page("mine.html"' in copied["page"].source
-    unchanged = copied.keys() - {"run", "measured", "prediction", "page"}
+    unchanged = copied.keys() - {"opening", "run", "measured", "prediction", "page"}
     assert [name for name in unchanged if copied[name].source != original[name].source] == []
 
 
@@ -31,6 +36,26 @@ def test_the_copy_has_no_outputs_and_is_a_valid_notebook(tmp_path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             compile(cell.source, cell.id, "exec")
+
+
+def test_the_copy_leads_to_nothing_that_is_only_in_the_repository(tmp_path):
+    assert [cell.source for cell in cells(copy_template("mine", tmp_path)).values() if ".ipynb" in cell.source] == []
+
+
+def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
+    (folder := tmp_path / "empty").mkdir()
+    path = copy_template("mine", folder)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFLIB")}
+
+    ((_, notebook),) = execute_all([path], {**kept, "TMPDIR": str(tmp_path), "PERFLIB_DATA": str(tmp_path / "data")})
+
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert sorted(file.name for file in path.parent.iterdir()) == ["mine.html", "mine.ipynb"]
+    assert pages.problems(path.with_name("mine.html")) == []
+    assert path.with_name("mine.html").read_text().count("<figure>") == 3
+    assert len(list((tmp_path / "data" / "runs").iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "-x", "x.ipynb", "a/b", "x\ny", "<script>"])
