@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -42,6 +43,7 @@ __all__ = [
     "log_axes",
     "picture",
     "plain_ticks",
+    "readable",
     "seed_points",
     "share_map",
     "shares",
@@ -238,6 +240,20 @@ def cache_lines(axes: Axes, run: Run, place: Callable[[float], float], what: str
     axes.set_xlim(low, high)
 
 
+def readable(colour: str) -> tuple[float, float, float]:
+    """The colour, darkened until it can be read as text on white: 4.5 : 1 (WCAG 2.1, 1.4.3)."""
+    found = np.array(to_rgb(colour))
+    while 1.05 / (_luminance(found) + 0.05) < 4.55:  # eight bits round
+        found *= 0.97
+    return tuple(found)
+
+
+def _luminance(rgb: np.ndarray) -> float:
+    """Relative luminance of sRGB, as WCAG defines it."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
 def label_ends(axes: Axes) -> None:
     """Direct labels to the right of each curve that no legend names, moved apart where they would meet."""
     legend = axes.get_legend()
@@ -259,7 +275,7 @@ def label_ends(axes: Axes) -> None:
             (8, offset),
             textcoords="offset points",
             va="center",
-            color=colour,
+            color=readable(colour),
             fontsize=9,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             annotation_clip=False,

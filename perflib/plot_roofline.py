@@ -6,7 +6,7 @@ roofs(run)      kernels of a run below the measured ceilings of its machine
 import numpy as np
 from matplotlib.axes import Axes
 
-from .drawing import picture, plain_ticks
+from .drawing import picture, plain_ticks, readable
 from .plot_memory import COLOURS, MARKERS
 from .roofline import bound, ceilings, points, roof
 from .store import Run
@@ -45,7 +45,7 @@ def roofs(axes: Axes, run: Run) -> str:
         axes.plot(ends[1:], [point.gflops], marker, color=colour, markerfacecolor="white")
         lowest = max(np.log(point.gflops), lowest + 0.22)  # names that would meet are moved apart
         place = (ends[1] * 1.3, np.exp(lowest))
-        axes.annotate(point.kernel, place, va="center", fontsize=8.5, color=colour)
+        axes.annotate(point.kernel, place, va="center", fontsize=8.5, color=readable(colour))
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xlabel("flops per byte: filled in the first level, hollow in memory")

@@ -1,6 +1,7 @@
 """What a page of the report must be, checked with the parser of the standard library.
 
 problems(page)      every fault of one HTML file, as sentences; [] is what a test asks for
+contrast(one, other)    how far text stands out from its ground
 """
 
 import base64
@@ -115,3 +116,15 @@ def _picture(image: dict[str, str]) -> list[str]:
     return (
         found if declared in (as_drawn, sharp) and min(declared) > 0 else [*found, f"declared as {declared}, is {as_drawn}"]
     )
+
+
+def contrast(one, other):
+    """Contrast ratio of two colours, as the Web Content Accessibility Guidelines 2.1 define it."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)

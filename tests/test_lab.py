@@ -26,6 +26,8 @@ pytest.importorskip("playwright", reason="playwright is not installed: JupyterLa
 
 from browser import NEEDS_CHROMIUM, chromium, listen
 
+from perflib.execution import METADATA
+
 ROOT = Path(__file__).parents[1]
 MAKE = shutil.which("make")
 FIRST = "00-start-here"
@@ -65,7 +67,7 @@ def lab(command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     _copy_unexecuted(ROOT / "notebooks" / f"{FIRST}.ipynb", folder / "notebooks")
     source = CONTROLS.format(folder=str(folder), name=HOSTILE)
-    nbformat.write(new_notebook(cells=[new_code_cell(source)]), folder / "notebooks" / "controls.ipynb")
+    nbformat.write(new_notebook(metadata=METADATA, cells=[new_code_cell(source)]), folder / "notebooks" / "controls.ipynb")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PERFLIB", "JUPYTER"))}
     environment |= {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "RUNTIME")}
     words = [*command, "--no-browser", "--ServerApp.port=0", "--LabApp.news_url=None"]
@@ -171,8 +173,8 @@ def test_the_first_notebook_runs_without_an_error_and_asks_nobody_else(notebook)
 
 def choose(page, kernel, sizes):
     """What is measured, after which the button Run is pressed."""
-    page.get_by_label("kernels").select_option(kernel)
-    page.get_by_label("sizes").fill(sizes)
+    page.get_by_label("kernels", exact=True).select_option(kernel)
+    page.get_by_label("sizes", exact=True).fill(sizes)
     page.locator(".perflib-explore-run").click()
 
 

@@ -3,13 +3,16 @@
 import struct
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from matplotlib.colors import rgb_to_hsv, to_hex, to_rgb
+from pages import contrast
 from runs import isolate
 from synthetic import PEERS, cell, clock, full, limits, matmul, record, rmsnorm, tiles, timing
 
 from perflib import plot, plot_tiles
 from perflib.claims import self_ratios
-from perflib.drawing import LOOKS, Picture, curve, label_ends, level, log_axes, picture
+from perflib.drawing import LOOKS, OTHERS, Picture, curve, label_ends, level, log_axes, picture, readable
 from perflib.misses import explain, miss_table
 from perflib.plot import overview
 from perflib.tables import Missing
@@ -239,6 +242,30 @@ def test_labels_of_ends_keep_apart():
 
     assert abs(places["naive"] - places["ikj"]) > 10
     assert max(places, key=places.get) == LOOKS["matmul_tiled"][0]
+
+
+@pytest.mark.parametrize("colour", sorted({look[1] for look in LOOKS.values()} | {colour for colour, _ in OTHERS}))
+def test_a_label_can_be_read_on_white_in_the_hue_of_its_curve(colour):
+    found = to_hex(readable(colour))
+
+    assert contrast(found, "#ffffff") >= 4.5
+    assert contrast(found, "#ffffff") < 4.8 or found == colour.lower()
+    assert np.allclose(*(rgb_to_hsv(to_rgb(c))[:2] for c in (found, colour)), atol=0.02)
+
+
+def test_the_labels_of_curves_are_readable():
+    found = {}
+
+    @picture
+    def drawn(axes, run):
+        curve(axes, "torch_matmul", [1, 2], [3, 4])
+        label_ends(axes)
+        found.update({text.get_text(): to_hex(text.get_color()) for text in axes.texts})
+        return "Labels."
+
+    drawn(None)
+
+    assert contrast(found["PyTorch (call)"], "#ffffff") >= 4.5
 
 
 def test_a_figure_that_fails_leaves_nothing_behind():

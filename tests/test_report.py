@@ -157,21 +157,9 @@ def test_the_index_tells_machine_run_tiles_and_notebooks(index):
     assert "99-not-there" not in index
 
 
-def contrast(one, other):
-    """Contrast ratio of two colours, as the Web Content Accessibility Guidelines 2.1 define it."""
-
-    def luminance(colour):
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 def test_contrast_is_computed_as_defined():
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+    assert pages.contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert pages.contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -180,7 +168,7 @@ def test_text_stands_out_from_its_ground_in_both_schemes(scheme, text, ground):
     light, dark = (TEMPLATES / "style.css").read_text().split("prefers-color-scheme: dark", 1)
     colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", {"light": light, "dark": dark}[scheme]))
 
-    assert contrast(colours[text], colours[ground]) >= 4.5
+    assert pages.contrast(colours[text], colours[ground]) >= 4.5
 
 
 def test_a_failing_cell_is_named_and_leaves_the_report_that_was_there(built, made, tmp_path, refused):
