@@ -26,6 +26,7 @@ from .sweep import sweep
 __all__ = ["Explorer"]
 
 TOPIC = "explore"
+PAUSE_S = 0.02  # compiled loops hold the interpreter: between two rounds it is the buttons' turn
 LINE = "perflib.explore(): controls, as long as the kernel of this notebook runs"
 
 
@@ -94,7 +95,7 @@ class Explorer:
 
     def _tell(self, share: float) -> None:
         """Called after each step."""
-        if self._stop.is_set():
+        if self._stop.wait(PAUSE_S):
             raise Enough
         self.progress.value = share
 
