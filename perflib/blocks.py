@@ -124,7 +124,7 @@ def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progres
 def _record(writer: RunWriter, block: Block, seed: int, parameters: list[str], tell: Callable[[float], None]) -> None:
     """One block, measured again without a cell that raises; of one that is ended, the cells with rounds enough."""
     block_seed, left = [seed, *f"{block.topic} {block.name}".encode()], block.cells
-    while left and not writer.has(block.topic, block.name):
+    while left:
         taken = []
         try:
             with writer.block(block.topic, block.name, parameters) as append:
@@ -132,6 +132,7 @@ def _record(writer: RunWriter, block: Block, seed: int, parameters: list[str], t
                     append(named := [{"block": block.name, **row} for row in rows])
                     taken += named
                     tell(share)
+            return
         except CaseLost as lost:
             left = tuple(cell for cell in left if cell.label != lost.label)
             writer.lose(block.topic, block.name, lost.label, str(lost))
