@@ -71,45 +71,36 @@ class Pass:
     entries: dict[str, float]
 
 
-class _Node:
-    """A place in the tree of sections; at `number` and behind it the running pass counts its nanoseconds and entries."""
-
-    __slots__ = ("name", "number", "parent", "path", "start")
-
-    def __init__(self, path: str, number: int, parent: "_Node | None" = None) -> None:
-        self.path, self.name, self.number = path, path.rpartition("/")[2], number
-        self.parent = parent or self  # the root is its own, so that nothing is ever left to None
-        self.start = 0
-
-
 class Section:
-    """Context manager of a part. It has no state of its own: it may be kept, at every level.
+    """A place in the tree of parts, and its context manager, which may be kept: at most one entry of it runs at a time.
 
-    Little is looked up and nothing called but the clock: among real work this code is in no cache.
+    At `number` and behind it the running pass counts nanoseconds and entries. One object, few look-ups and no call but the
+    clock: among real work this code is in no cache.
     """
 
-    __slots__ = ("_node", "_watch")
+    __slots__ = ("_start", "_watch", "name", "number", "parent", "path")
 
-    def __init__(self, watch: "Stopwatch", node: _Node) -> None:
-        self._watch, self._node = watch, node
+    def __init__(self, watch: "Stopwatch", path: str, number: int, parent: "Section | None" = None) -> None:
+        self._watch, self._start = watch, 0
+        self.path, self.name, self.number = path, path.rpartition("/")[2], number
+        self.parent = parent or self  # the root is its own, so that nothing is ever left to None
 
     def __enter__(self) -> None:
-        watch, node = self._watch, self._node
-        if watch.open is not node.parent:
-            raise watch.misplaced(node.name)
-        node.start = watch.clock()
-        watch.open = node  # last: Ctrl-C within this method leaves nothing open, and after it `with` is sure to leave
+        watch = self._watch
+        if watch.open is not self.parent:
+            raise watch.misplaced(self.name)
+        self._start = watch.clock()
+        watch.open = self  # last: Ctrl-C within this method leaves nothing open, and after it `with` is sure to leave
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
         watch = self._watch
         now = watch.clock()
-        node = self._node
-        if watch.open is not node:
-            watch.unwound(node.name, watch.open, failing=kind is not None)
-        counts, number = watch.counts, node.number
-        counts[number] += now - node.start
+        if watch.open is not self:
+            watch.unwound(self.name, watch.open, failing=kind is not None)
+        counts, number = watch.counts, self.number
+        counts[number] += now - self._start
         counts[number + 1] += 1
-        watch.open = node.parent
+        watch.open = self.parent
 
 
 class _Shared:
@@ -117,9 +108,9 @@ class _Shared:
 
     __slots__ = ("_name", "_sections", "_watch")
 
-    def __init__(self, watch: "Stopwatch", nodes: Sequence[_Node]) -> None:
-        self._watch, self._name = watch, nodes[0].name
-        self._sections = {node.parent: Section(watch, node) for node in nodes}
+    def __init__(self, watch: "Stopwatch", sections: Sequence[Section]) -> None:
+        self._watch, self._name = watch, sections[0].name
+        self._sections = {section.parent: section for section in sections}
 
     def __enter__(self) -> None:
         watch = self._watch
@@ -129,10 +120,10 @@ class _Shared:
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
         watch = self._watch
-        node = watch.open
-        if node.name != self._name:
-            node = watch.unwound(self._name, node, failing=kind is not None)
-        self._sections[node.parent].__exit__(kind, error, trace)
+        section = watch.open
+        if section.name != self._name:
+            section = watch.unwound(self._name, section, failing=kind is not None)
+        section.__exit__(kind, error, trace)
 
 
 class _Whole(Section):
@@ -141,22 +132,22 @@ class _Whole(Section):
     __slots__ = ()
 
     def __enter__(self) -> None:
-        watch, node = self._watch, self._node
-        if watch.open is not node.parent:
+        watch = self._watch
+        if watch.open is not self.parent:
             raise watch.misplaced(WHOLE)
         watch.counts = [0] * watch.size
-        node.start = watch.clock()
-        watch.open = node
+        self._start = watch.clock()
+        watch.open = self
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
-        watch, node = self._watch, self._node
-        inside, watch.open = watch.open, node.parent  # first: Ctrl-C while the clock is read leaves nothing open either
+        watch = self._watch
+        inside, watch.open = watch.open, self.parent  # first: Ctrl-C while the clock is read leaves nothing open either
         now = watch.clock()
-        if inside is not node:
+        if inside is not self:
             watch.unwound(WHOLE, inside, failing=kind is not None)
         if kind is None:
             counts = watch.counts
-            counts[0] = now - node.start
+            counts[0] = now - self._start
             counts[1] = 1
             watch.unread.append(counts)
 
@@ -169,47 +160,46 @@ class Stopwatch:
     code, making a `Pass` of it took as long as all its sections. That waits until somebody asks for `passes`.
     """
 
-    __slots__ = ("_kept", "clock", "counts", "nodes", "open", "root", "sections", "size", "unread")
+    __slots__ = ("_kept", "clock", "counts", "open", "places", "root", "sections", "size", "unread")
 
     def __init__(self, paths: Iterable[str], clock: Clock = time.perf_counter_ns) -> None:
         self.clock = clock
-        self.root = self.open = _Node("", 0)
-        self.nodes = {WHOLE: _Node(WHOLE, 0, self.root)}
+        self.root = self.open = Section(self, "", 0)
+        self.places: dict[str, Section] = {WHOLE: _Whole(self, WHOLE, 0, self.root)}
         for number, path in enumerate(paths, start=1):
-            self.nodes[path] = _Node(path, 2 * number, self.nodes[parent_of(path)])
-        alike: dict[str, list[_Node]] = {}
-        for node in self.nodes.values():
-            alike.setdefault(node.name, []).append(node)
-        self.sections = {n: _Shared(self, own) if own[1:] else Section(self, *own) for n, own in alike.items()}
-        self.sections[WHOLE] = _Whole(self, self.nodes[WHOLE])
+            self.places[path] = Section(self, path, 2 * number, self.places[parent_of(path)])
+        alike: dict[str, list[Section]] = {}
+        for section in self.places.values():
+            alike.setdefault(section.name, []).append(section)
+        self.sections = {name: _Shared(self, own) if own[1:] else own[0] for name, own in alike.items()}
         self._kept: list[Pass] = []
-        self.size, self.counts = 2 * len(self.nodes), [0]
+        self.size, self.counts = 2 * len(self.places), [0]
         self.unread: list[list[int]] = []
 
     @property
     def passes(self) -> list[Pass]:
         """Those that ended well, and what was added to them."""
         for counts in self.unread:
-            spent, entered = (dict(zip(self.nodes, each, strict=True)) for each in (counts[::2], counts[1::2]))
+            spent, entered = (dict(zip(self.places, each, strict=True)) for each in (counts[::2], counts[1::2]))
             self._kept.append(Pass(spent, entered))
         self.unread.clear()
         return self._kept
 
-    def unwound(self, name: str, running: _Node, failing: bool) -> _Node:
+    def unwound(self, name: str, running: Section, failing: bool) -> Section:
         """The section called `name` around the running one, which is forgotten: only a failure may have left it open."""
-        node = running
-        while node.name != name and node is not self.root:
-            node = node.parent
-        if node is self.root or not failing:
+        section = running
+        while section.name != name and section is not self.root:
+            section = section.parent
+        if section is self.root or not failing:
             raise ValueError(f"section {name!r} must be the innermost one when it is left, got {running.path or 'none'!r}")
-        return node
+        return section
 
     def misplaced(self, name: str) -> ValueError:
         """The error of entering a section where it has no place."""
         got = f"got it inside {_call(self.open)}" if self.open is not self.root else "got it outside"
         if name == WHOLE:
             return ValueError(f"section {name!r} must not be nested, {got}")
-        places = " or ".join(_call(node.parent) for node in self.nodes.values() if node.name == name)
+        places = " or ".join(_call(place.parent) for place in self.places.values() if place.name == name)
         return ValueError(f"section {name!r} must run inside {places}, {got}")
 
 
@@ -237,5 +227,5 @@ def _empty_row_ns(clock: Clock) -> int:
     return clock() - start
 
 
-def _call(node: _Node) -> str:
-    return f"section({node.path!r})"
+def _call(section: Section) -> str:
+    return f"section({section.path!r})"
