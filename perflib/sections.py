@@ -74,8 +74,8 @@ class Pass:
 class Section:
     """A place in the tree of parts, and its context manager, which may be kept: at most one entry of it runs at a time.
 
-    At `number` and behind it the running pass counts nanoseconds and entries. One object, few look-ups and no call but the
-    clock: among real work this code is in no cache.
+    At `number` and behind it the running pass counts nanoseconds and entries. Little is looked up and nothing called but
+    the clock: among real work this code is in no cache.
     """
 
     __slots__ = ("_start", "_watch", "name", "number", "parent", "path")

@@ -144,7 +144,7 @@ def _not_unrolled(module: ir.Module) -> ir.MDValue:
 
 
 def _places(panels: int, vectors: int) -> list[tuple[int, int]]:
-    """Panel and register of each sum, in the order of the loads: panels take turns, which let a Zen 4 read 5 to 10 % faster."""
+    """Panel and register of each sum in the order of the loads: panels take turns, which a Zen 4 reads 5 to 10 % faster."""
     return [(p, v) for v in range(vectors) for p in range(panels)]
 
 
