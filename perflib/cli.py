@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     machine.set_defaults(command=_machine)
 
     record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
-    record.add_argument("--quick", action="store_true", help="every series on a coarser grid: about a minute")
+    record.add_argument("--quick", action="store_true", help="every series on a coarser grid: two to three minutes")
     record.add_argument("--peers", action="store_true", help="MKL and PyTorch too, those that are installed")
     record.set_defaults(command=_record)
 

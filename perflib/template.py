@@ -16,10 +16,10 @@ __all__ = ["copy_template"]
 
 TEMPLATE = Path(__file__).parents[1] / "notebooks" / "08-your-kernel.ipynb"
 MEASURED = """sizes = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024]
-samples = perflib.sweep([stencil], sizes, name="stencil")
+samples = perflib.sweep([kernel], sizes, name="{name}")
 by_size = perflib.load_run(samples.attrs["run"])
 
-samples = perflib.sweep([stencil], [256, 1024], tile=[1, 4, 16, 64, 256], name="stencil-tiles")
+samples = perflib.sweep([kernel], [256, 1024], tile=[1, 4, 16, 64, 256], name="{name}-tiles")
 by_tile = perflib.load_run(samples.attrs["run"])"""
 OPENING = """# How fast is my kernel?
 
@@ -30,16 +30,16 @@ cells that define it, check it and describe it by your own, and run all. You wil
 - what limits it on this machine,
 - a page `{name}.html` beside this notebook, to hand on.
 
-Run All takes about half a minute, nearly all of it for measuring."""
+Run All takes about half a minute, nearly all of it for measuring. Without parameters, delete what names `by_tile`."""
 TEXT = """## Measuring
 
 The kernel is swept over sizes and over tiles; each sweep is recorded as a run, and continued if it is interrupted."""
 
 
 def copy_template(name: str, folder: Path = Path()) -> Path:
-    """Copy the template under a name of letters, digits, - and _."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise RunError(f"name must be letters, digits, - and _ and begin with one of the first two, got {name!r}")
+    """Copy the template under a name of letters, digits, - and _, which names its sweeps and its page too."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name == "blocks":
+        raise RunError(f"name must be letters, digits, - and _, begin with one of the first two, not blocks; got {name!r}")
     path = folder / f"{name}.ipynb"
     try:
         notebook = nbformat.reads(TEMPLATE.read_text(encoding="utf-8"), as_version=4)
@@ -66,7 +66,9 @@ def _adapted(cell: nbformat.NotebookNode, name: str) -> str:
     if cell.id == "run":
         return cell.source.replace("\n\nrun = perflib.load_run()", "")
     if cell.id == "measured":
-        return MEASURED
+        return MEASURED.format(name=name)
     if cell.id == "prediction":
         return cell.source.partition("## Measuring")[0] + TEXT
-    return cell.source.replace("08-your-kernel.html", f"{name}.html")
+    if cell.id in ("kernel", "inputs-and-oracle", "description"):
+        return cell.source
+    return cell.source.replace("08-your-kernel", name).replace('"stencil', f'"{name}').replace("the stencil", name)

@@ -58,7 +58,8 @@ def command():
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     words = [MAKE, "-n", "--no-print-directory", "lab"]
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    _, *words = shlex.split(done.stdout.splitlines()[-1])
+    path, program, *words = shlex.split(done.stdout.splitlines()[-1])
+    assert (path, program) == (f"PATH={ROOT}/.venv/bin:$PATH", "jupyter")  # `!perflib new` works in a cell
     return [str(Path(sys.executable).parent / "jupyter"), *words]
 
 

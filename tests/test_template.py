@@ -20,12 +20,19 @@ def test_the_copy_measures_where_the_template_reads_the_recorded_run(tmp_path):
     copied, original = cells(copy_template("mine", tmp_path)), cells(template.TEMPLATE)
 
     assert copied.keys() == original.keys()
-    assert copied["measured"].source.count("perflib.sweep([stencil]") == 2
+    assert copied["measured"].source.count("perflib.sweep([kernel]") == 2
     assert not any("load_run()" in cell.source or "recorded run" in cell.source for cell in copied.values())
     assert "`mine.html`" in copied["opening"].source
     assert 'write_page("mine.html"' in copied["page"].source
-    unchanged = copied.keys() - {"opening", "run", "measured", "prediction", "page"}
-    assert [name for name in unchanged if copied[name].source != original[name].source] == []
+    written_by_its_user = "kernel", "inputs-and-oracle", "description"
+    assert [name for name in written_by_its_user if copied[name].source != original[name].source] == []
+
+
+def test_only_the_three_cells_to_replace_and_the_text_above_them_know_the_stencil(tmp_path):
+    code = {name: cell.source for name, cell in cells(copy_template("mine", tmp_path)).items() if cell.cell_type == "code"}
+
+    assert {name for name, source in code.items() if "stencil" in source} == {"kernel", "inputs-and-oracle", "description"}
+    assert {name for name, source in code.items() if '"mine' in source} >= {"measured", "table", "times", "growth", "map"}
 
 
 def test_the_copy_has_no_outputs_and_is_a_valid_notebook(tmp_path):
@@ -58,7 +65,7 @@ def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
     assert len(list((tmp_path / "data" / "runs").iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "-x", "x.ipynb", "a/b", "x\ny", "<script>"])
+@pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "-x", "x.ipynb", "a/b", "x\ny", "<script>", "blocks"])
 def test_a_bad_name_is_refused_and_nothing_is_written(tmp_path, name, refused):
     with refused(RunError, "name must be letters, digits, - and _", f"got {name!r}"):
         copy_template(name, tmp_path)
