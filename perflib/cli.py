@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(command=_report)
 
     bench = commands.add_parser("bench", help="the fast kernels against the libraries installed here: some minutes")
-    bench.add_argument("--quick", action="store_true", help="fewer sizes and less time for each: under a minute")
+    bench.add_argument("--quick", action="store_true", help="fewer sizes and less time for each: two minutes")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and summary there")
     bench.set_defaults(command=_bench)
 
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     forward.set_defaults(command=_forward)
 
     selfcheck = commands.add_parser("selfcheck", help="how far this machine's numbers can be trusted: some minutes")
-    selfcheck.add_argument("--quick", action="store_true", help="fewer trials: under two minutes")
+    selfcheck.add_argument("--quick", action="store_true", help="fewer trials: about half a minute")
     selfcheck.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     selfcheck.set_defaults(command=_selfcheck)
 
