@@ -22,7 +22,7 @@ test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks 
 	$(RUN)/python -m pytest --nbval notebooks
 
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
-	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00-start-here.ipynb
+	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00-start-here.ipynb
 
 bench: .venv/peers ## this library's products and norms against NumPy, MKL and PyTorch, side by side: some minutes
 	$(BIN)/perflib bench

@@ -16,6 +16,7 @@ the standard sentence stands in the figure's place; `scaling` raises `RunError` 
 where one of several values of a parameter must be chosen.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,6 +24,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from .drawing import curve, label_ends, level, log_axes, picture, plain_ticks, share_map
+from .results import quantity, unit_of
 from .scaling import ScalingFit, fit_scaling
 from .stats import Interval
 from .store import Run, RunError
@@ -34,12 +36,13 @@ __all__ = ["grid_table", "growth_table", "heat_map", "rates", "roofline", "scali
 @picture
 def times(axes: Axes, run: Run, topic: str) -> str:
     """Time of one run against n."""
-    told = []
-    for place, (name, rows) in enumerate(_series(run, topic)):
-        curve(axes, name, rows["n"], rows["ns"], rows["low_ns"], rows["high_ns"], place=place)
+    told, series = [], list(_series(run, topic))
+    unit, factor = _unit(series)
+    for place, (name, rows) in enumerate(series):
+        curve(axes, name, rows["n"], *(rows[end] / factor for end in ("ns", "low_ns", "high_ns")), place=place)
         first, last = rows.iloc[0], rows.iloc[-1]
-        told.append(f"{name} from {first['ns']:.4g} ns at {first['n']} to {last['ns']:.4g} ns at {last['n']}")
-    log_axes(axes, summary(run, topic)["n"].dropna(), "n", "time of one run (ns)")
+        told.append(f"{name} from {quantity(first['ns'])} at {first['n']} to {quantity(last['ns'])} at {last['n']}")
+    log_axes(axes, summary(run, topic)["n"].dropna(), "n", f"time of one run ({unit})")
     label_ends(axes)
     return f"Time against n: {'; '.join(told)}."
 
@@ -114,14 +117,16 @@ def grid_table(run: Run, topic: str) -> Table:
     """Each kernel at each n, at its fastest parameters: time, rate, and the share of the machine's limit."""
     rows, series = [], list(_series(run, topic))
     column, unit, limit, what = _rate(run, series)
+    time_unit, factor = _unit(series)
     own = [p for p in ("tile", "rows", *parameters(net_times(run, topic))) if any(r[p].notna().any() for _, r in series)]
     for name, found in series:
         for _, row in found.iterrows():
-            time = text(Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95), 1)
+            ns = Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95).scaled(1 / factor)
+            time = text(ns, max(0, 3 - math.floor(math.log10(ns.value))))  # four digits that count
             rate = f"{row[column]:.3g}" if column in row and np.isfinite(row[column]) else ""
-            share = f"{100 * row[column] / limit.value:.1f}" if rate and limit else ""
+            share = f"{100 * row[column] / limit.value:.3g}" if rate and limit else ""
             rows.append((name, str(row["n"]), *(str(row[p]) if pd.notna(row[p]) else "" for p in own), time, rate, share))
-    header = ("kernel", "n", *(f"best {p}" for p in own), "time (ns) [95 %]", unit, f"share of the {what} (%)")
+    header = ("kernel", "n", *(f"best {p}" for p in own), f"time ({time_unit}) [95 %]", unit, f"share of the {what} (%)")
     return Table(header, tuple(rows))
 
 
@@ -159,6 +164,12 @@ def _series(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:
         name = key[0] + "".join(f", {word}" for word, told in zip(key[1:], several[1:], strict=True) if told)
         fastest = rows.sort_values("ns", kind="stable").drop_duplicates("n").sort_values("n")
         yield name, fastest.astype({"n": int})
+
+
+def _unit(series: list[tuple[str, pd.DataFrame]]) -> tuple[str, float]:
+    """The unit in the middle of all times, and its nanoseconds."""
+    ns = pd.concat([rows["ns"] for _, rows in series])
+    return unit_of(math.sqrt(ns.min() * ns.max()))
 
 
 def _counted(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:

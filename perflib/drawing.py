@@ -9,6 +9,7 @@ direction, so that it is sharp on a high-density screen and in print.
 """
 
 import io
+import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ LOOKS = {  # kernel: label, colour, marker
 OTHERS = (("#0072B2", "s"), ("#D55E00", "o"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#555555", "P"))
 SEED_COLOUR = "#E69F00"
 WIDTH, HEIGHT, DPI = 7.6, 4.4, 200
+LONG = 1e5  # from here on a power of two or ten is written as one
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+TICKS = 12  # fewer than this on an axis
 DENSITY = 2  # pixels of a picture for one of the page
 COLOURS = 128  # a figure has few: a third of the bytes, and nothing to be seen of it
 
@@ -183,14 +187,14 @@ def seed_points(axes: Axes, seed: pd.DataFrame, unit: float = 1.0) -> ErrorbarCo
 
 
 def log_axes(axes: Axes, sizes: Iterable, xlabel: str, ylabel: str) -> None:
-    """Logarithmic axes with a tick at every size that is a power of two, or at every size where those are few."""
+    """Logarithmic axes with ticks at sizes that are powers of two, every other where many, or at every size."""
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     sizes = sorted({int(n) for n in sizes})
     powers = [n for n in sizes if n & (n - 1) == 0]
-    axes.set_xticks(powers if len(powers) > 4 else sizes)
+    axes.set_xticks(powers[-1 :: -(1 + len(powers) // TICKS)] if len(powers) > 4 else sizes)
     plain_ticks(axes)
 
 
@@ -205,10 +209,16 @@ def shares(axes: Axes, whole: float, label: str) -> None:
 
 
 def plain_ticks(axes: Axes) -> None:
-    """Numbers as people write them: 64, 0.5, 1000."""
+    """Numbers as people write them: 64, 0.5, 1000, 2¹⁷, 10⁶."""
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _written(value)))
         axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+
+
+def _written(value: float) -> str:
+    powers = ((base, round(math.log(value, base))) for base in (2, 10) if value >= LONG)
+    told = (f"{base}{str(power).translate(RAISED)}" for base, power in powers if value == base**power)
+    return next(told, f"{value:g}")
 
 
 def level(axes: Axes, value: float, label: str, at: float = 0.01) -> None:

@@ -15,7 +15,7 @@ from .sampling import Sample
 from .showing import Drawn, on_one_line, reach, strip, table
 from .stats import Interval
 
-__all__ = ["Comparison", "Measurement", "duration"]
+__all__ = ["Comparison", "Measurement", "duration", "quantity", "unit_of"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Measurement:
         return [f"{rate.value:.3g} {unit}" for rate, unit in rates if rate]
 
     def _spread(self) -> str:
-        return f"{_quantity(min(self.processes_ns))} to {_quantity(max(self.processes_ns))}"
+        return f"{quantity(min(self.processes_ns))} to {quantity(max(self.processes_ns))}"
 
     def _strip(self) -> Drawn:
         what = (
@@ -173,17 +173,19 @@ def _state(state: str, reasons: Sequence[str]) -> str:
     return f"{state}: {'; '.join(reasons)}" if reasons else state
 
 
-def _unit(ns: float) -> tuple[str, float]:
-    units = (("ns", 1.0), ("us", 1e3), ("ms", 1e6))
+def unit_of(ns: float) -> tuple[str, float]:
+    """The unit that suits a time, and its nanoseconds."""
+    units = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6))
     return next((u for u in units if abs(ns) < 1000 * u[1]), ("s", 1e9))
 
 
-def _quantity(ns: float) -> str:
-    unit, factor = _unit(ns)
+def quantity(ns: float) -> str:
+    """`62.1 ns`"""
+    unit, factor = unit_of(ns)
     return f"{ns / factor:.4g} {unit}"
 
 
 def duration(time_ns: Interval) -> str:
     """`62.1 ns [61.8, 62.5]`, in the unit that suits the value."""
-    factor = _unit(time_ns.value)[1]
-    return f"{_quantity(time_ns.value)} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"
+    factor = unit_of(time_ns.value)[1]
+    return f"{quantity(time_ns.value)} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"

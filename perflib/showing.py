@@ -8,9 +8,9 @@
     bar(share, what)                a share of the whole
     trail(x, y, line, what)         points on logarithmic axes, and a power law through them
 
-    >>> print(aligned([("size", "time"), ("64", "1.5 us")]))
+    >>> print(aligned([("size", "time"), ("64", "1.5 µs")]))
     size  time
-    64    1.5 us
+    64    1.5 µs
     >>> table(("name",), [("<b>",)])
     '<table><thead><tr><th scope="col">name</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
 
@@ -48,9 +48,10 @@ def aligned(rows: Sequence[Sequence[object]]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> str:
-    """One table as HTML, each row as long as the header."""
-    head = "".join(f'<th scope="col">{_cell(name)}</th>' for name in header)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    """One table as HTML, each row as long as the header; a column without an entry is left out."""
+    kept = [place for place in range(len(header)) if not rows or any(row[place] != "" for row in rows)]
+    head = "".join(f'<th scope="col">{_cell(header[place])}</th>' for place in kept)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(row[place])}</td>' for place in kept)}</tr>" for row in rows)
     above = f"<caption>{escape(on_one_line(caption))}</caption>" if caption else ""
     return f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 

@@ -27,10 +27,19 @@ def test_times_and_rates_are_drawn_for_every_kernel_of_a_topic():
 
     drawn = curves.times(run, "mine")
     assert isinstance(drawn, Picture)
-    assert "matmul_naive from 1000 ns at 64" in drawn.alt
+    assert "matmul_naive from 1 µs at 64" in drawn.alt
     assert "matmul_ikj from 500" in drawn.alt
     assert "matmul_naive reaches" in (rates := curves.rates(run, "mine").alt)
     assert "below a peak of " in rates
+
+
+def test_a_table_has_one_unit_and_four_digits_that_count():
+    rows = [cell("k", 2**power, [ns] * 8) for power, ns in ((8, 195.54), (14, 11_214.0), (22, 31_595_047.0))]
+
+    told = curves.grid_table(record(("mine", "all sizes", rows)), "mine")
+
+    assert told.header[2] == "time (µs) [95 %]"
+    assert [row[2].partition(" ")[0] for row in told.rows] == ["0.1955", "11.21", "31595"]
 
 
 @pytest.mark.parametrize(("exponent", "verdict"), [(3, "consistent"), (2.5, "inconsistent")])

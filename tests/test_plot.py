@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import rgb_to_hsv, to_hex, to_rgb
+from matplotlib.figure import Figure
 from pages import contrast
 from runs import isolate
 from synthetic import PEERS, cell, clock, full, limits, matmul, record, rmsnorm, tiles, timing
@@ -223,6 +224,23 @@ def test_labels_are_shown_as_they_are(monkeypatch, label):
 
     assert drawn(None).png.startswith(b"\x89PNG")
     assert shown == [label, label]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ([48, 64, 96], ["48", "64", "96"]),
+        ([*(2**k for k in range(6, 11)), 100], ["64", "128", "256", "512", "1024"]),
+        ([2**k for k in range(8, 23, 2)], ["256", "1024", "4096", "16384", "65536", "2¹⁸", "2²⁰", "2²²"]),
+        ([2**k for k in range(8, 23)], ["256", "1024", "4096", "16384", "65536", "2¹⁸", "2²⁰", "2²²"]),
+        ([1e5, 2e5, 1e6], ["10⁵", "200000", "10⁶"]),
+    ],
+)
+def test_sizes_are_written_as_people_do_and_do_not_crowd(sizes, shown):
+    axes = Figure().subplots()
+    log_axes(axes, sizes, "n", "ns")
+
+    assert [axes.xaxis.get_major_formatter()(tick) for tick in sorted(axes.get_xticks())] == shown
 
 
 def test_labels_of_ends_keep_apart():

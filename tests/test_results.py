@@ -18,7 +18,7 @@ def comparison(measurement):
     [
         (0.5, "0.5 ns"),
         (999, "999 ns"),
-        (1000, "1 us"),
+        (1000, "1 µs"),
         (2_500_000, "2.5 ms"),
         (7e9, "7 s"),
         (9e12, "9000 s"),
@@ -31,7 +31,7 @@ def test_a_duration_is_shown_in_the_unit_that_suits_it(ns, text):
 
 
 def test_the_ends_of_a_duration_are_in_the_unit_of_its_middle():
-    assert duration(Interval(1500, 900, 2_000_000, 0.95)) == "1.5 us [0.9, 2000]"
+    assert duration(Interval(1500, 900, 2_000_000, 0.95)) == "1.5 µs [0.9, 2000]"
 
 
 def test_work_over_time_is_a_rate_and_the_longest_time_the_lowest_rate(measurement):
@@ -59,7 +59,7 @@ def test_the_reasons_follow_the_state_and_notes_have_lines_of_their_own(measurem
     found = measurement(mode="cold", state="noisy", reasons=("drift", "page faults"), notes=("not shown to be cold",))
 
     assert str(found).splitlines() == [
-        "work: 1 us [1, 1] (call scope, cold), noisy: drift; page faults",
+        "work: 1 µs [1, 1] (call scope, cold), noisy: drift; page faults",
         "      not shown to be cold",
     ]
 
@@ -69,23 +69,23 @@ def test_both_scopes_and_what_lies_between_are_shown(measurement):
     found = measurement(scope="kernel", call=call, dispatch_ns=Interval(2000, 1900, 2100, 0.97))
 
     assert str(found).splitlines() == [
-        "work:            1 us [1, 1] (kernel scope, throughput), stable",
-        "    from Python: 3 us [3, 3], noisy: drift",
-        "    dispatch:    2 us [1.9, 2.1]",
+        "work:            1 µs [1, 1] (kernel scope, throughput), stable",
+        "    from Python: 3 µs [3, 3], noisy: drift",
+        "    dispatch:    2 µs [1.9, 2.1]",
     ]
 
 
 def test_the_processes_are_shown_from_the_quickest_to_the_slowest(measurement):
     found = measurement(processes_ns=(1200.0, 990.0, 1010.0))
 
-    assert str(found).splitlines()[1] == "    3 processes: 990 ns to 1.2 us"
+    assert str(found).splitlines()[1] == "    3 processes: 990 ns to 1.2 µs"
 
 
 def test_a_comparison_shows_every_ratio_with_its_interval_and_verdict(comparison):
     assert str(comparison) == repr(comparison)
     assert str(comparison).splitlines() == [
-        "old: 1 us [1, 1] (call scope, throughput), stable",
-        "new: 2 us [2, 2] (call scope, throughput), stable",
+        "old: 1 µs [1, 1] (call scope, throughput), stable",
+        "new: 2 µs [2, 2] (call scope, throughput), stable",
         "     1.990 [1.980, 2.000] of old: slower (smallest claim 2.0 %)",
     ]
 

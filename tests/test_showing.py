@@ -111,6 +111,14 @@ def test_a_table_escapes_header_cells_and_caption():
     assert "<b>" not in html
 
 
+def test_a_column_without_an_entry_is_left_out():
+    html = table(("what", "rate", "state"), [("a", "", ""), ("b", "", "noisy")])
+
+    assert "rate" not in html
+    assert html.endswith("<tr><td>a</td><td></td></tr><tr><td>b</td><td>noisy</td></tr></tbody></table>")
+    assert "rate" in table(("rate",), [])
+
+
 def places(picture, name, *attributes):
     tree = ElementTree.fromstring(picture)
     return [tuple(float(e.get(a)) for a in attributes) for e in tree.iter(name)]
