@@ -3,7 +3,7 @@
     plan(quick)         the blocks of samples: topics, kernels, sizes, and the seconds meant for each
     record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
 
-Seconds, quick / full: limits 7 / 10, timing 6 / 16, matmul 32 / 200, tiles 18 / 420, packing 2 / 35, conflicts 11 / 35,
+Seconds, quick / full: limits 7 / 10, timing 6 / 16, matmul 32 / 200, tiles 18 / 480, packing 2 / 35, conflicts 11 / 35,
 rmsnorm 11 / 25, memory 14 / 110, stencil 2 / 20, forward 2 / 75, harness 6 / 45; the first time compiling adds 50.
 What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
 what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
@@ -42,7 +42,6 @@ __all__ = ["AGAIN", "COLD_SIZES", "LADDER", "LOOPS", "NORMS", "PRODUCTS", "TEXTB
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
-LARGE = 768  # a product takes a second and more from here on: fewer rounds
 CONFLICTS = ("matmul_tiled", "matmul")  # where a leading dimension that is a power of two hurts, and where it must not
 TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
 LADDER = (*TEXTBOOK, "matmul_register_blocked", "matmul_packed", "matmul")
@@ -170,8 +169,8 @@ def _tiles(quick: bool) -> list[Block]:
     blocks = []
     for n in sizes:
         fitting = tuple(Cell(tiled, n, values={"tile": t}) for t in tiles if t <= n)
-        budget_s, rounds = max(0.4, 1e-7 * n**3 * len(fitting) / 11), 9 if n < LARGE else 6
-        blocks.append(Block("tiles", f"n={n}", fitting, budget_s, least_rounds=rounds))
+        budget_s = max(0.4, 1e-7 * n**3 * len(fitting) / 11)
+        blocks.append(Block("tiles", f"n={n}", fitting, budget_s, least_rounds=9))  # for a tile against all others
     return blocks
 
 

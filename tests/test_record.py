@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 
+import pandas as pd
 import pytest
 from runs import MACHINE, isolate, tell, told
 
@@ -17,6 +18,7 @@ from perflib.cells import Cell
 from perflib.kernels.catalog import find
 from perflib.record import AGAIN, plan, record
 from perflib.store import RunError, list_runs, load_run
+from perflib.tiling import worst_ratio
 from perflib.writer import measuring_lock
 
 TINY_RECORDING = """
@@ -198,6 +200,15 @@ def test_the_blocks_of_the_packed_product_are_in_the_run():
 
     assert packed
     assert all(min(columns[name] for name in ("mc", "kc", "nc")) > 1 for columns in packed)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_tile_can_be_told_from_all_others_at_its_size(quick):
+    """As the claim about tile 64 asks: an interval corrected for as many comparisons needs more than six rounds."""
+    for block in plan(quick, MACHINE):
+        if block.topic in ("tiles", "stencil-tiles") and len(block.cells) > 1:
+            tiles = [cell.columns()["tile"] for cell in block.cells]
+            assert worst_ratio(pd.DataFrame({tile: [1.0] * block.least_rounds for tile in tiles}), tiles[0]).value == 1
 
 
 def test_a_kernel_is_compared_with_itself():
