@@ -5,11 +5,13 @@ contrast(one, other)    how far text stands out from its ground
 """
 
 import base64
+import io
 import re
-import struct
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
+
+from PIL import Image
 
 FETCHING = {"script", "link", "iframe", "object", "embed", "audio", "video", "source", "base", "form"}
 
@@ -107,9 +109,9 @@ def _links(page: Page) -> list[str]:
 
 def _picture(image: dict[str, str]) -> list[str]:
     source, alt = image.get("src", ""), image.get("alt", "")
-    if not source.startswith("data:image/png;base64,"):
+    if not source.startswith(("data:image/png;base64,", "data:image/webp;base64,")):
         return [f"picture is not embedded: {source[:60]}"]
-    width, height = struct.unpack(">II", base64.b64decode(source.partition(",")[2])[16:24])
+    width, height = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).size
     found = [] if len(alt) >= 20 else [f"description {alt!r} is shorter than 20 characters"]
     declared = (int(image.get("width") or 0), int(image.get("height") or 0))
     as_drawn, sharp = (width, height), (width // 2, height // 2)

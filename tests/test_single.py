@@ -4,13 +4,21 @@ import base64
 import io
 import re
 import zipfile
+from pathlib import Path
 
+import nbformat
+import numpy as np
 import pages
 import pytest
 from handmade import RUN_ID, digests
+from PIL import Image
 
+from perflib import report
 from perflib.page import Page
 from perflib.single import joined
+from perflib.store import load_run
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,27 @@ def test_text_that_looks_like_a_place_stays():
     body = '<pre>&lt;p id="a"&gt; href="#a" h2</pre>'
 
     assert joined([page("index", ""), page("other", body)])[1].body == body
+
+
+def test_pictures_keep_every_pixel_and_their_description():
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(png := io.BytesIO(), "PNG")
+    shown = f'<img src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}" alt="a &gt; b">'
+
+    (one,) = joined([page("index", shown)])
+
+    kind, packed, rest = re.fullmatch(r'<img src="data:(.*?);base64,(.*?)"(.*)>', one.body).groups()
+    assert (kind, rest) == ("image/webp", ' alt="a &gt; b"')
+    assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(packed)))) == pixels).all()
+
+
+def test_the_full_reference_run_fits_into_a_mail(tmp_path, monkeypatch):
+    """Its notebooks as they are committed, so that none is executed."""
+    monkeypatch.setattr(report, "execute_all", lambda paths, _: [(path, nbformat.read(path, 4)) for path in paths])
+
+    run = load_run(next((ROOT / "data" / "reference").iterdir()))
+    assert run.meta["command"] == "full"
+    assert report.build_single(run, tmp_path / "mail.html").stat().st_size < 3_000_000
 
 
 def test_it_replaces_the_file_as_a_whole(single):
