@@ -126,7 +126,9 @@ def grid_table(run: Run, topic: str) -> Table:
             rate = f"{row[column]:.3g}" if column in row and np.isfinite(row[column]) else ""
             share = f"{100 * row[column] / limit.value:.3g}" if rate and limit else ""
             rows.append((name, str(row["n"]), *(str(row[p]) if pd.notna(row[p]) else "" for p in own), time, rate, share))
-    header = ("kernel", "n", *(f"best {p}" for p in own), f"time ({time_unit}) [95 %]", unit, f"share of the {what} (%)")
+    chosen = summary(run, topic).groupby(["kernel", "n"])[own].nunique().max() > 1
+    named = (f"best {p}" if chosen[p] else p for p in own)
+    header = ("kernel", "n", *named, f"time ({time_unit}) [95 %]", unit, f"share of the {what} (%)")
     return Table(header, tuple(rows))
 
 

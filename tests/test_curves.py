@@ -33,6 +33,14 @@ def test_times_and_rates_are_drawn_for_every_kernel_of_a_topic():
     assert "below a peak of " in rates
 
 
+def test_a_parameter_is_the_best_one_only_where_there_was_a_choice():
+    one, two = [cell("k", 64, [100] * 8, tile=8)], [cell("k", 64, [90] * 8, tile=16)]
+
+    headers = [curves.grid_table(record(("mine", "all sizes", rows)), "mine").header for rows in (one, one + two)]
+
+    assert [header[2] for header in headers] == ["tile", "best tile"]
+
+
 def test_a_table_has_one_unit_and_four_digits_that_count():
     rows = [cell("k", 2**power, [ns] * 8) for power, ns in ((8, 195.54), (14, 11_214.0), (22, 31_595_047.0))]
 
