@@ -122,7 +122,7 @@ def grid_table(run: Run, topic: str) -> Table:
     for name, found in series:
         for _, row in found.iterrows():
             ns = Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95).scaled(1 / factor)
-            time = text(ns, max(0, 3 - math.floor(math.log10(ns.value))))  # four digits that count
+            time = text(ns, max(0, 3 - math.floor(math.log10(abs(ns.value) or 1))))  # four digits that count
             rate = f"{row[column]:.3g}" if column in row and np.isfinite(row[column]) else ""
             share = f"{100 * row[column] / limit.value:.3g}" if rate and limit else ""
             rows.append((name, str(row["n"]), *(str(row[p]) if pd.notna(row[p]) else "" for p in own), time, rate, share))
@@ -170,7 +170,7 @@ def _series(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _unit(series: list[tuple[str, pd.DataFrame]]) -> tuple[str, float]:
     """The unit in the middle of all times, and its nanoseconds."""
-    ns = pd.concat([rows["ns"] for _, rows in series])
+    ns = pd.concat([rows["ns"] for _, rows in series]).clip(lower=1)  # less the floor, nothing may be left
     return unit_of(math.sqrt(ns.min() * ns.max()))
 
 

@@ -33,6 +33,14 @@ def test_times_and_rates_are_drawn_for_every_kernel_of_a_topic():
     assert "below a peak of " in rates
 
 
+@pytest.mark.parametrize("ns", [0.0, -0.4])
+def test_a_kernel_of_which_the_floor_leaves_nothing_is_shown_all_the_same(ns):
+    run = record(("mine", "all sizes", [cell("k", 64, [ns] * 8), cell("k", 128, [2.0] * 8)]))
+
+    assert [row[2].partition(" ")[0] for row in curves.grid_table(run, "mine").rows] == [f"{ns:.{3 + (ns != 0)}f}", "2.000"]
+    assert "from " in curves.times(run, "mine").alt
+
+
 def test_a_parameter_is_the_best_one_only_where_there_was_a_choice():
     one, two = [cell("k", 64, [100] * 8, tile=8)], [cell("k", 64, [90] * 8, tile=16)]
 
