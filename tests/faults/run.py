@@ -75,7 +75,7 @@ def main(words: list[str]) -> int:
         for number in range(WORKERS):
             trees.put(copy_to(Path(folder).resolve() / str(number)))
         tree = trees.get()
-        sound = run_tests(tree, *sorted({f["test"] for f in chosen}))
+        sound = run_tests(tree, "-n", str(WORKERS), "--dist", "loadfile", *sorted({f["test"] for f in chosen}))
         trees.put(tree)
         if sound.returncode:
             print(f"red without any fault:\n{sound.stdout[-3000:]}")
