@@ -19,6 +19,7 @@ from . import startup as startup  # first: what Ctrl-C gets while the rest still
 # isort: split
 from . import kernels
 from .components import PerformanceStats
+from .interchange import write_pyperf
 from .machine import Machine, machine
 from .measure import Comparison, Measurement, Unmeasurable, compare, measure
 from .own import described
@@ -64,6 +65,7 @@ __all__ = [
     "Run",
     "RunError",
     "race",
+    "write_pyperf",
     "described",
     "explore",
     "kernels",

@@ -17,6 +17,7 @@ from functools import cache
 import numpy as np
 
 from .driver import entry_point, rotating_loop
+from .kernels.caches import data_caches, reported_caches
 from .kernels.description import aligned_empty
 from .kernels.memory import LINE, _read_lines
 from .stats import Interval, ratio_interval
@@ -106,9 +107,7 @@ def cold_pool(args: tuple) -> Pool:
 
 @cache
 def _pool_bytes() -> int:
-    from .machine import machine
-
-    largest = max((c.size_bytes for c in machine().data_caches()), default=0)
+    largest = max((cache.size_bytes for cache in data_caches(reported_caches())), default=0)
     return min(max(2 * largest, LEAST_POOL), LARGEST_POOL)
 
 

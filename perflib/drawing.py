@@ -30,7 +30,6 @@ from PIL import Image
 
 from .scaling import ScalingFit
 from .showing import on_one_line
-from .store import Run
 from .tables import or_missing
 
 __all__ = [
@@ -114,10 +113,10 @@ def picture(draw: Callable[..., str]) -> Callable[..., Picture]:
 
     @or_missing
     @wraps(draw)
-    def drawn(run: Run, *args: Any, **kwargs: Any) -> Picture:
+    def drawn(*args: Any, **kwargs: Any) -> Picture:
         with rc_context(STYLE):
             figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-            alt = on_one_line(draw(figure.add_subplot(), run, *args, **kwargs))
+            alt = on_one_line(draw(figure.add_subplot(), *args, **kwargs))
             return Picture(_png(figure), alt)
 
     return drawn
@@ -230,10 +229,10 @@ def level(axes: Axes, value: float, label: str, at: float = 0.01) -> None:
     )
 
 
-def cache_lines(axes: Axes, run: Run, place: Callable[[float], float], what: str, at: float = 0.02) -> None:
-    """A line where the data fill each reported cache, if that lies inside the plot; named at this share of its height."""
+def cache_lines(axes: Axes, caches: Iterable[Any], place: Callable[[float], float], what: str, at: float = 0.02) -> None:
+    """A line where the data fill each of the caches, if that lies inside the plot; named at this share of its height."""
     low, high = axes.get_xlim()
-    for cache in run.machine.data_caches():
+    for cache in caches:
         x = place(cache.size_bytes)
         if low < x < high:
             axes.axvline(x, color="#999999", linestyle=":", linewidth=1.2)

@@ -20,6 +20,7 @@ from .components import PerformanceStats
 from .decoder import KINDS, Cache, Decoder, statistics
 from .fused import watched
 from .kernels.checks import positive_integer
+from .limits import limits as measured_limits
 from .machine import Machine
 from .measure import Comparison, compare
 from .resident import peak, resident_bytes
@@ -173,7 +174,7 @@ def forward(
         bar.set_description_str("stopwatches, on and off in turn")
         turns = _stopwatches(decoder, batch, cache.context, threads, both[1])
         bar.set_description_str("limits of one core")
-        limits = machine.limits()
+        limits = measured_limits(machine)
     return Forward(
         shape=decoder.shape,
         kind=decoder.kind,

@@ -1,6 +1,6 @@
 """The memory hierarchy as it is measured, beside what the system reports: capacity, latency, bandwidth, line, pages.
 
-    hierarchy(machine)              -> Hierarchy, from the file if this machine was measured before; half a minute else
+    hierarchy()                     -> Hierarchy, from the file if this machine was measured before; half a minute else
     Hierarchy.levels                one Detected per level, nearest first, memory last; print(hierarchy) is a table
     latency_ns(sizes, page_kib)     ns per load of a random chase: sizes x rounds
     matched(found, caches)          edges that were fitted, assigned to the levels that are reported
@@ -14,7 +14,7 @@ numbered and keep what was measured.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +24,12 @@ from .kernels.arena import BASE_KIB, HUGE_KIB, arena, page_sizes_kib
 from .kernels.chase import LINE, _chase, link, relink
 from .kernels.traffic import CHASE_STEPS
 from .limits import limit_case, machine_key
+from .machine import Cache, Machine, machine
 from .remembered import remembered
 from .sampling import quiet, rounds
 from .session import take
 from .stats import Interval
-
-if TYPE_CHECKING:
-    from .machine import Cache, Machine
+from .timer import Timer
 
 __all__ = ["Detected", "Hierarchy", "hierarchy", "latency_ns", "line_bytes", "matched", "sweep_sizes", "tlb_edges"]
 
@@ -92,9 +91,10 @@ def _row(level: Detected) -> str:
     return f"{level.name:<8}{reported:>10}{figures}  {level.grade}: {level.reason}"
 
 
-def hierarchy(machine: "Machine", fresh: bool = False, progress: Progress = lambda text: None) -> Hierarchy:
+def hierarchy(here: Machine | None = None, fresh: bool = False, progress: Progress = lambda text: None) -> Hierarchy:
     """Measured levels of this machine; takes about half a minute, once per machine and versions."""
-    found = remembered("hierarchy", machine_key(machine), partial(_measured, machine, progress), fresh)
+    here = here or machine()
+    found = remembered("hierarchy", machine_key(here), partial(_measured, here, progress), fresh)
     levels = tuple(Detected(**{**level, **_intervals(level)}) for level in found["levels"])
     return Hierarchy(**{**found, "levels": levels, "tlb_bytes": tuple(found["tlb_bytes"]), "notes": tuple(found["notes"])})
 
@@ -104,7 +104,7 @@ def _intervals(level: Mapping[str, Any]) -> dict[str, Interval | None]:
     return {name: Interval(**level[name]) if level[name] else None for name in names}
 
 
-def _measured(machine: "Machine", progress: Progress) -> dict[str, Any]:
+def _measured(machine: Machine, progress: Progress) -> dict[str, Any]:
     page_kib = HUGE_KIB if HUGE_KIB in page_sizes_kib() else BASE_KIB
     notes = () if page_kib == HUGE_KIB else ("huge pages are refused by this system: measured on base pages",)
     sizes = sweep_sizes(machine)
@@ -117,7 +117,7 @@ def _measured(machine: "Machine", progress: Progress) -> dict[str, Any]:
     return asdict(found)
 
 
-def sweep_sizes(machine: "Machine", per_octave: int = 8) -> list[int]:
+def sweep_sizes(machine: Machine, per_octave: int = 8) -> list[int]:
     """Working sets from 4 KiB to twice the last level as reported, from 64 to 128 MiB at most; whole lines."""
     last = max((c.size_bytes for c in machine.data_caches()), default=0)
     top = np.log2(min(max(2 * last, LEAST_SWEEP), LARGEST_SWEEP))
@@ -142,7 +142,7 @@ def latency_ns(sizes_bytes: Sequence[int], page_kib: int, stride: int = LINE, ta
     return np.array([found[str(size)] for size in sizes_bytes])
 
 
-def matched(found: Sequence[Level], caches: "Sequence[Cache]") -> tuple[Detected, ...]:
+def matched(found: Sequence[Level], caches: Sequence[Cache]) -> tuple[Detected, ...]:
     """Reported levels with the edges nearest to them; the last one takes what lies beyond, memory is what follows.
 
     A level without an edge within a factor of two, or with one that is off by more than 15 % (the first: 8 %), is not
@@ -170,7 +170,7 @@ def matched(found: Sequence[Level], caches: "Sequence[Cache]") -> tuple[Detected
     return (*rows, _memory(found))
 
 
-def _graded(cache: "Cache", chosen: tuple | None, beyond: Sequence[tuple], within: float) -> Detected:
+def _graded(cache: Cache, chosen: tuple | None, beyond: Sequence[tuple], within: float) -> Detected:
     if chosen is None:
         return Detected(cache.name, cache.size_bytes, None, None, None, "not resolved", "the sweep shows no edge near it")
     level = chosen[0]
@@ -230,8 +230,6 @@ def line_bytes(distances: Sequence[int] = (8, 16, 32, 64, 128, 256), slots: int 
 
 
 def _timed(memory: np.ndarray, cursors: tuple[np.ndarray, ...]) -> float:
-    from .timer import Timer
-
     _chase(memory, cursors, CHASE_STEPS)
     timer = Timer()
     _chase(memory, cursors, 4 * CHASE_STEPS)

@@ -1,8 +1,8 @@
 """Measurements for other people's tools: a file that pyperf reads.
 
-    write_pyperf(path, measurements)    a benchmark for each measurement: `python -m pyperf show | stats | compare_to`
+    write_pyperf(path, results)         a benchmark for each measurement: `python -m pyperf show | stats | compare_to`
 
-    write_pyperf("here.json.gz", [measure(my_kernel, x, scope=s) for s in ("kernel", "call")])
+    write_pyperf("here.json.gz", measure(my_kernel, x))
 
 A value is the time of one run in seconds, net of the loop's own cost as everywhere in perflib; where a net value would not
 be positive, which pyperf refuses, all values of that measurement are gross. The metadata say which, with the state and its
@@ -19,19 +19,18 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from statistics import median_low
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .machine import Machine, machine
-
-if TYPE_CHECKING:
-    from .measure import Measurement
+from .results import Comparison, Measurement
 
 __all__ = ["write_pyperf"]
 
 
-def write_pyperf(path: str | Path, measurements: Iterable["Measurement"]) -> Path:
-    """Write measurements as one pyperf suite and return the path; compressed where its name ends in .gz.
+def write_pyperf(path: str | Path, results: Measurement | Comparison | Iterable[Measurement]) -> Path:
+    """Write results as one pyperf suite and return the path; compressed where its name ends in .gz.
 
+    A measurement brings the one in `call` scope beside it, a comparison all of its measurements, a list those in it.
     A file that is there is replaced as a whole.
     """
     try:
@@ -39,7 +38,7 @@ def write_pyperf(path: str | Path, measurements: Iterable["Measurement"]) -> Pat
     except ImportError:
         raise ImportError("pyperf is not installed; install it: pip install 'perflib[harnesses]'") from None
     facts, benchmarks = _facts(machine()), {}
-    for one in measurements:
+    for one in _measurements(results):
         values, metadata = _values(one)
         metadata |= facts | _judgement(one) | {"name": _name(one), "unit": "second"}
         if metadata["name"] in benchmarks:
@@ -51,14 +50,22 @@ def write_pyperf(path: str | Path, measurements: Iterable["Measurement"]) -> Pat
     return _replace(Path(path), pyperf.BenchmarkSuite(list(benchmarks.values())))
 
 
-def _name(one: "Measurement") -> str:
+def _measurements(results: Measurement | Comparison | Iterable[Measurement]) -> Iterable[Measurement]:
+    if isinstance(results, Comparison):
+        return results.measurements.values()
+    if isinstance(results, Measurement):
+        return [one for one in (results, results.call) if one]
+    return results
+
+
+def _name(one: Measurement) -> str:
     """Label, scope and, unless it is the usual one, mode, on one line: what is not the same gets another name."""
     mode = getattr(one, "mode", "throughput")
     where = f"{one.scope} scope" + (f", {mode}" if mode != "throughput" else "")
     return " ".join(f"{one.label} ({where})".split())
 
 
-def _values(one: "Measurement") -> tuple[list[float], dict[str, Any]]:
+def _values(one: Measurement) -> tuple[list[float], dict[str, Any]]:
     """Seconds per run of each sample, and what they are. Batches differ in length, pyperf has one number for it."""
     gross = [s.per_run_ns for s in one.samples]
     net = [ns - one.floor_ns.value for ns in gross]
@@ -72,7 +79,7 @@ def _values(one: "Measurement") -> tuple[list[float], dict[str, Any]]:
     }
 
 
-def _judgement(one: "Measurement") -> dict[str, str]:
+def _judgement(one: Measurement) -> dict[str, str]:
     told = {"perflib_scope": one.scope, "perflib_state": one.state}
     return told | ({"perflib_reasons": "; ".join(one.reasons)} if one.reasons else {})
 

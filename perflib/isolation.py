@@ -1,6 +1,6 @@
 """Repeat a measurement in fresh processes, where the layout of memory is drawn anew.
 
-    in_processes(count, fn, args, settings)  -> Measurement, with the median of each process
+    in_processes(measure, count, fn, args, settings)    -> Measurement, with the median of each process
 
 Compiled code comes from Numba's cache where the function has one. A function that an importable module holds is imported
 there; any other, such as one from a notebook, travels by value. Raises `Unmeasurable` with the last line of what a process
@@ -27,13 +27,15 @@ __all__ = ["in_processes"]
 SPREAD = 0.02  # medians that differ by more than this, and by more than their own intervals, are worth a reason
 
 
-def in_processes(count: int, fn: Callable, args: tuple, settings: Mapping[str, Any]) -> Measurement:
-    """Measure in `count` processes, one after another, and put the results together."""
-    payload = _packed(fn, args, settings)
+def in_processes(
+    measure: Callable[..., Measurement], count: int, fn: Callable, args: tuple, settings: Mapping[str, Any]
+) -> Measurement:
+    """Run `measure(fn, *args, **settings)` in `count` processes, one after another, and put the results together."""
+    payload = _packed(measure, fn, args, settings)
     return _together([_measured(payload) for _ in range(count)])
 
 
-def _packed(fn: Callable, args: tuple, settings: Mapping[str, Any]) -> bytes:
+def _packed(measure: Callable[..., Measurement], fn: Callable, args: tuple, settings: Mapping[str, Any]) -> bytes:
     import cloudpickle
 
     module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", "")
@@ -42,7 +44,7 @@ def _packed(fn: Callable, args: tuple, settings: Mapping[str, Any]) -> bytes:
     except (AttributeError, KeyError):
         importable = False
     try:
-        wanted = cloudpickle.dumps(((module, name) if importable else fn, args, dict(settings)))
+        wanted = cloudpickle.dumps((measure, (module, name) if importable else fn, args, dict(settings)))
     except Exception as problem:  # pickle raises whatever the object does
         raise TypeError(f"processes needs a function and arguments that can be pickled, got {problem}") from None
     return pickle.dumps(sys.path) + wanted  # what is wanted may need the path already when it is unpacked
@@ -97,11 +99,9 @@ def _work() -> None:
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the function prints is no answer
     sys.path[:] = pickle.load(sys.stdin.buffer)
-    fn, args, settings = pickle.load(sys.stdin.buffer)
+    measure, fn, args, settings = pickle.load(sys.stdin.buffer)
     if isinstance(fn, tuple):
         fn = attrgetter(fn[1])(import_module(fn[0]))
-    from .measure import measure
-
     try:
         found = measure(fn, *args, **settings)
     except Exception as problem:

@@ -1,7 +1,9 @@
 """What one core of this machine can do at most: measured in one interleaved session, remembered per machine.
 
-limits(machine)                 -> Limits, from the file if this machine was measured before
-limits(machine, fresh=True)     measured now
+limits()                        -> Limits, from the file if this machine was measured before
+limits(fresh=True)              measured now
+copy_gb_per_s(machine)          best copy of arrays that no cache holds, measured once per process
+copy_elements(machine)          how long such an array is
 Limits["copy_nt_gb_per_s"]      an Interval; print(Limits) shows all of them, with units
 
 peak_<width>_gflops_<dtype>     multiply-adds that stay in registers: plain numbers and vectors of 128 to 512 bits
@@ -10,13 +12,13 @@ read_<k>_gb_per_s               loads from memory that no cache holds, by k stre
 write, copy, triad, each also _nt   stores to it, through the caches and past them; counted bytes, as in STREAM
 effective_ghz                   clock frequency, from a chain of dependent operations of one cycle each
 
-limits(machine()).peak_gflops("float64").value
+limits().peak_gflops("float64").value
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -25,21 +27,21 @@ from .kernels.arena import BASE_KIB, HUGE_KIB, page_sizes_kib
 from .kernels.catalog import find
 from .kernels.peak import FMA_BLOCK
 from .kernels.vector import vector_bytes
+from .machine import Machine, machine
+from .measure import measure
 from .remembered import remembered
 from .sampling import quiet
 from .session import Session, take
 from .stats import Interval, median_interval
 
-if TYPE_CHECKING:
-    from .machine import Machine
-
-__all__ = ["CANARY_CYCLES", "Limits", "fma_widths", "limit_case", "limits", "machine_key"]
+__all__ = ["CANARY_CYCLES", "Limits", "copy_elements", "copy_gb_per_s", "fma_widths", "limit_case", "limits", "machine_key"]
 
 CANARY_CYCLES = 6
 """Of one step of the canary: three shifts and three exclusive ors, each of one cycle and each waiting for the last."""
 PEAK_OPS = 1024 * FMA_BLOCK
 BUDGET_S = 6.0
 L1_UNKNOWN = 32 << 10
+LARGEST_COPY = 256 << 20
 UNITS = {"gflops": "GFLOP/s", "gb_per_s": "GB/s", "ghz": "GHz"}
 FROM_MEMORY = {
     **{f"read_{k}": ("memory_read", {"streams": k}) for k in (1, 4, 8)},
@@ -75,10 +77,30 @@ class Limits(Mapping[str, Interval]):
         return "\n".join(rows)
 
 
-def limits(machine: "Machine", fresh: bool = False, progress: Callable[[str], None] = lambda text: None) -> Limits:
+def limits(here: Machine | None = None, fresh: bool = False, progress: Callable[[str], None] = lambda text: None) -> Limits:
     """Limits of one core, 95 % intervals; measuring takes some ten seconds, once per machine and versions."""
-    found = remembered("limits", machine_key(machine), partial(_measured, machine, progress), fresh)
+    here = here or machine()
+    found = remembered("limits", machine_key(here), partial(_measured, here, progress), fresh)
     return Limits({name: Interval(**interval) for name, interval in found.items()})
+
+
+def copy_elements(machine: Machine, dtype: str = "float32") -> int:
+    """Elements of an array four times the last-level cache (STREAM's rule), from 64 MiB to 256 MiB."""
+    largest = max((c.size_bytes for c in machine.data_caches()), default=0)
+    return min(max(4 * largest, 64 << 20), LARGEST_COPY) // np.dtype(dtype).itemsize
+
+
+def copy_gb_per_s(machine: Machine) -> Interval:
+    """Best copy of arrays that no cache holds, one core, read and written bytes counted, GB/s; once per process."""
+    return _copy(copy_elements(machine))
+
+
+@cache
+def _copy(elements: int) -> Interval:
+    kernels = find("copy_loop"), find("numpy_copy")
+    args = kernels[0].make(elements, "float32", np.random.default_rng(0))
+    rates = [measure(k.call, *args, scope="call", bytes=k.bytes(elements, 4)).gb_per_s for k in kernels]
+    return max(rates, key=lambda rate: rate.value)
 
 
 def fma_widths() -> tuple[int, ...]:
@@ -86,14 +108,14 @@ def fma_widths() -> tuple[int, ...]:
     return (0, *(bits for bits in (128, 256, 512) if bits <= 8 * vector_bytes()))
 
 
-def machine_key(machine: "Machine") -> dict[str, Any]:
+def machine_key(machine: Machine) -> dict[str, Any]:
     """What a measured limit holds for: the CPU, the target that code is made for, the caches, and who makes it."""
     packages = {name: machine.packages.get(name) for name in ("numba", "llvmlite")}
     caches = [asdict(c) for c in machine.caches]
     return {"cpu": machine.cpu, "target": machine.target, "caches": caches, "packages": packages}
 
 
-def _measured(machine: "Machine", progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
+def _measured(machine: Machine, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
     """All limits from one session: what they are compared with was measured beside them."""
     progress("limits of one core")
     work: dict[str, int] = {}
@@ -108,10 +130,8 @@ def _measured(machine: "Machine", progress: Callable[[str], None]) -> dict[str, 
     return {name: asdict(interval) for name, interval in {**found, "effective_ghz": _ghz(session)}.items()}
 
 
-def _planned(machine: "Machine") -> dict[str, tuple[str, int, str, dict[str, int]]]:
+def _planned(machine: Machine) -> dict[str, tuple[str, int, str, dict[str, int]]]:
     """Kernel, size, dtype and parameters behind every limit."""
-    from .machine import copy_elements
-
     planned: dict[str, tuple[str, int, str, dict[str, int]]] = {}
     for dtype in ("float32", "float64"):
         for bits in fma_widths():

@@ -1,11 +1,6 @@
-"""Which machine this is, as far as the system tells, and the two limits that every rate is held against.
+"""Which machine this is, as far as the system tells.
 
     machine()                       -> Machine: CPU, caches, instruction sets, memory, system, versions, threads, clock
-    machine().peak_gflops(dtype)    multiply-add peak of one core, measured once per process
-    machine().copy_gb_per_s()       best copy bandwidth of one core, measured once per process
-    machine().limits()              all limits of one core, measured once per machine
-    machine().hierarchy()           its caches as they are measured, beside what is reported; once per machine
-    copy_elements(machine)          how long an array is that no cache holds
 
 What the system does not tell (a container without sysfs, macOS) is None or empty, never guessed. No host name, no user
 name and no path is ever read.
@@ -15,30 +10,18 @@ import os
 import platform
 import time
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .kernels.caches import Cache, first_match, reported_caches, sysctl
-from .kernels.catalog import KERNELS
-from .kernels.peak import FMA_BLOCK
-from .measure import measure
+from .kernels.caches import Cache, data_caches, first_match, reported_caches, sysctl
 from .showing import bar, on_one_line, table
-from .stats import Interval
 
-if TYPE_CHECKING:
-    from .hierarchy import Hierarchy
-    from .limits import Limits
-
-__all__ = ["FMA_PEAK_OPS", "Cache", "Machine", "copy_elements", "machine"]
+__all__ = ["Cache", "Machine", "machine"]
 
 ISA = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vnni", "avx512bf16", "neon", "sve")
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "pandas")
-FMA_PEAK_OPS = 4096 * FMA_BLOCK  # some ten microseconds: far above the cost of the loop around it
-LARGEST_COPY = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -60,27 +43,7 @@ class Machine:
 
     def data_caches(self) -> tuple[Cache, ...]:
         """The levels that hold data, nearest first."""
-        return tuple(c for c in self.caches if c.kind != "Instruction")
-
-    def peak_gflops(self, dtype: str = "float32") -> Interval:
-        """Multiply-add peak of one core in GFLOP/s, by a loop that stays in registers."""
-        return _peak(dtype)
-
-    def copy_gb_per_s(self) -> Interval:
-        """Best copy of arrays that no cache holds, one core, read and written bytes counted, GB/s."""
-        return _copy(copy_elements(self))
-
-    def limits(self, fresh: bool = False) -> "Limits":
-        """What one core can do at most; measured now if it was not yet, or if a fresh measurement is wanted."""
-        from .limits import limits
-
-        return limits(self, fresh)
-
-    def hierarchy(self, fresh: bool = False) -> "Hierarchy":
-        """Capacity, latency and bandwidth of every level of the memory, likewise."""
-        from .hierarchy import hierarchy
-
-        return hierarchy(self, fresh)
+        return data_caches(self.caches)
 
     def to_dict(self) -> dict:
         """Plain data for run.json."""
@@ -139,27 +102,6 @@ def machine(root: Path = Path("/")) -> Machine:
         packages={name: version(name) for name in PACKAGES},
         clock=_clock(root),
     )
-
-
-def copy_elements(machine: Machine, dtype: str = "float32") -> int:
-    """Elements of an array four times the last-level cache (STREAM's rule), from 64 MiB to 256 MiB."""
-    largest = max((c.size_bytes for c in machine.data_caches()), default=0)
-    return min(max(4 * largest, 64 << 20), LARGEST_COPY) // np.dtype(dtype).itemsize
-
-
-@cache
-def _peak(dtype: str) -> Interval:
-    kernel = KERNELS["fma_peak"]
-    args = kernel.make(FMA_PEAK_OPS, dtype, np.random.default_rng(0))
-    return measure(kernel.compiled, *args, scope="kernel", budget_s=0.3).time_ns.inverse(kernel.flops(FMA_PEAK_OPS))
-
-
-@cache
-def _copy(elements: int) -> Interval:
-    kernels = KERNELS["copy_loop"], KERNELS["numpy_copy"]
-    args = kernels[0].make(elements, "float32", np.random.default_rng(0))
-    found = [measure(k.call, *args, scope="call", bytes=k.bytes(elements, 4)).gb_per_s for k in kernels]
-    return max(found, key=lambda rate: rate.value)
 
 
 def _cpu_name(root: Path) -> str:

@@ -20,8 +20,10 @@ from .kernels.catalog import find
 from .kernels.compile import compiled
 from .kernels.description import Kernel, aligned_empty, aligned_random
 from .kernels.microkernel import register_tile
+from .kernels.peak import FMA_PEAK_OPS
 from .kernels.simd import lanes, load, splat, total
-from .machine import FMA_PEAK_OPS, Machine, copy_elements
+from .limits import copy_elements
+from .machine import Machine
 
 __all__ = [
     "BEST",

@@ -2,6 +2,7 @@
 
     measure(fn, *args)              -> Measurement
     compare({name: fn, ...}, *args) -> Comparison, against the first name
+    peak_gflops(dtype)              multiply-add peak of one core, measured once per process
 
     `call` scope    what a Python caller pays: dispatch, unboxing, the kernel
     `kernel` scope  the loop runs in compiled code: the kernel alone (functions compiled by numba.njit)
@@ -19,7 +20,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,17 @@ from .judging import Evidence, judge, verdict
 from .kernels.catalog import find
 from .kernels.checks import positive_integer
 from .kernels.description import verify
+from .kernels.peak import FMA_PEAK_OPS
 from .results import Comparison, Measurement
 from .sampling import quiet
 from .session import Session, take
 from .stats import Interval, fewest_samples
 from .timer import Clock
 
-__all__ = ["MARGIN", "Comparison", "Measurement", "Unmeasurable", "compare", "measure"]
+__all__ = ["MARGIN", "Comparison", "Measurement", "Unmeasurable", "compare", "measure", "peak_gflops"]
 
 MARGIN = 0.02  # the smallest difference that a comparison calls one
+PEAK_S = 0.3  # seconds for the multiply-add peak
 
 
 def measure(
@@ -68,7 +71,7 @@ def measure(
     _require(scope, mode, budget_s, threads)
     if positive_integer("processes", processes) > 1:
         settings = {"scope": scope, "mode": mode, "flops": flops, "bytes": bytes, "budget_s": budget_s, "threads": threads}
-        return in_processes(processes, fn, args, {**settings, "exact": exact, "seed": seed})
+        return in_processes(measure, processes, fn, args, {**settings, "exact": exact, "seed": seed})
     label = _name(fn)
     with quiet(threads):
         subject = _subject(label, fn, args, budget_s, clock, mode)
@@ -214,7 +217,7 @@ def _summary(case: Case, session: Session, subject: _Subject, threads: int, work
         threads=threads,
         garbage=session.garbage,
         flops=flops,
-        peak_gflops=_peak_gflops() * threads if flops else np.inf,
+        peak_gflops=peak_gflops().high * threads if flops else np.inf,
         varies=subject.conduct.varies,
         overflowed=subject.mode == "latency" and _overflowed(case.run(own[-1].reps)),
     )
@@ -237,11 +240,15 @@ def _summary(case: Case, session: Session, subject: _Subject, threads: int, work
     )
 
 
-def _peak_gflops() -> float:
-    """Multiply-add peak of one core, float32: no rate of useful work lies above it."""
-    from .machine import machine  # which measures it by `measure`
-
-    return machine().peak_gflops("float32").high
+@cache
+def peak_gflops(dtype: str = "float32") -> Interval:
+    """Measure the multiply-add peak of one core, GFLOP/s, once per process; no rate of useful work lies above it."""
+    kernel = find("fma_peak")
+    args = kernel.make(FMA_PEAK_OPS, dtype, np.random.default_rng(0))
+    with quiet():
+        peak = case(kernel.name, kernel.compiled, args, "kernel")
+        session = take([peak], PEAK_S, lambda so_far: [so_far.gross(peak.label)])
+    return session.net(peak.label).inverse(kernel.flops(FMA_PEAK_OPS))
 
 
 def _overflowed(result: Any) -> bool:

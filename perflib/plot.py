@@ -60,7 +60,7 @@ def matmul_rates(axes: Axes, run: Run) -> str:
     level(axes, peak.value, f"multiply-add peak {peak.value:.0f}")
     log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "GFLOP/s, one core")
     shares(axes, peak.value, "% of the peak")
-    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill", at=0.42)
+    cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill", at=0.42)
     label_ends(axes)
     top = max(best, key=best.get)
     return (
@@ -89,7 +89,7 @@ def matmul_times(axes: Axes, run: Run) -> str:
     seed = seed[seed["kernel"] == "matmul_tiled"]
     seed_points(axes, seed)
     log_axes(axes, rows["n"], "n (matrices n × n, float32, tile 64)", "time of one product (µs)")
-    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill")
+    cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill")
     axes.legend(loc="upper left")
     return (
         f"Time of matmul_tiled against n with the fitted line of slope {fit.exponent.value:.2f}, and the seed's published "
@@ -109,7 +109,7 @@ def local_exponents(axes: Axes, run: Run) -> str:
     axes.axhline(3, color="black", linestyle="--", linewidth=1)
     log_axes(axes, fit.sizes, "n between two neighbouring sizes", "local exponent of n")
     axes.set_yscale("linear")
-    cache_lines(axes, run, lambda size: np.sqrt(size / 12), "3 n² fill", at=0.75)
+    cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill", at=0.75)
     label_ends(axes)
     name = max(highest, key=highest.get)
     return (
@@ -177,7 +177,7 @@ def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
     axes.set_xlabel(label)
     axes.set_ylabel("GB/s of useful bytes, one core")
     plain_ticks(axes)
-    cache_lines(axes, run, lambda size: size / 1024, "fill")
+    cache_lines(axes, run.machine.data_caches(), lambda size: size / 1024, "fill")
     label_ends(axes)
     return copy
 

@@ -29,8 +29,10 @@ from .kernels.catalog import find
 from .kernels.codegen import count_instructions, count_loop
 from .kernels.compile import FASTMATH
 from .kernels.description import Kernel
+from .kernels.peak import FMA_PEAK_OPS
 from .kernels.peers import LIBRARIES, installed
-from .machine import FMA_PEAK_OPS, Machine, copy_elements, machine
+from .limits import copy_elements
+from .machine import Machine, machine
 from .memory_plan import memory_blocks, width_block
 from .record_forward import record_forward
 from .store import Run, RunError

@@ -9,7 +9,6 @@ pictures are the samples in the order taken, and the ratios on a common axis.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .sampling import Sample
 from .showing import Drawn, on_one_line, reach, strip, table
@@ -61,12 +60,6 @@ class Measurement:
     def gb_per_s(self) -> Interval | None:
         """GB/s (10^9 bytes per second), None without a count of bytes."""
         return self.time_ns.inverse(self.bytes) if self.bytes and self.time_ns.low > 0 else None
-
-    def to_pyperf(self, path: str | Path) -> None:
-        """Write a file that `python -m pyperf show` and `compare_to` read; needs the extra `harnesses`."""
-        from .interchange import write_pyperf
-
-        write_pyperf(path, [self] if self.call is None else [self, self.call])
 
     def __str__(self) -> str:
         return _padded(self._lines())
@@ -128,12 +121,6 @@ class Comparison:
     """`faster`, `slower`, `equivalent` or `unresolved`; `unresolved` too where a measurement is invalid."""
     again: Interval
     bound: float
-
-    def to_pyperf(self, path: str | Path) -> None:
-        """Write all measurements into one file that `python -m pyperf show` reads; needs the extra `harnesses`."""
-        from .interchange import write_pyperf
-
-        write_pyperf(path, list(self.measurements.values()))
 
     def __str__(self) -> str:
         lines = self.measurements[self.baseline]._lines()

@@ -30,7 +30,9 @@ from .conduct import Unmeasurable
 from .kernels.catalog import KERNELS, find
 from .kernels.checks import positive_integer
 from .kernels.description import Kernel
+from .limits import copy_gb_per_s
 from .machine import Machine, machine
+from .measure import peak_gflops
 from .showing import on_one_line
 from .stats import MIN_SAMPLES
 from .store import COLUMNS, digest
@@ -91,8 +93,8 @@ def sweep(
 
 def _limits(here: Machine) -> dict[str, dict[str, float]]:
     """What one core can do at most, as run.json keeps it."""
-    limits = {f"peak_gflops_{dtype}": here.peak_gflops(dtype) for dtype in ("float32", "float64")}
-    return {name: asdict(limit) for name, limit in (limits | {"copy_gb_per_s": here.copy_gb_per_s()}).items()}
+    limits = {f"peak_gflops_{dtype}": peak_gflops(dtype) for dtype in ("float32", "float64")}
+    return {name: asdict(limit) for name, limit in (limits | {"copy_gb_per_s": copy_gb_per_s(here)}).items()}
 
 
 def work_of(blocks: Sequence[Block]) -> list[dict[str, Any]]:

@@ -81,9 +81,9 @@ def or_missing(build: Callable[..., Any]) -> Callable[..., Any]:
     """Let `build(run, ...)` answer with the standard sentence, instead of an error, where the run lacks its series."""
 
     @wraps(build)
-    def built(run: Run, *args: Any, **kwargs: Any) -> Any:
+    def built(*args: Any, **kwargs: Any) -> Any:
         try:
-            return build(run, *args, **kwargs)
+            return build(*args, **kwargs)
         except (RunError, SampleError) as problem:
             return Missing(f"Not in this run: {problem}. `perflib record` measures it.")
 

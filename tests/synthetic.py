@@ -12,7 +12,8 @@ import numpy as np
 from runs import MACHINE, row, start, tell, told
 
 from perflib.kernels.catalog import find
-from perflib.machine import FMA_PEAK_OPS, Cache
+from perflib.kernels.peak import FMA_PEAK_OPS
+from perflib.machine import Cache
 from perflib.record import COLD_SIZES, LOOPS
 
 ROUNDS = 12

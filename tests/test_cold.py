@@ -1,6 +1,5 @@
 """Pools of arguments: every set holds what was given, has its turn, and lies where no other does. No times here."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ from numba import njit
 
 from perflib import cold
 from perflib.cold import cold_pool, twin
-from perflib.machine import Cache, machine
+from perflib.kernels.caches import Cache
 from perflib.stats import Interval
 
 
@@ -189,8 +188,8 @@ def test_a_pool_is_cold_by_the_evidence_or_says_that_it_is_not(slowdown, is_cold
 @pytest.mark.parametrize(("mib", "pool_mib"), [((), 64), ((1, 16), 64), ((1, 32), 64), ((2, 40), 80), ((1, 2048), 1024)])
 def test_the_pool_is_twice_the_last_cache_within_limits(monkeypatch, mib, pool_mib):
     monkeypatch.undo()
-    here = replace(machine(), caches=tuple(Cache(i, "Unified", size << 20) for i, size in enumerate(mib, start=2)))
-    monkeypatch.setattr(sys.modules["perflib.machine"], "machine", lambda: here)
+    caches = tuple(Cache(i, "Unified", size << 20) for i, size in enumerate(mib, start=2))
+    monkeypatch.setattr(cold, "reported_caches", lambda: caches)
 
     assert cold._pool_bytes.__wrapped__() == pool_mib << 20
 

@@ -17,8 +17,9 @@ import pytest
 
 from perflib.interchange import write_pyperf
 from perflib.measure import measure
+from perflib.results import Comparison
 from perflib.sampling import Sample
-from perflib.stats import Interval
+from perflib.stats import Interval, median_interval
 
 FLOOR_NS = 2.0
 
@@ -211,3 +212,23 @@ def test_without_pyperf_one_line_names_the_extra(tmp_path, monkeypatch, refused)
 
     with refused(ImportError, "pyperf is not installed; install it: pip install 'perflib[harnesses]'"):
         write_pyperf(tmp_path / "x.json", [measured()])
+
+
+def test_a_comparison_is_written_for_pyperf_with_all_its_measurements(measurement, tmp_path):
+    same = median_interval([1.0] * 6)
+    old, new = measurement(label="old"), measurement(label="new")
+    comparison = Comparison("old", {"old": old, "new": new}, {"new": same}, {"new": "equivalent"}, same, 0.02)
+
+    written = pyperf.BenchmarkSuite.load(str(write_pyperf(tmp_path / "x.json", comparison)))
+
+    assert written.get_benchmark_names() == ["old (call scope)", "new (call scope)"]
+
+
+def test_a_measurement_is_written_for_pyperf_with_both_scopes(measurement, tmp_path):
+    call = measurement()
+    both = measurement(scope="kernel", call=call)
+
+    files = [write_pyperf(tmp_path / f"{one.scope}.json", one) for one in (call, both)]
+
+    names = [pyperf.BenchmarkSuite.load(str(file)).get_benchmark_names() for file in files]
+    assert names == [["work (call scope)"], ["work (kernel scope)", "work (call scope)"]]

@@ -44,7 +44,7 @@ def add(amount):
     ],
 )
 def test_what_a_module_holds_travels_by_name(fn, name):
-    path, (reference, args, settings) = unpacked(_packed(fn, (1,), {"seed": 3}))
+    path, (_, reference, args, settings) = unpacked(_packed(measure, fn, (1,), {"seed": 3}))
 
     assert path == sys.path
     assert (reference, args, settings) == (name, (1,), {"seed": 3})
@@ -61,7 +61,7 @@ def test_what_a_module_holds_travels_by_name(fn, name):
     ],
 )
 def test_anything_else_travels_by_value(fn):
-    _, (copy, _, _) = unpacked(_packed(fn, (), {}))
+    _, (_, copy, _, _) = unpacked(_packed(measure, fn, (), {}))
 
     assert copy(1) == 3
 
@@ -70,14 +70,14 @@ def test_a_function_whose_name_means_another_one_travels_by_value():
     impostor = add(2)
     impostor.__module__, impostor.__qualname__ = __name__, "add"
 
-    _, (copy, _, _) = unpacked(_packed(impostor, (), {}))
+    _, (_, copy, _, _) = unpacked(_packed(measure, impostor, (), {}))
 
     assert copy(1) == 3
 
 
 def test_what_cannot_travel_is_refused_in_one_line(refused):
     with refused(TypeError, "processes needs a function and arguments that can be pickled, got cannot pickle"):
-        _packed(add, (threading.Lock(),), {})
+        _packed(measure, add, (threading.Lock(),), {})
 
 
 def noisy(measurement, middle, **changes):
@@ -184,7 +184,7 @@ def test_a_process_that_fails_is_told_by_its_last_line(monkeypatch, refused, cod
     monkeypatch.setattr(isolation.subprocess, "run", lambda command, **how: run([sys.executable, "-c", code], **how))
 
     with refused(Unmeasurable, "a fresh process could not measure it", line):
-        in_processes(2, add(2), (1,), {})
+        in_processes(measure, 2, add(2), (1,), {})
 
 
 def test_a_lambda_is_measured_in_two_fresh_processes_whatever_it_prints():

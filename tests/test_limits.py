@@ -19,7 +19,7 @@ from perflib.stats import Interval
 def small(tmp_path, monkeypatch):
     isolate(tmp_path, monkeypatch)
     monkeypatch.setattr(limits_module, "BUDGET_S", 0.05)
-    monkeypatch.setattr(sys.modules["perflib.machine"], "LARGEST_COPY", 1 << 20)
+    monkeypatch.setattr(sys.modules["perflib.limits"], "LARGEST_COPY", 1 << 20)
 
 
 def test_every_limit_is_measured_and_remembered():

@@ -10,7 +10,9 @@ from dataclasses import fields, replace
 import pytest
 from runs import MACHINE
 
-from perflib.machine import Cache, Machine, copy_elements, machine
+from perflib.limits import copy_elements, copy_gb_per_s
+from perflib.machine import Cache, Machine, machine
+from perflib.measure import peak_gflops
 
 L1D = {
     "level": "1",
@@ -176,18 +178,16 @@ def test_a_copy_is_four_times_the_last_cache_within_limits(caches, mib):
 
 
 def test_the_peak_is_measured_once_per_process():
-    here = machine()
-
-    peak = here.peak_gflops()
+    peak = peak_gflops()
 
     assert 0 < peak.low <= peak.value <= peak.high
-    assert here.peak_gflops() is peak
+    assert peak_gflops() is peak
 
 
 def test_the_copy_is_measured_once_per_process(monkeypatch):
-    monkeypatch.setattr(sys.modules["perflib.machine"], "LARGEST_COPY", 1 << 16)
+    monkeypatch.setattr(sys.modules["perflib.limits"], "LARGEST_COPY", 1 << 16)
 
-    copy = MACHINE.copy_gb_per_s()
+    copy = copy_gb_per_s(MACHINE)
 
     assert 0 < copy.low <= copy.value <= copy.high
-    assert MACHINE.copy_gb_per_s() is copy
+    assert copy_gb_per_s(MACHINE) is copy

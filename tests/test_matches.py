@@ -11,7 +11,7 @@ from perflib import matches
 from perflib.contest import Contest
 from perflib.kernels import find, verify
 from perflib.kernels.blocked import default_blocks
-from perflib.machine import FMA_PEAK_OPS
+from perflib.kernels.peak import FMA_PEAK_OPS
 from perflib.matches import calls_ns, plan
 from perflib.sampling import Sample
 from perflib.session import CANARY_LABEL, Session

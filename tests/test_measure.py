@@ -11,6 +11,7 @@ from numba import jit, njit
 from perflib import compare, kernels, measure
 from perflib.kernels import WrongResult
 from perflib.measure import Unmeasurable
+from perflib.stats import Interval
 
 BRIEF = {"budget_s": 0.02}
 
@@ -38,7 +39,9 @@ def noise(seed, middle_ns, spread):
 @pytest.fixture
 def roof(monkeypatch):
     """Set the machine's peak in GFLOP/s instead of measuring it."""
-    return lambda gflops: monkeypatch.setattr(sys.modules["perflib.measure"], "_peak_gflops", lambda: gflops)
+    return lambda gflops: monkeypatch.setattr(
+        sys.modules["perflib.measure"], "peak_gflops", lambda: Interval(gflops, gflops, gflops, 0.95)
+    )
 
 
 @pytest.fixture

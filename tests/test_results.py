@@ -88,24 +88,3 @@ def test_a_comparison_shows_every_ratio_with_its_interval_and_verdict(comparison
         "new: 2 µs [2, 2] (call scope, throughput), stable",
         "     1.990 [1.980, 2.000] of old: slower (smallest claim 2.0 %)",
     ]
-
-
-def test_a_comparison_is_written_for_pyperf_with_all_its_measurements(comparison, tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr("perflib.interchange.write_pyperf", lambda path, found: written.append((path, found)))
-
-    comparison.to_pyperf(tmp_path / "x.json")
-
-    assert written == [(tmp_path / "x.json", list(comparison.measurements.values()))]
-
-
-def test_a_measurement_is_written_for_pyperf_with_both_scopes(measurement, tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr("perflib.interchange.write_pyperf", lambda path, found: written.append(found))
-    call = measurement()
-    both = measurement(scope="kernel", call=call)
-
-    call.to_pyperf(tmp_path / "x.json")
-    both.to_pyperf(tmp_path / "x.json")
-
-    assert written == [[call], [both, call]]

@@ -1,16 +1,18 @@
 """The caches as the system reports them, for whoever has to choose block sizes.
 
 reported_caches()       -> tuple of Cache, nearest first; empty where the system tells nothing
+data_caches(caches)     those of them that hold data
 Cache                   one level
 """
 
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cache", "first_match", "reported_caches", "sysctl"]
+__all__ = ["Cache", "data_caches", "first_match", "reported_caches", "sysctl"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ def reported_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
         )
         found = [Cache(level, kind, int(size)) for level, kind, key in named if (size := sysctl(key))]
     return tuple(found)
+
+
+def data_caches(caches: Iterable[Cache]) -> tuple[Cache, ...]:
+    """The levels that hold data, in the same order."""
+    return tuple(cache for cache in caches if cache.kind != "Instruction")
 
 
 def _cpus(ranges: str) -> int:

@@ -17,6 +17,7 @@ from .vector import INT, emit_fma, emit_splat, vector_bytes, vector_of, vector_r
 __all__ = ["FMA_BLOCK", "WIDTHS", "fma_peak", "fma_steps"]
 
 FMA_BLOCK = 256
+FMA_PEAK_OPS = 4096 * FMA_BLOCK  # some ten microseconds: far above the cost of the loop around it
 """Multiply-adds come in multiples of this: 16 lanes x 16 chains is the largest step of the loop."""
 
 
