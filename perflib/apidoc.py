@@ -15,7 +15,7 @@ import pdoc.doc
 from markupsafe import Markup
 from pdoc.render_helpers import to_html
 
-from .page import Page, templates, with_anchors
+from .page import Page, contents, parsed, templates
 
 __all__ = ["api_page"]
 
@@ -33,7 +33,7 @@ def api_page() -> Page:
     modules = [pdoc.doc.Module(perflib), pdoc.doc.Module(perflib.kernels)]
     body = found.get_template("api.html.j2").render(modules=modules, floors=_floors())
     opening = "Every public name with its signature, shapes, units and errors, from the docstrings."
-    toc = tuple(entry for entry in with_anchors(body)[1] if entry["level"] == 2)
+    toc = tuple(entry for entry in contents(parsed(body)) if entry["level"] == 2)
     return Page("api-reference", "Which function does what?", opening, body, toc, "reference")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from . import plot
 from .claims import ALONE, self_ratios
 from .drawing import Picture
-from .page import Page, templates, with_anchors
+from .page import Page, contents, parsed, templates
 from .stats import Interval, SampleError
 from .store import Run, RunError
 from .tables import Missing, copy_gb_per_s, peak_gflops, ratio, text
@@ -44,8 +44,8 @@ def guide_page(run: Run, pages: Mapping[str, Page]) -> Page:
     steps = [_shown(number, step, run, pages) for number, step in enumerate(STEPS, start=1)]
     body = templates().get_template("guide.html.j2").render(steps=steps)
     opening = "What to try in which order, from the cheapest question to the most work, each step with what it gained here."
-    _, toc = with_anchors(body)
-    return Page("performance-guide", "My kernel is slow: what to try, in which order?", opening, body, toc, "guide")
+    title = "My kernel is slow: what to try, in which order?"
+    return Page("performance-guide", title, opening, body, contents(parsed(body)), "guide")
 
 
 def _shown(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict[str, Any]:
