@@ -13,21 +13,19 @@ import struct
 from collections import Counter
 from collections.abc import ItemsView
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import nbformat
 from bs4 import BeautifulSoup, Tag
 from bs4.dammit import EntitySubstitution
 from bs4.formatter import HTMLFormatter
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 from nbconvert import HTMLExporter
 
-__all__ = ["TEMPLATES", "Page", "contents", "exporter", "page", "parsed", "plain", "templates", "written"]
+from .markup import TEMPLATES
 
-TEMPLATES = Path(__file__).parent / "templates"
+__all__ = ["Page", "contents", "exporter", "page", "parsed", "plain", "written"]
+
 NUMBER = re.compile(r"[-−+]?\d[^A-Za-z]*(e[+-]?\d+)?( \([^()]*\))?|[-–—]?|nan|NaN")
 
 
@@ -108,12 +106,6 @@ def exporter() -> HTMLExporter:
     )
     exporter.register_filter("png_size", _png_size)
     return exporter
-
-
-@cache
-def templates() -> Environment:
-    """The templates of this package; whatever is not markup of ours is escaped."""
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
 
 
 def _align(block: Tag) -> None:
