@@ -15,7 +15,8 @@ import pdoc.doc
 from markupsafe import Markup
 from pdoc.render_helpers import to_html
 
-from .page import Page, templates, with_anchors
+from .markup import templates
+from .page import Page, contents, parsed
 
 __all__ = ["api_page"]
 
@@ -28,12 +29,12 @@ def api_page() -> Page:
     import perflib
     import perflib.kernels
 
-    found = templates().overlay()
-    found.filters |= {"short": _short, "told": _told}
+    environment = templates().overlay()
+    environment.filters |= {"short": _short, "told": _told}
     modules = [pdoc.doc.Module(perflib), pdoc.doc.Module(perflib.kernels)]
-    body = found.get_template("api.html.j2").render(modules=modules, floors=_floors())
+    body = environment.get_template("api.html.j2").render(modules=modules, floors=_floors())
     opening = "Every public name with its signature, shapes, units and errors, from the docstrings."
-    toc = tuple(entry for entry in with_anchors(body)[1] if entry["level"] == 2)
+    toc = tuple(entry for entry in contents(parsed(body)) if entry["level"] == 2)
     return Page("api-reference", "Which function does what?", opening, body, toc, "reference")
 
 
@@ -49,10 +50,10 @@ def _told(docstring: str) -> Markup:
 
 def _floors() -> list[tuple[str, str]]:
     """Every module, and the first sentence that it says of itself."""
-    found = []
+    openings = []
     for file in sorted(PACKAGE.glob("**/*.py")):
         name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
         opening = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         if "__" not in name and opening:
-            found.append((name, opening.partition("\n\n")[0].replace("\n", " ")))
-    return found
+            openings.append((name, opening.partition("\n\n")[0].replace("\n", " ")))
+    return openings

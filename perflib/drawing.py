@@ -8,6 +8,7 @@ Colours are Okabe and Ito's, told apart also by marker. A picture has two pixels
 direction, so that it is sharp on a high-density screen and in print.
 """
 
+import base64
 import io
 import math
 import struct
@@ -101,6 +102,11 @@ class Picture:
         """Width and height on a page, in its pixels."""
         width, height = struct.unpack(">II", self.png[16:24])  # every PNG opens with them
         return width // DENSITY, height // DENSITY
+
+    @property
+    def base64(self) -> str:
+        """The PNG as text, for a page that holds its pictures."""
+        return base64.b64encode(self.png).decode()
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict, dict]:
         width, height = self.size

@@ -6,7 +6,6 @@
 What the run lacks is left out; a claim that it cannot judge is undecided and says so.
 """
 
-import base64
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .claims import ALONE, judge_all, rms_ratio
-from .drawing import Picture
-from .page import Page, templates
+from .markup import templates
+from .page import Page
 from .plot import overview
 from .stats import Interval, SampleError
 from .store import Run, RunError
@@ -67,7 +66,7 @@ def front(run: Run, pages: Sequence[Page], samples: Mapping[str, Any]) -> Page:
             briefly=[(name, run.machine.facts()[name]) for name in ("CPU", "caches")] + limits,
             facts=[*run.machine.facts().items(), *limits],
             tiles=[best_tile(n, run=run) for n in TILE_SIZES],
-            figures=[_figure(picture, by_stem[stem]) for picture, stem in overview(run) if stem in by_stem],
+            figures=[(picture, by_stem[stem]) for picture, stem in overview(run) if stem in by_stem],
             as_text=text,
         )
     )
@@ -143,9 +142,3 @@ def _limit(measured: Callable[[], Interval], unit: str) -> str:
         return f"{text(measured(), 1)} {unit}"
     except RunError:
         return "not recorded"
-
-
-def _figure(picture: Picture, page: Page) -> dict[str, Any]:
-    width, height = picture.size
-    png = base64.b64encode(picture.png).decode()
-    return {"png": png, "alt": picture.alt, "width": width, "height": height, "page": page}

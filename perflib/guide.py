@@ -6,7 +6,6 @@
 A step whose series the run lacks keeps its advice, and says in the place of its figure what would measure it.
 """
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ import numpy as np
 from . import plot
 from .claims import ALONE, self_ratios
 from .drawing import Picture
-from .page import Page, templates, with_anchors
+from .markup import templates
+from .page import Page, contents, parsed
 from .stats import Interval, SampleError
 from .store import Run, RunError
 from .tables import Missing, copy_gb_per_s, peak_gflops, ratio, text
@@ -44,8 +44,8 @@ def guide_page(run: Run, pages: Mapping[str, Page]) -> Page:
     steps = [_shown(number, step, run, pages) for number, step in enumerate(STEPS, start=1)]
     body = templates().get_template("guide.html.j2").render(steps=steps)
     opening = "What to try in which order, from the cheapest question to the most work, each step with what it gained here."
-    _, toc = with_anchors(body)
-    return Page("performance-guide", "My kernel is slow: what to try, in which order?", opening, body, toc, "guide")
+    title = "My kernel is slow: what to try, in which order?"
+    return Page("performance-guide", title, opening, body, contents(parsed(body)), "guide")
 
 
 def _shown(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict[str, Any]:
@@ -53,9 +53,7 @@ def _shown(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict
     shown = {"step": step, "number": number, "page": pages.get(step.stem), "factor": _factor(step, run)}
     if isinstance(picture, Missing):
         return {**shown, "missing": picture.sentence}
-    width, height = picture.size
-    png = base64.b64encode(picture.png).decode()
-    return {**shown, "png": png, "alt": picture.alt, "width": width, "height": height}
+    return {**shown, "picture": picture}
 
 
 def _factor(step: Step, run: Run) -> str:

@@ -2,26 +2,30 @@
 
 page(exporter, stem, notebook)      -> Page: heading, opening, body, contents
 exporter()                          nbconvert with the template of this package and none of its own pages
+parsed(markup), written(tree)       markup taken apart, and put together again
+contents(tree)                      the sections of a page, each with an id
 plain(markup)                       markup as text
 """
 
 import base64
-import html
 import re
 import struct
 from collections import Counter
+from collections.abc import ItemsView
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import Environment, FileSystemLoader
+from bs4 import BeautifulSoup, Tag
+from bs4.dammit import EntitySubstitution
+from bs4.formatter import HTMLFormatter
+from markupsafe import Markup, escape
 from nbconvert import HTMLExporter
 
-__all__ = ["TEMPLATES", "Page", "exporter", "page", "plain", "templates", "with_anchors"]
+from .markup import TEMPLATES
 
-TEMPLATES = Path(__file__).parent / "templates"
+__all__ = ["Page", "contents", "exporter", "page", "parsed", "plain", "written"]
+
 NUMBER = re.compile(r"[-−+]?\d[^A-Za-z]*(e[+-]?\d+)?( \([^()]*\))?|[-–—]?|nan|NaN")
 
 
@@ -42,37 +46,54 @@ class Page:
         return plain(self.heading)
 
 
+class _AsRead(HTMLFormatter):
+    """HTML with its attributes in the order read; only what markup could be made of is escaped."""
+
+    def __init__(self) -> None:
+        super().__init__(EntitySubstitution.substitute_xml, void_element_close_prefix="")
+
+    def attributes(self, tag: Tag) -> ItemsView:
+        return tag.attrs.items()
+
+
 def page(exporter: HTMLExporter, stem: str, notebook: nbformat.NotebookNode) -> Page:
-    """An executed notebook as a page that is called `stem`."""
-    body, _ = exporter.from_notebook_node(notebook)
-    body = re.sub(r'href="([\w-]+)\.ipynb(?=["#])', r'href="\1.html', body)
-    found = re.search(r"(?s)<h1>(.*?)</h1>", body)
-    if found:
-        body = body.replace(found[0], "", 1)
-    first = re.search(r"(?s)<p>(.*?)</p>", body)
-    opening = re.match(r"(?s)(.*[.?!])?", plain(first[1]) if first else "")[0]  # whole sentences
-    body, toc = with_anchors(body)
+    """Convert an executed notebook to a page that is called `stem`."""
+    tree = parsed(exporter.from_notebook_node(notebook)[0])
+    for link in tree("a", href=True):
+        link["href"] = re.sub(r"^([\w-]+)\.ipynb(?=#|$)", r"\1.html", link["href"])
+    for block in tree(class_="scroll"):
+        _align(block)
+    heading = tree.h1.extract().decode_contents(formatter=_AsRead()) if tree.h1 else escape(stem)
+    opening = re.match(r"(?s)(.*[.?!])?", tree.p.get_text().strip() if tree.p else "")[0]  # whole sentences
+    toc = contents(tree)
     name = stem.lstrip("0123456789-").replace("-", " ")
-    return Page(stem, found[1] if found else html.escape(stem), opening, body, toc, name)
+    return Page(stem, heading, opening, written(tree), toc, name)
 
 
-def with_anchors(body: str) -> tuple[str, tuple[dict[str, Any], ...]]:
-    """Give every heading the id that JupyterLab gives it unless it has one; collect the contents.
+def parsed(markup: str) -> BeautifulSoup:
+    """Take markup apart."""
+    return BeautifulSoup(markup, "html.parser")
+
+
+def written(tree: BeautifulSoup) -> str:
+    """Write markup that was taken apart."""
+    return tree.decode(formatter=_AsRead())
+
+
+def contents(tree: BeautifulSoup) -> tuple[dict[str, Any], ...]:
+    """Give every heading the id that JupyterLab gives it unless it has one, and return the upper levels.
 
     The second of a name gets a number.
     """
     toc, used = [], Counter({"main": 1})
-
-    def anchor(heading: re.Match) -> str:
-        level, given, inside = heading.groups()
-        name = html.unescape(given) if given else re.sub(r"\s+", "-", plain(inside))
+    for heading in tree(["h2", "h3", "h4", "h5", "h6"]):
+        text = heading.get_text().strip()
+        name = heading.get("id") or "-".join(text.split())
         used[name] += 1
         name += f"-{used[name]}" if used[name] > 1 else ""
-        toc.append({"level": int(level), "id": name, "text": plain(inside)})
-        return f'<h{level} id="{html.escape(name)}">{inside}</h{level}>'
-
-    body = re.sub(r'(?s)<h([2-6])(?: id="([^"]*)")?>(.*?)</h\1>', anchor, body)
-    return body, tuple(entry for entry in toc if entry["level"] <= 3)
+        heading["id"] = name
+        toc.append({"level": int(heading.name[1]), "id": name, "text": text})
+    return tuple(entry for entry in toc if entry["level"] <= 3)
 
 
 def exporter() -> HTMLExporter:
@@ -84,26 +105,22 @@ def exporter() -> HTMLExporter:
         exclude_anchor_links=True,
     )
     exporter.register_filter("png_size", _png_size)
-    exporter.register_filter("aligned", _aligned)
     return exporter
 
 
-@cache
-def templates() -> Environment:
-    """The templates of this package; whatever is not markup of ours is escaped."""
-    return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-
-
-def _aligned(markup: str) -> str:
-    """A table as pandas writes it, without its style sheet; columns of numbers get the class `num`."""
-    markup = re.sub(r"(?s)<style.*?</style>\s*", "", markup)
-    markup = re.sub(r"<td>(HOLDS|FAILS|UNDECIDED)</td>", r'<td class="verdict \1">\1</td>', markup)
-    rows = [re.findall(r"(?s)<t[hd].*?</t[hd]>", row) for row in re.findall(r"(?s)<tr.*?</tr>", markup)]
+def _align(block: Tag) -> None:
+    """Take the style sheet of pandas away, mark verdicts, and give columns of numbers the class `num`."""
+    for style in block("style"):
+        style.decompose()
+    for cell in block("td", string=["HOLDS", "FAILS", "UNDECIDED"]):
+        cell["class"] = f"verdict {cell.string}"
+    rows = [row(["th", "td"]) for row in block("tr")]
     if len({len(row) for row in rows}) != 1 or len(rows) < 2:  # no table, or one with joined cells
-        return markup
-    numeric = [all(NUMBER.fullmatch(plain(cell)) for cell in column[1:]) for column in zip(*rows, strict=True)]
-    marks = iter([number for _ in rows for number in numeric])
-    return re.sub(r"<t[hd](?=[ >])", lambda cell: cell[0] + ' class="num"' * next(marks), markup)
+        return
+    for column in zip(*rows, strict=True):
+        if all(NUMBER.fullmatch(cell.get_text().strip()) for cell in column[1:]):
+            for cell in column:
+                cell["class"] = "num"
 
 
 def _png_size(png: str) -> tuple[int, int]:
@@ -113,4 +130,4 @@ def _png_size(png: str) -> tuple[int, int]:
 
 def plain(markup: str) -> str:
     """Markup as text."""
-    return html.unescape(re.sub(r"<[^>]+>", "", markup)).strip()
+    return Markup(markup).striptags()

@@ -28,7 +28,8 @@ from .apidoc import api_page
 from .execution import NOTEBOOKS, execute_all, find_notebooks
 from .front import front
 from .guide import guide_page
-from .page import Page, exporter, page, templates
+from .markup import is_own, templates
+from .page import Page, exporter, page
 from .single import joined
 from .store import Run, RunError
 
@@ -75,7 +76,7 @@ def _require_replaceable(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     index = out / "index.html"
-    if not index.is_file() or 'name="generator" content="perflib"' not in index.read_text(errors="replace")[:2000]:
+    if not index.is_file() or not is_own(index):
         raise RunError(f"{out} is not a report of perflib; remove it or name another folder")
 
 

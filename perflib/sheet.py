@@ -8,23 +8,19 @@ Every text is escaped; a script or a request is refused by the page itself. Rais
 perflib that may be replaced, or cannot be written, `TypeError` for a part that has nothing to show.
 """
 
-import base64
 import os
-from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import escape
+
 from .drawing import Picture
+from .markup import figure, is_own, templates
 from .showing import on_one_line
 from .store import RunError
 from .tables import Missing
 
 __all__ = ["write_page"]
-
-STYLE = Path(__file__).parent / "templates" / "style.css"
-MARK = '<meta name="generator" content="perflib">'
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 
 
 def write_page(path: str | Path, title: str, *parts: Any) -> Path:
@@ -32,36 +28,12 @@ def write_page(path: str | Path, title: str, *parts: Any) -> Path:
     path = Path(path)
     body = "\n".join(_markup(part) for part in parts)
     heading = escape(on_one_line(title))
-    written = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-{MARK}
-<title>{heading} – perflib</title>
-<style>
-{STYLE.read_text(encoding="utf-8")}
-</style>
-</head>
-<body>
-<div class="frame">
-<main id="main">
-<h1>{heading}</h1>
-<article>
-{body}
-</article>
-</main>
-</div>
-</body>
-</html>
-"""
+    text = templates().get_template("frame.html.j2").render(title=heading, heading=heading, body=body)
     try:
-        if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
+        if path.exists() and not is_own(path):
             raise RunError(f"{path} is not a page of perflib; remove it or name another file")
         part = path.with_name(f".{path.name}.part")
-        part.write_text(written, encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except OSError as problem:
         raise RunError(f"cannot write {path}: {problem.strerror or problem}") from None
@@ -75,15 +47,7 @@ def _markup(part: Any) -> str:
     if isinstance(part, Missing):
         return f"<p>{escape(repr(part))}</p>"
     if isinstance(part, Picture):
-        return "".join(_figure(part))
+        return figure(part)
     if show := getattr(part, "_repr_html_", None):
         return f'<div class="scroll">{show()}</div>'
     raise TypeError(f"part must be a text, a figure, a table or a result, got {type(part).__name__}")
-
-
-def _figure(picture: Picture) -> Iterator[str]:
-    width, height = picture.size
-    words = escape(picture.alt)
-    source = base64.b64encode(picture.png).decode()
-    yield f'<figure><img src="data:image/png;base64,{source}" alt="{words}" width="{width}" height="{height}">'
-    yield f"<figcaption>{words}</figcaption></figure>"

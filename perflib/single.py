@@ -8,38 +8,36 @@ loss, two thirds of the bytes.
 
 import base64
 import io
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from PIL import Image
 
-from .page import Page
+from .page import Page, parsed, written
 
 __all__ = ["joined"]
 
-TAG = re.compile(r"<[a-zA-Z/][^<>]*>")
+PNG = "data:image/png;base64,"
 
 
 def joined(pages: Sequence[Page]) -> list[Page]:
     """The pages with ids that differ between them; those after the first have headings one level down."""
-    stems = {page.stem for page in pages}
-    return [
-        replace(
-            page,
-            body=TAG.sub(lambda tag, page=page, deeper=bool(number): _moved(tag[0], page.stem, stems, deeper), page.body),
-        )
-        for number, page in enumerate(pages)
-    ]
+    stems = {f"{page.stem}.html": page.stem for page in pages}
+    return [replace(page, body=_moved(page, stems, deeper=bool(number))) for number, page in enumerate(pages)]
 
 
-def _moved(tag: str, stem: str, stems: set[str], deeper: bool) -> str:
-    tag = re.sub(r' src="data:image/png;base64,([^"]*)"', lambda png: f' src="{_smaller(png[1])}"', tag)
-    tag = re.sub(r' id="([^"]*)"', rf' id="{stem}.\1"', tag)
-    tag = re.sub(r' href="#([^"]*)"', rf' href="#{stem}.\1"', tag)
-    tag = re.sub(r' href="([^"#:/]+)\.html(?:#([^"]*))?"', lambda found: _inside(found, stems), tag)
-    return re.sub(r"^(</?h)([1-5])", lambda found: f"{found[1]}{int(found[2]) + 1}", tag) if deeper else tag
+def _moved(page: Page, stems: Mapping[str, str], deeper: bool) -> str:
+    tree = parsed(page.body)
+    for image in tree.select(f'img[src^="{PNG}"]'):
+        image["src"] = _smaller(image["src"].removeprefix(PNG))
+    for place in tree(id=True):
+        place["id"] = f"{page.stem}.{place['id']}"
+    for link in tree(href=True):
+        link["href"] = _inside(link["href"], page.stem, stems)
+    for heading in tree(["h1", "h2", "h3", "h4", "h5"]) if deeper else ():
+        heading.name = f"h{int(heading.name[1]) + 1}"
+    return written(tree)
 
 
 @lru_cache(64)  # a figure is in several pages
@@ -49,9 +47,10 @@ def _smaller(png: str) -> str:
     return "data:image/webp;base64," + base64.b64encode(webp.getvalue()).decode()
 
 
-def _inside(found: re.Match, stems: set[str]) -> str:
-    """A link to a page of the report as a link into the same file."""
-    stem, place = found[1], found[2]
-    if stem not in stems:
-        return found[0]
-    return f' href="#{stem}.{place}"' if place else f' href="#{stem}"'
+def _inside(link: str, stem: str, stems: Mapping[str, str]) -> str:
+    """A link on a page to a place in the report as a link into the same file."""
+    file, _, place = link.partition("#")
+    target = stems.get(file) if file else stem
+    if target is None:
+        return link
+    return f"#{target}.{place}" if place else f"#{target}"

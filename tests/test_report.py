@@ -9,7 +9,7 @@ import pages
 import pytest
 from handmade import ALT, META, RUN_ID, digests, findings, run, square, write
 
-from perflib.page import TEMPLATES
+from perflib.markup import TEMPLATES
 from perflib.report import build
 from perflib.store import Run, RunError
 
