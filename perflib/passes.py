@@ -22,6 +22,7 @@ import pandas as pd
 
 from .forward import PARTS, work
 from .fused import READ_BYTES
+from .sections import WHOLE
 from .stats import Interval, median_interval, ratio_interval, shift_interval
 from .store import Run, RunError
 from .tables import Table, or_missing, peak_gflops, text
@@ -44,7 +45,6 @@ __all__ = [
     "stopwatch_table",
 ]
 
-WHOLE = "forward_pass"
 CLAIMED = {"attention": 40.0, "ffn": 50.0}
 MARGIN = 10.0
 PHASES = {"prompt": 128, "generation": 1}

@@ -2,6 +2,8 @@
 
 reported_caches()       -> tuple of Cache, nearest first; empty where the system tells nothing
 Cache                   one level
+FLOAT32_BYTES           of an element of what is recorded of them
+LINE_BYTES              of a cache line, for kernels and for models of machines that do not report it
 """
 
 import re
@@ -10,7 +12,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cache", "first_match", "reported_caches", "sysctl"]
+__all__ = ["FLOAT32_BYTES", "LINE_BYTES", "Cache", "first_match", "reported_caches", "sysctl"]
+
+FLOAT32_BYTES = 4
+LINE_BYTES = 64  # where the system does not say: a line of x86-64 and of most of ARM, and one 512-bit vector
 
 
 @dataclass(frozen=True)
