@@ -32,19 +32,6 @@ from .store import TABLES
 from .timer import Timer
 from .writer import RunWriter
 
-__all__ = [
-    "FIRST_CALLS",
-    "HARNESSES",
-    "Harness",
-    "Question",
-    "Refusal",
-    "Reported",
-    "ask",
-    "plan",
-    "question",
-    "record_harnesses",
-]
-
 FIRST_CALLS = ("warmed", "compiles")
 LIMIT_S = 300  # ten times what the slowest one takes
 UNITS_PS = {"nsec": 10**3, "usec": 10**6, "msec": 10**9, "sec": 10**12}

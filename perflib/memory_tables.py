@@ -31,19 +31,6 @@ from .stats import Interval
 from .store import Run, RunError
 from .tables import Table, net_times, or_missing, select, summary, text
 
-__all__ = [
-    "bandwidth",
-    "bandwidth_table",
-    "chain_table",
-    "chase",
-    "colour_table",
-    "colours",
-    "leading_table",
-    "level_table",
-    "levels",
-    "predicted_column",
-]
-
 
 def chase(run: Run, block: str) -> pd.DataFrame:
     """ns, low_ns and high_ns per load by n, chains, stride and page_kib; `bytes` is the working set in lines."""

@@ -28,23 +28,6 @@ from .store import Run, RunError
 from .tables import Table, or_missing, peak_gflops, text
 from .weights import SHAPES
 
-__all__ = [
-    "PHASES",
-    "Gain",
-    "batch_table",
-    "breakdown_table",
-    "counted_table",
-    "gain_table",
-    "gains",
-    "hot_path",
-    "part_share",
-    "part_times",
-    "predicted_table",
-    "read_gb_per_s",
-    "series_of",
-    "stopwatch_table",
-]
-
 CLAIMED = {"attention": 40.0, "ffn": 50.0}
 MARGIN = 10.0
 PHASES = {"prompt": 128, "generation": 1}

@@ -22,20 +22,6 @@ from .checks import positive_integer, vectors
 from .compile import compiled
 from .simd import fence, fma, lanes, load, pointer, splat, store, stream, total
 
-__all__ = [
-    "STREAMS",
-    "copy",
-    "copy_loop",
-    "copy_nt",
-    "read",
-    "read_lines",
-    "strided_read",
-    "triad",
-    "triad_nt",
-    "write",
-    "write_nt",
-]
-
 STREAMS = (1, 2, 4, 8)
 FACTOR = 3.0
 """Of the triad, as in STREAM."""
