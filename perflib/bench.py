@@ -17,13 +17,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from threadpoolctl import threadpool_info
-from tqdm import tqdm
 
 from .bench_forward import BANDWIDTH, CLOSURE, GENERATION, PROMPT, QUANTISED, forward_steps
 from .contest import Row
 from .kernels.peers import LIBRARIES, installed
 from .machine import machine
 from .matches import BEST, BLOCKS, COPY, CORE, DOUBLE, FUSED, LIBRARY, ODD, PEAK, STANDARD, THREADS, TORCH, calls_ns, plan
+from .progress import progress_bar, step
+from .scorecard import Score, Scorecard, at_least
 from .store import RunError
 from .tables import Table
 from .writer import measuring_lock
@@ -65,6 +66,12 @@ class Figure:
         """None where there are no such rows."""
         ratios = [row.ratio for row in self.rows(rows)]
         return self.combine(ratios) if ratios else None
+
+    def score(self, rows: Sequence[Row]) -> Score:
+        """The value beside its bar."""
+        value = self.value(rows)
+        shown = "" if value is None else f"{value:.3f}"
+        return at_least(self.reach, "≥ {:.2f}").score(self.what, value, shown, f"{self.then:.2f}")
 
 
 def _of(what: str, least: int = 0, peer: str | None = None) -> Callable[[Sequence[Row]], list[Row]]:
@@ -116,9 +123,10 @@ FIGURES = (
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Scorecard):
     """What was found."""
 
+    header = "times as fast", "found", "bar", "aim", "verdict"
     machine: Mapping[str, Any]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -130,27 +138,13 @@ class Bench:
         return {figure.key: figure.value(self.rows) for figure in FIGURES if figure.key}
 
     @property
-    def missed(self) -> list[str]:
-        """What was measured and misses its bar."""
-        values = {figure: figure.value(self.rows) for figure in FIGURES}
-        return [f.what for f, value in values.items() if value is not None and not value >= f.reach]
-
-    @property
     def complete(self) -> bool:
         """Whether every figure was measured, on every size."""
-        return not self.quick and all(figure.value(self.rows) is not None for figure in FIGURES)
+        return not self.quick and all(score.met is not None for score in self.scores())
 
-    def figures(self) -> Table:
-        """Every figure beside its bar; above 1 is faster."""
-        header = "times as fast", "found", "bar", "aim", "verdict"
-        return Table(header, tuple(self._line(figure) for figure in FIGURES))
-
-    def _line(self, figure: Figure) -> tuple[str, ...]:
-        value = figure.value(self.rows)
-        bars = f"≥ {figure.reach:.2f}", f"{figure.then:.2f}"
-        if value is None:
-            return figure.what, "", *bars, "not measured"
-        return figure.what, f"{value:.3f}", *bars, "missed" if figure.what in self.missed else "met"
+    def scores(self) -> tuple[Score, ...]:
+        """The figures; above 1 is faster."""
+        return tuple(figure.score(self.rows) for figure in FIGURES)
 
     def details(self) -> Table:
         """Every row with its interval."""
@@ -166,7 +160,7 @@ class Bench:
         return {"machine": dict(self.machine), "rows": [asdict(row) for row in self.rows], "summary": self.summary}
 
     def __str__(self) -> str:
-        return "\n".join((repr(self.details()), "", repr(self.figures()), "", *self.notes))
+        return "\n".join((repr(self.details()), "", repr(self.table()), "", *self.notes))
 
 
 def handicaps(environment: Mapping[str, str]) -> dict[str, str]:
@@ -182,10 +176,10 @@ def bench(quick: bool = False, progress: bool = True) -> Bench:
     with measuring_lock():
         here = machine()
         steps = [*plan(quick, tuple(libraries), here), *forward_steps(quick, tuple(libraries))]
-        with tqdm(steps, disable=None if progress else True, unit="contest") as bar:
-            for what, measured in bar:
-                bar.set_description_str(what)
-                rows += measured()
+        with progress_bar(len(steps), progress) as bar:
+            for what, measured in steps:
+                with step(bar, what):
+                    rows += measured()
         blas = _blas()
         notes = tuple(_notes(libraries, blas, calls_ns(libraries), quick))
     facts = here.to_dict() | {"libraries": libraries, "blas": blas, "left_out": os.environ.get(WITHOUT, "")}

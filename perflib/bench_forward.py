@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from .cases import Case, case
-from .contest import Row
+from .contest import Row, Step
 from .decoder import Cache, Decoder, statistics
 from .fused import READ_BYTES, STREAMS, reads
 from .kernels.description import WrongResult
@@ -29,8 +29,6 @@ CLOSURE = "parts of a pass / the whole"
 CONTEXT = 128
 LIMIT = 1e-4  # relative to the largest logit
 PASSES = 30
-
-Step = tuple[str, Callable[[], list[Row]]]
 
 
 def forward_steps(quick: bool, libraries: Sequence[str]) -> list[Step]:

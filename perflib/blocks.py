@@ -93,12 +93,11 @@ class Block:
 
 def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progress: bool | Callable = True) -> None:
     """Measure every block that the run does not have yet; progress and time left go to stderr where somebody watches."""
-    from tqdm import tqdm
+    from .progress import progress_bar  # tqdm is for recordings: `import perflib` goes without it
 
     missing = [b for b in blocks if not writer.has(b.topic, b.name)]
-    bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
     total = sum(b.budget_s for b in missing)
-    with tqdm(total=total, disable=None if progress is True else True, bar_format=bar_format, smoothing=0) as bar:
+    with progress_bar(total, progress is True) as bar:
         for number, block in enumerate(missing):
             before = sum(b.budget_s for b in missing[:number])
             bar.set_description_str(f"{block.topic}: {block.name}, compiling and checking")

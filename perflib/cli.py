@@ -13,9 +13,10 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from .conduct import Unmeasurable
 from .geometry import GeometryError
@@ -148,12 +149,7 @@ def _bench(args: argparse.Namespace) -> int:
         kept = {name: value for name, value in os.environ.items() if name not in held}
         words = ["bench", *(["--quick"] if args.quick else []), *(["--json", str(args.json)] if args.json else [])]
         os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], kept | told)
-    if args.json:
-        args.json.touch()  # rather now than after some minutes
-    found = bench(quick=args.quick)
-    if args.json:
-        args.json.write_text(json.dumps(found.to_dict(), indent=1) + "\n")
-    print(found)
+    found = _measured(args, bench)
     if found.complete:
         from .readme import README, update_bench
 
@@ -184,13 +180,18 @@ def _forward(args: argparse.Namespace) -> None:
 def _selfcheck(args: argparse.Namespace) -> int:
     from .selfcheck import selfcheck
 
+    return 1 if _measured(args, selfcheck).missed else 0
+
+
+def _measured(args: argparse.Namespace, measure: Callable[..., Any]) -> Any:
+    """A scorecard, measured, printed and written where it is asked for."""
     if args.json:
-        args.json.touch()  # rather now than after ten minutes
-    found = selfcheck(quick=args.quick)
+        args.json.touch()  # rather now than after some minutes
+    card = measure(quick=args.quick)
     if args.json:
-        args.json.write_text(json.dumps(found.figures, indent=1) + "\n")
-    print(found)
-    return 1 if found.missed else 0
+        args.json.write_text(json.dumps(card.to_dict(), indent=1) + "\n")
+    print(card)
+    return card
 
 
 def _execute(args: argparse.Namespace) -> None:

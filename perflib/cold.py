@@ -17,9 +17,9 @@ from functools import cache
 import numpy as np
 
 from .driver import entry_point, rotating_loop
-from .kernels.caches import data_caches, reported_caches
+from .kernels.caches import LINE_BYTES, data_caches, reported_caches
 from .kernels.description import aligned_empty
-from .kernels.memory import LINE, _read_lines
+from .kernels.memory import _read_lines
 from .stats import Interval, ratio_interval
 from .timer import Timer
 
@@ -88,7 +88,7 @@ def cold_pool(args: tuple) -> Pool:
     if not sum(a.nbytes for a in arrays):
         raise ValueError("mode 'cold' needs an array that is not empty among the arguments, got none")
     reach = [_reach(a) for a in arrays]
-    *rooms, set_bytes = itertools.accumulate((-(-extent // LINE) * LINE for _, extent in reach), initial=0)
+    *rooms, set_bytes = itertools.accumulate((-(-extent // LINE_BYTES) * LINE_BYTES for _, extent in reach), initial=0)
     count = max(2, -(-_pool_bytes() // set_bytes))
     free = _available_bytes()
     if free is not None and count * set_bytes > free // 2:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .driver import compilations
+from .showing import first_line
 from .timer import Clock
 
 __all__ = ["Conduct", "Unmeasurable", "compiling_s", "rehearse"]
@@ -82,9 +83,9 @@ def _called(label: str, fn: Callable, args: tuple) -> Any:
     try:
         return fn(*args)
     except MemoryError as problem:
-        raise Unmeasurable(f"{label} needs more memory than there is: {_line(problem)}") from problem
+        raise Unmeasurable(f"{label} needs more memory than there is: {first_line(problem)}") from problem
     except Exception as problem:
-        raise Unmeasurable(f"{label} must not raise, got {type(problem).__name__}: {_line(problem)}") from problem
+        raise Unmeasurable(f"{label} must not raise, got {type(problem).__name__}: {first_line(problem)}") from problem
 
 
 def _span(array: Any) -> tuple[int, int]:
@@ -138,11 +139,6 @@ def _scrambled(given: np.ndarray, span: tuple[int, int]) -> np.ndarray:
         return copy
     copy.flat[0], copy.flat[-1] = high, low
     return copy
-
-
-def _line(problem: Exception) -> str:
-    """The first line of what an exception says."""
-    return str(problem).strip().split("\n")[0] or "no message"
 
 
 def _print_of(value: Any) -> int | None:

@@ -16,14 +16,14 @@ import numpy as np
 
 from .cells import Cell, checked_case
 from .kernels.description import aligned_empty, aligned_random
+from .limits import CANARY_CYCLES
 from .sampling import quiet
 from .session import CANARY_LABEL, Session, take
 from .stats import Interval
 from .timer import Clock
 
-__all__ = ["Contest", "Row", "contest", "of_shape", "side_by_side"]
+__all__ = ["Contest", "Row", "Step", "contest", "of_shape", "side_by_side"]
 
-CANARY_CYCLES = 6  # of one step of the canary: three shifts and three exclusive ors, each waits for the last
 GAP = 80  # elements between arrays that lie side by side: none starts at another's place within a page of 4 KiB
 
 
@@ -41,6 +41,10 @@ class Row:
     ratio: float
     low: float
     high: float
+
+
+Step = tuple[str, Callable[[], list[Row]]]
+"""What is measured next, and how."""
 
 
 @dataclass(frozen=True)

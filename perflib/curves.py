@@ -24,8 +24,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from .drawing import curve, label_ends, level, log_axes, picture, plain_ticks, share_map
-from .results import quantity, unit_of
 from .scaling import ScalingFit, fit_scaling
+from .showing import quantity, unit_of
 from .stats import Interval
 from .store import Run, RunError
 from .tables import Table, by_size, copy_gb_per_s, net_times, or_missing, parameters, peak_gflops, select, summary, text

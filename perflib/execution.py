@@ -9,7 +9,6 @@ Raises `RunError` where the notebooks are not there or a cell fails: its noteboo
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from tqdm import tqdm
 
+from .progress import progress_bar
+from .showing import first_line
 from .store import RunError
 
 __all__ = ["METADATA", "NOTEBOOKS", "execute_all", "execute_in_place", "find_notebooks"]
@@ -34,9 +35,9 @@ def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[t
     """All notebooks executed in memory, each in its own folder: none of them counts before the last is done."""
     clean = [(path, _read_clean(path)) for path in paths]
     cells = sum(len(notebook.cells) for _, notebook in clean)
-    with tqdm(total=cells, unit="cell", file=sys.stderr, disable=None, leave=False) as bar:
+    with progress_bar(cells, leave=False) as bar:
         for path, notebook in clean:
-            bar.set_description(path.stem)
+            bar.set_description_str(path.stem)
             _execute(path, notebook, environment, bar)
     return clean
 
@@ -75,7 +76,7 @@ def _read_clean(path: Path) -> nbformat.NotebookNode:
                 cell.outputs, cell.execution_count = [], None
         nbformat.validate(notebook)
     except (OSError, ValueError, AttributeError, nbformat.ValidationError) as problem:
-        raise RunError(f"{path.name}: cannot be read as a notebook: {_first_line(problem)}") from None
+        raise RunError(f"{path.name}: cannot be read as a notebook: {first_line(problem)}") from None
     return notebook
 
 
@@ -99,10 +100,6 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[s
                 client.execute_cell(cell, index)
                 bar.update()
     except CellExecutionError as problem:
-        raise RunError(f"{path.name}, cell [{count}]: {problem.ename}: {_first_line(problem.evalue)}") from None
+        raise RunError(f"{path.name}, cell [{count}]: {problem.ename}: {first_line(problem.evalue)}") from None
     except (CellTimeoutError, KeyError, RuntimeError) as problem:  # no such kernel; one that dies or never answers
-        raise RunError(f"{path.name}, cell [{count}]: {_first_line(problem)}") from None
-
-
-def _first_line(message: object) -> str:
-    return str(message).strip().partition("\n")[0]
+        raise RunError(f"{path.name}, cell [{count}]: {first_line(problem)}") from None

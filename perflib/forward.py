@@ -23,8 +23,10 @@ from .kernels.checks import positive_integer
 from .limits import limits as measured_limits
 from .machine import Machine
 from .measure import Comparison, compare
+from .progress import progress_bar, step
 from .resident import peak, resident_bytes
 from .sampling import quiet
+from .sections import WHOLE
 from .tables import Table
 from .weights import RandomWeights, Shape, Weights
 
@@ -36,7 +38,6 @@ TOGETHER = 10  # tokens of one pass that take twice as long as a single one
 WARM = Shape(32, 32, 1, 32, 1, 1, 8)  # loads the code
 OVERHEAD_S, TURNS = 2.0, 8  # comparing stopwatches on and off: seconds, and passes of each at least
 BYTES_PER_WEIGHT = {"F32": 4.0, "Q8_0": 34 / 32}
-WHOLE = "forward_pass"
 PARTS = ("embedding", "attention/qkv", "attention/rope", "attention/scores", "attention/output", "ffn", "projection")
 
 
@@ -155,13 +156,10 @@ def forward(
     progress: bool = True,
 ) -> Forward:
     """Read a random prompt twice (the first one warms up), then generate `tokens`, the likeliest each time."""
-    from tqdm import tqdm
-
     for name, value in (("prompt", prompt), ("tokens", tokens), ("batch", batch), ("threads", threads)):
         positive_integer(name, value)
     size, passes = weights.shape.parameters, 2 * effort(batch * prompt) + tokens * effort(batch)
-    bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
-    with tqdm(total=size * (PACKING + passes), disable=None if progress else True, bar_format=bar_format) as bar:
+    with progress_bar(size * (PACKING + passes), progress) as bar:
         bar.set_description_str("compiling, or loading compiled code")
         _warm_up(weights, kind, threads)
         before = resident_bytes()
@@ -206,11 +204,10 @@ def _passes(
 ) -> tuple[PerformanceStats, PerformanceStats]:
     """Statistics of the prompt, and of the tokens that follow it."""
     prompt_stats, stats, size = statistics(), statistics(), decoder.shape.parameters
-    bar.set_description_str(f"prompt of {given.shape[1]} tokens")
     for watch in (statistics(enabled=False), prompt_stats):
-        cache.clear()
-        logits = decoder.forward(given, cache, watch, threads)
-        bar.update(size * effort(given.size))
+        with step(bar, f"prompt of {given.shape[1]} tokens", size * effort(given.size)):
+            cache.clear()
+            logits = decoder.forward(given, cache, watch, threads)
     for number in range(tokens):
         bar.set_description_str(f"token {number + 1} of {tokens}", refresh=False)
         logits = decoder.forward(logits.argmax(axis=1)[:, None], cache, stats, threads)

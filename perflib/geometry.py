@@ -13,11 +13,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .machine import Cache
+from .kernels.caches import LINE_BYTES, Cache
 
-__all__ = ["LINE", "Geometry", "GeometryError", "described", "geometry"]
-
-LINE = 64  # bytes, where the system does not say: that of x86-64 and of most of ARM
+__all__ = ["Geometry", "GeometryError", "described", "geometry"]
 
 
 class GeometryError(ValueError):
@@ -30,7 +28,7 @@ class Geometry:
 
     sets: int
     ways: int
-    line_bytes: int = LINE
+    line_bytes: int = LINE_BYTES
 
     @property
     def size_bytes(self) -> int:
@@ -40,7 +38,7 @@ class Geometry:
 
 def geometry(cache: Cache) -> Geometry:
     """Sets, ways and line of a level. Raises `GeometryError` unless its size is a whole number of them."""
-    line = LINE if cache.line_bytes is None else _positive(cache.name, "line_bytes", cache.line_bytes)
+    line = LINE_BYTES if cache.line_bytes is None else _positive(cache.name, "line_bytes", cache.line_bytes)
     size = _positive(cache.name, "size_bytes", cache.size_bytes)
     if size % line:
         raise GeometryError(f"{cache.name}: size_bytes must be a multiple of the line of {line} bytes, got {size}")

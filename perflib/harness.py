@@ -27,22 +27,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from .progress import progress_bar, step
 from .store import TABLES
 from .timer import Timer
 from .writer import RunWriter
-
-__all__ = [
-    "FIRST_CALLS",
-    "HARNESSES",
-    "Harness",
-    "Question",
-    "Refusal",
-    "Reported",
-    "ask",
-    "plan",
-    "question",
-    "record_harnesses",
-]
 
 FIRST_CALLS = ("warmed", "compiles")
 LIMIT_S = 300  # ten times what the slowest one takes
@@ -257,22 +245,18 @@ def plan(quick: bool) -> list[tuple[Harness, str, float]]:
 
 def record_harnesses(writer: RunWriter, quick: bool, progress: bool = True) -> None:
     """Ask what the run does not have yet; progress goes to stderr, and so does what a harness that fails has to say."""
-    from tqdm import tqdm
-
     asked = [(h, f, s) for h, f, s in plan(quick) if h.version() and not writer.has("harness", f"{h.name}, {f}")]
-    bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
-    with tqdm(total=sum(s for *_, s in asked), disable=None if progress else True, bar_format=bar_format) as bar:
+    with progress_bar(sum(s for *_, s in asked), progress) as bar:
         for harness, first_call, seconds in asked:
             block = f"{harness.name}, {first_call}"
-            bar.set_description_str(f"harness: {block}")
-            try:
-                answer = ask(harness, question(first_call), fresh=first_call == "compiles")
-            except Refusal as problem:
-                bar.write(f"{problem}; recorded without it", file=sys.stderr)
-                continue
-            with writer.block("harness", block, columns=TABLES["harness"]) as append:
-                append(_rows(block, harness, first_call, answer))
-            bar.update(seconds)
+            with step(bar, f"harness: {block}", seconds):
+                try:
+                    answer = ask(harness, question(first_call), fresh=first_call == "compiles")
+                except Refusal as problem:
+                    bar.write(f"{problem}; recorded without it", file=sys.stderr)
+                    continue
+                with writer.block("harness", block, columns=TABLES["harness"]) as append:
+                    append(_rows(block, harness, first_call, answer))
 
 
 def question(first_call: str) -> Question:

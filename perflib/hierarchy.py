@@ -21,13 +21,15 @@ import numpy as np
 from .cases import Case, case
 from .edges import Level, find_levels
 from .kernels.arena import BASE_KIB, HUGE_KIB, arena, page_sizes_kib
-from .kernels.chase import LINE, _chase, link, relink
+from .kernels.caches import LINE_BYTES
+from .kernels.chase import _chase, link, relink
 from .kernels.traffic import CHASE_STEPS
 from .limits import limit_case, machine_key
 from .machine import Cache, Machine, machine
 from .remembered import remembered
 from .sampling import quiet, rounds
 from .session import take
+from .showing import size_text
 from .stats import Interval
 from .timer import Timer
 
@@ -75,12 +77,6 @@ class Hierarchy:
         return "\n".join([*rows, *self.notes])
 
 
-def size_text(size_bytes: float) -> str:
-    """`31.5 KiB`, `7.6 MiB`"""
-    unit, name = (1 << 20, "MiB") if size_bytes >= 1 << 20 else (1 << 10, "KiB")
-    return f"{size_bytes / unit:.3g} {name}"
-
-
 def _row(level: Detected) -> str:
     c, rate = level.capacity_bytes, level.read_gb_per_s
     reported = size_text(level.reported_bytes) if level.reported_bytes else "unknown"
@@ -122,16 +118,16 @@ def sweep_sizes(machine: Machine, per_octave: int = 8) -> list[int]:
     last = max((c.size_bytes for c in machine.data_caches()), default=0)
     top = np.log2(min(max(2 * last, LEAST_SWEEP), LARGEST_SWEEP))
     steps = np.arange(12 * per_octave, int(top * per_octave) + 1) / per_octave
-    return sorted({int(2**s) // LINE * LINE for s in steps})
+    return sorted({int(2**s) // LINE_BYTES * LINE_BYTES for s in steps})
 
 
-def latency_ns(sizes_bytes: Sequence[int], page_kib: int, stride: int = LINE, taken: int = ROUNDS) -> np.ndarray:
+def latency_ns(sizes_bytes: Sequence[int], page_kib: int, stride: int = LINE_BYTES, taken: int = ROUNDS) -> np.ndarray:
     """ns per load of a random cycle over so many bytes in lines, `stride` bytes apart: sizes x rounds, interleaved."""
-    memory = arena(max(sizes_bytes) // LINE * stride, page_kib).view(np.int64)
+    memory = arena(max(sizes_bytes) // LINE_BYTES * stride, page_kib).view(np.int64)
     cases, reps = [], {}
     with quiet():
         for size in sizes_bytes:
-            cycle = link(memory, size // LINE, stride)
+            cycle = link(memory, size // LINE_BYTES, stride)
             one = case(str(size), _chase, (memory, cycle.cursors, CHASE_STEPS), "kernel")
             cases.append(Case(one.label, one.scope, one.run, prepare=partial(relink, cycle)))
             reps[one.label] = 16  # of 4096 loads each: a tenth of a millisecond at the least
@@ -241,9 +237,9 @@ def tlb_edges(pages: Sequence[int] = tuple(int(2 ** (k / 8)) for k in range(24, 
 
     Edges that the same number of lines shows without the pages are those of the caches, and are left out.
     """
-    sizes = [n * LINE for n in sorted(set(pages))]
-    apart = (BASE_KIB << 10) + LINE  # so that lines fall into all sets
-    lines, spread = (find_levels(sizes, latency_ns(sizes, BASE_KIB, stride)) for stride in (LINE, apart))
+    sizes = [n * LINE_BYTES for n in sorted(set(pages))]
+    apart = (BASE_KIB << 10) + LINE_BYTES  # so that lines fall into all sets
+    lines, spread = (find_levels(sizes, latency_ns(sizes, BASE_KIB, stride)) for stride in (LINE_BYTES, apart))
     of_caches = [level.capacity_bytes.value for level in lines if level.resolved]
     edges = [level.capacity_bytes.value for level in spread if level.resolved]
-    return tuple(e / LINE * (BASE_KIB << 10) for e in edges if all(abs(np.log(e / c)) > 0.3 for c in of_caches))
+    return tuple(e / LINE_BYTES * (BASE_KIB << 10) for e in edges if all(abs(np.log(e / c)) > 0.3 for c in of_caches))

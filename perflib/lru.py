@@ -23,6 +23,7 @@ import numpy as np
 from numba import njit
 
 from .geometry import geometry
+from .kernels.compile import stamped
 from .machine import Cache
 
 __all__ = ["access", "counted", "each", "emptied", "misses", "updates"]
@@ -35,11 +36,7 @@ STAMP = sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in 
 
 def counted(function: Callable) -> Callable:
     """Compile a trace; an edit of any of these files, which Numba would not see from another one, makes the code stale."""
-    made = njit(cache=True, nogil=True)(function)
-    if made is not function:  # with NUMBA_DISABLE_JIT it is
-        file = made._cache._cache_file
-        file._source_stamp = (*file._source_stamp, STAMP)
-    return made
+    return stamped(function, STAMP, nogil=True)
 
 
 def emptied(caches: Sequence[Cache]) -> tuple[tuple[int, int, int, int], np.ndarray]:

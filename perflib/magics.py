@@ -35,6 +35,7 @@ from .kernels.catalog import find
 from .kernels.description import WrongResult
 from .measure import compare, measure
 from .results import Comparison, Measurement
+from .showing import on_one_line
 
 __all__ = ["MeasureMagics", "load"]
 
@@ -158,6 +159,6 @@ def _same(some: tuple, others: tuple) -> bool:
 
 def _line(problem: Exception) -> str:
     """What an exception says, on one line, with its kind where the words alone are none."""
-    words = " ".join(str(problem).split()) or "no message"
+    words = on_one_line(problem) or "no message"
     ours = isinstance(problem, (Unmeasurable, WrongResult, ValueError, TypeError))
     return words if ours else f"{type(problem).__name__}: {words}"

@@ -7,14 +7,14 @@ Every step is one session. What one of them needs and this machine does not have
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from .cells import Cell
-from .contest import Row, contest, of_shape, side_by_side
+from .contest import Row, Step, contest, of_shape, side_by_side
 from .kernels.blocked import default_blocks
 from .kernels.catalog import find
 from .kernels.compile import compiled
@@ -39,7 +39,6 @@ __all__ = [
     "STANDARD",
     "THREADS",
     "TORCH",
-    "Step",
     "calls_ns",
     "plan",
 ]
@@ -74,8 +73,6 @@ WIDTH = 2048  # of the rows of a batch, and of the norm that is held against the
 IN_L1 = 4096  # float32 that L1 holds on every machine, 16 KiB
 BLOCK_SIZES = (1024, 2048)
 LARGE = 2048  # of the product on two threads
-
-Step = tuple[str, Callable[[], list[Row]]]
 
 
 def plan(quick: bool, libraries: Sequence[str], machine: Machine) -> list[Step]:

@@ -37,6 +37,7 @@ from .kernels.peak import FMA_PEAK_OPS
 from .results import Comparison, Measurement
 from .sampling import quiet
 from .session import Session, take
+from .showing import first_line
 from .stats import Interval, fewest_samples
 from .timer import Clock
 
@@ -202,7 +203,7 @@ def _cases(subject: _Subject, scopes: Sequence[str], clock: Clock, optional: boo
 def _first_line(problem: NumbaError) -> str:
     """What the innermost frame of Numba's message says."""
     innermost = str(problem).split("Failed in nopython mode pipeline (step: nopython frontend)")[-1]
-    return re.sub(r" at 0x\w+", "", innermost.strip().splitlines()[0])
+    return re.sub(r" at 0x\w+", "", first_line(innermost))
 
 
 def _summary(case: Case, session: Session, subject: _Subject, threads: int, work: Mapping[str, int]) -> Measurement:

@@ -15,15 +15,15 @@ from .blocks import Block
 from .cells import Cell
 from .hierarchy import sweep_sizes
 from .kernels.arena import BASE_KIB, page_sizes_kib
+from .kernels.caches import LINE_BYTES
 from .kernels.catalog import find
-from .kernels.chase import LINE
 from .limits import PEAK_OPS, fma_widths
 from .machine import Machine
 
 __all__ = ["LEADING", "PAGE_STRIDE", "memory_blocks", "width_block"]
 
 LEADING = (512, 513, 528, 1024, 1025, 1040)
-PAGE_STRIDE = (BASE_KIB << 10) + LINE
+PAGE_STRIDE = (BASE_KIB << 10) + LINE_BYTES
 """From page to page and one line on, so that lines fall into all sets."""
 STRIDES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # of float64: 8 fill a line
 SHORT = 1e-3  # seconds of budget: every case gets its least number of rounds
@@ -61,12 +61,12 @@ def _chase(links: int, page_kib: int, **values: int) -> Cell:
 
 
 def _latency(sizes: Sequence[int], page_kib: int) -> list[Cell]:
-    return [_chase(size // LINE, page_kib) for size in sizes]
+    return [_chase(size // LINE_BYTES, page_kib) for size in sizes]
 
 
 def _pages(per_octave: int) -> list[Cell]:
     counts = sorted({int(2 ** (k / per_octave)) for k in range(3 * per_octave, 14 * per_octave + 1)})
-    return [_chase(n, BASE_KIB, stride=stride) for n in counts for stride in (LINE, PAGE_STRIDE)]
+    return [_chase(n, BASE_KIB, stride=stride) for n in counts for stride in (LINE_BYTES, PAGE_STRIDE)]
 
 
 def _bandwidth(sizes: Sequence[int], page_kib: int) -> list[Cell]:
@@ -98,4 +98,4 @@ def _chains(quick: bool, machine: Machine, page_kib: int) -> list[Cell]:
     counts = (1, 4, 16) if quick else (1, 2, 4, 8, 16, 32)
     reported = [c.size_bytes for c in machine.data_caches()][:2] or [32 << 10, MIB]
     sizes = [*(size // 2 for size in reported), 4 * MIB, (16 if quick else 64) * MIB]
-    return [_chase(size // LINE, page_kib, chains=k) for size in dict.fromkeys(sizes) for k in counts]
+    return [_chase(size // LINE_BYTES, page_kib, chains=k) for size in dict.fromkeys(sizes) for k in counts]

@@ -19,36 +19,24 @@ import pandas as pd
 
 from .cachemodel import colour_misses
 from .edges import find_levels
-from .hierarchy import Detected, matched, size_text
+from .hierarchy import Detected, matched
 from .kernels.arena import BASE_KIB, HUGE_KIB
+from .kernels.caches import LINE_BYTES
 from .kernels.catalog import find
-from .kernels.chase import LINE
 from .kernels.traffic import CHASE_STEPS
 from .machine import Cache
 from .memory_plan import LEADING
+from .showing import size_text
 from .stats import Interval
 from .store import Run, RunError
 from .tables import Table, net_times, or_missing, select, summary, text
-
-__all__ = [
-    "bandwidth",
-    "bandwidth_table",
-    "chain_table",
-    "chase",
-    "colour_table",
-    "colours",
-    "leading_table",
-    "level_table",
-    "levels",
-    "predicted_column",
-]
 
 
 def chase(run: Run, block: str) -> pd.DataFrame:
     """ns, low_ns and high_ns per load by n, chains, stride and page_kib; `bytes` is the working set in lines."""
     found = summary(run, "memory", kernel="memory_chase", block=block)
     times = found[["ns", "low_ns", "high_ns"]] / CHASE_STEPS
-    return found.assign(**times, bytes=found["n"].astype(int) * LINE)
+    return found.assign(**times, bytes=found["n"].astype(int) * LINE_BYTES)
 
 
 def _latency_block(page_kib: int) -> str:
@@ -69,7 +57,7 @@ def levels(run: Run, page_kib: int | None = None) -> tuple[Detected, ...]:
     block = _latency_block(page_kib or best_pages(run))
     times = select(net_times(run, "memory"), block=block, kernel="memory_chase")
     table = times.pivot_table(index="n", columns="round", values="net_ns").dropna(axis=1) / CHASE_STEPS
-    return matched(find_levels(table.index.to_numpy(float) * LINE, table.to_numpy(float)), run.machine.data_caches())
+    return matched(find_levels(table.index.to_numpy(float) * LINE_BYTES, table.to_numpy(float)), run.machine.data_caches())
 
 
 @or_missing
@@ -118,7 +106,7 @@ def predicted_column(rows: int, leading: int, cache: Cache) -> float:
 
     Least-recently-used replacement and reuse in a cycle: a set that is full is no use at all.
     """
-    line, ways = cache.line_bytes or LINE, cache.ways or 1
+    line, ways = cache.line_bytes or LINE_BYTES, cache.ways or 1
     sets = max(1, cache.size_bytes // (line * ways))
     places = np.unique(np.arange(rows) * leading * 4 // line)
     crowd = np.bincount(places % sets, minlength=sets)

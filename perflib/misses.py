@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .blocked_traces import Choices, choices
+from .kernels.caches import FLOAT32_BYTES
 from .simulator import TRACES, simulate
 from .stats import SampleError
 from .store import Run, RunError
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["FEWEST_SIZES", "Explanation", "explain", "held_out", "miss_table"]
 
 FEWEST_SIZES = 4
-ITEM = 4
 WORK = ("flops", "starts", "l1_misses", "l2_misses")
 MISSES = ("L1, down columns", "L1, along rows", "L2")
 DOWN_COLUMNS = ("matmul_naive", "matmul_tiled")  # their innermost loop takes another row of B at each step
@@ -74,7 +74,7 @@ def miss_table(run: Run, largest: int = 320) -> "pd.DataFrame":
     times = here[here["kernel"].isin(TRACES)].groupby(["kernel", "n"])["per_run_ns"].median()
     if times.empty:
         raise RunError(f"run {run.id} has no products in kernel scope")
-    chosen = choices(caches, ITEM, run.machine.isa)
+    chosen = choices(caches, FLOAT32_BYTES, run.machine.isa)
 
     def row(case: tuple[str, int]) -> tuple:
         kernel, n = case[0], int(case[1])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from .blocked_traces import choices
 from .kernels.blocking import rival_blocks
+from .kernels.caches import FLOAT32_BYTES
 from .record import CONFLICTS
 from .stats import Interval, ratio_interval
 from .store import Run, RunError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["OURS", "BlockLoss", "Conflict", "against_best", "block_loss", "block_times", "conflicts", "rules"]
 
 OURS = "our model"
-ITEM = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def rules(run: Run) -> dict[str, tuple[int, int]]:
     caches = run.machine.data_caches()
     if not caches:
         raise RunError(f"run {run.id} does not say what caches its machine has")
-    ours = choices(caches, ITEM, run.machine.isa)
+    ours = choices(caches, FLOAT32_BYTES, run.machine.isa)
     rivals = rival_blocks("float32", caches, (ours.mr, ours.nr))
     return {OURS: (ours.mc, ours.kc)} | {name: (mc, kc) for name, (mc, kc, _) in rivals.items()}
 

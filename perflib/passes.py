@@ -22,29 +22,12 @@ import pandas as pd
 
 from .forward import PARTS, work
 from .fused import READ_BYTES
+from .sections import WHOLE
 from .stats import Interval, median_interval, ratio_interval, shift_interval
 from .store import Run, RunError
 from .tables import Table, or_missing, peak_gflops, text
 from .weights import SHAPES
 
-__all__ = [
-    "PHASES",
-    "Gain",
-    "batch_table",
-    "breakdown_table",
-    "counted_table",
-    "gain_table",
-    "gains",
-    "hot_path",
-    "part_share",
-    "part_times",
-    "predicted_table",
-    "read_gb_per_s",
-    "series_of",
-    "stopwatch_table",
-]
-
-WHOLE = "forward_pass"
 CLAIMED = {"attention": 40.0, "ffn": 50.0}
 MARGIN = 10.0
 PHASES = {"prompt": 128, "generation": 1}

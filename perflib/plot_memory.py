@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .drawing import label_ends, picture, plain_ticks
-from .hierarchy import size_text
 from .kernels.arena import BASE_KIB, HUGE_KIB
-from .kernels.chase import LINE
+from .kernels.caches import LINE_BYTES
 from .memory_plan import LEADING, PAGE_STRIDE
 from .memory_tables import _first, bandwidth, chase, colours, levels, predicted_column
+from .showing import size_text
 from .store import Run, RunError
 from .tables import summary
 
@@ -138,7 +138,7 @@ def page_colours(axes: Axes, run: Run) -> str:
 def pages(axes: Axes, run: Run) -> str:
     """One line in every page against as many lines side by side."""
     found = chase(run, "one line per page")
-    for number, (stride, label) in enumerate(((PAGE_STRIDE, "one per page"), (LINE, "side by side"))):
+    for number, (stride, label) in enumerate(((PAGE_STRIDE, "one per page"), (LINE_BYTES, "side by side"))):
         own = found[found["stride"] == stride]
         _line(axes, number, label, own, own["n"])
     axes.set_xscale("log", base=2)
@@ -148,7 +148,7 @@ def pages(axes: Axes, run: Run) -> str:
     plain_ticks(axes)
     label_ends(axes)
     both = found.pivot_table(index="n", columns="stride", values="ns").dropna()
-    excess = both[PAGE_STRIDE] / both[LINE]
+    excess = both[PAGE_STRIDE] / both[LINE_BYTES]
     first = int(excess.index[(excess > 1.5).argmax()]) if (excess > 1.5).any() else 0
     return (
         f"The same number of lines costs up to {excess.max():.1f} times as much when each lies on a page of its own; "

@@ -15,6 +15,7 @@ from matplotlib.patheffects import withStroke
 
 from .cachemodel import tile_limit
 from .drawing import LOOKS, curve, label_ends, level, log_axes, picture, share_map
+from .kernels.caches import FLOAT32_BYTES
 from .kernels.ladder import DEFAULT_TILE
 from .misses import explain, held_out, miss_table
 from .packing import block_times, rules
@@ -23,7 +24,6 @@ from .tiling import default_losses, model_losses, tile_times
 
 __all__ = ["block_map", "explained", "tile_losses", "tile_map"]
 
-ITEM = 4
 MODEL_COLOUR = "#D55E00"
 HALO = [withStroke(linewidth=3, foreground="white")]
 MARKS = (("o", (0, -20)), ("D", (0, 9)), ("s", (-36, 9)), ("^", (36, -20)))  # and where their names stand
@@ -60,8 +60,8 @@ def _limits(axes: Axes, run: Run, sizes: Sequence[int], tiles: Sequence[int]) ->
     """The largest tiles that fill the first cache: one of three matrices, one, and one whose rows share sets at this n."""
     first = run.machine.data_caches()[0]
     ends = np.arange(len(sizes) + 1)
-    whole = np.sqrt(first.size_bytes / ITEM)
-    free = [tile_limit(n, ITEM, first) for n in sizes]
+    whole = np.sqrt(first.size_bytes / FLOAT32_BYTES)
+    free = [tile_limit(n, FLOAT32_BYTES, first) for n in sizes]
     lines = {
         f"one tile fills {first.name}": ([whole] * len(sizes), ":"),
         "three tiles fill it": ([whole / np.sqrt(3)] * len(sizes), "--"),

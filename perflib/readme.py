@@ -33,7 +33,7 @@ def update_readme(run: Run, readme: Path = README) -> None:
 
 def update_bench(found: Bench, readme: Path = README) -> None:
     """Write the figures, the machine and the versions that they were measured with."""
-    _write(readme, "bench", f"{markdown(found.figures())}\n\n{found.machine['cpu']}. {found.notes[0]}")
+    _write(readme, "bench", f"{markdown(found.table())}\n\n{found.machine['cpu']}. {found.notes[0]}")
 
 
 def _write(readme: Path, marker: str, content: str) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 from .decoder import Decoder, statistics
 from .forward import PACKING, effort
 from .fused import READ_BYTES, alternatives, in_turn, reads, watched
+from .progress import progress_bar, step
 from .sampling import quiet
 from .weights import SHAPES, RandomWeights
 from .writer import RunWriter
@@ -128,8 +129,6 @@ FORWARD_PLAN = (
 
 def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> None:
     """Record every series that the run does not have yet. Weights are packed once per shape and kind."""
-    from tqdm import tqdm
-
     if not writer.has("forward", "read"):
         case = {"block": "read", "dtype": "float32", "n": READ_BYTES, "rows": 1, "new": 0, **FIXED}
         with quiet(), writer.block("forward", "read", ["new"]) as append:
@@ -138,15 +137,13 @@ def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> Non
     models = dict.fromkeys((s.shape, s.kind) for s in missing)
     weights = {name: SHAPES[name].parameters for name, _ in models}  # the bar counts weights that are used
     total = sum(PACKING * weights[name] for name, _ in models) + sum(s.cost * weights[s.shape] for s in missing)
-    bar_format = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
-    with tqdm(total=total, disable=None if progress else True, bar_format=bar_format) as bar:
+    with progress_bar(total, progress) as bar:
         for shape, kind in models:
             bar.set_description_str(f"forward: packing {shape} as {kind}")
             decoder = Decoder(RandomWeights(SHAPES[shape]), kind, lambda count: bar.update(PACKING * count))
             for series in missing:
                 if (series.shape, series.kind) == (shape, kind):
-                    bar.set_description_str(f"forward: {series.name}")
-                    with quiet(), writer.block("forward", series.name, ["new"]) as append:
+                    done = step(bar, f"forward: {series.name}", series.cost * weights[shape])
+                    with done, quiet(), writer.block("forward", series.name, ["new"]) as append:
                         append(series.rows(decoder))
-                    bar.update(series.cost * weights[shape])
             del decoder  # before the next one is packed

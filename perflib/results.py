@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .sampling import Sample
-from .showing import Drawn, on_one_line, reach, strip, table
+from .showing import Drawn, duration, on_one_line, quantity, reach, strip, table
 from .stats import Interval
 
-__all__ = ["Comparison", "Measurement", "duration", "quantity", "unit_of"]
+__all__ = ["Comparison", "Measurement"]
 
 
 @dataclass(frozen=True)
@@ -158,21 +158,3 @@ def _padded(lines: Sequence[tuple[str, str]]) -> str:
 
 def _state(state: str, reasons: Sequence[str]) -> str:
     return f"{state}: {'; '.join(reasons)}" if reasons else state
-
-
-def unit_of(ns: float) -> tuple[str, float]:
-    """The unit that suits a time, and its nanoseconds."""
-    units = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6))
-    return next((u for u in units if abs(ns) < 1000 * u[1]), ("s", 1e9))
-
-
-def quantity(ns: float) -> str:
-    """`62.1 ns`"""
-    unit, factor = unit_of(ns)
-    return f"{ns / factor:.4g} {unit}"
-
-
-def duration(time_ns: Interval) -> str:
-    """`62.1 ns [61.8, 62.5]`, in the unit that suits the value."""
-    factor = unit_of(time_ns.value)[1]
-    return f"{quantity(time_ns.value)} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"

@@ -23,7 +23,7 @@ from functools import lru_cache
 import numpy as np
 
 from .blocked_traces import Choices, choices
-from .geometry import LINE
+from .kernels.caches import FLOAT32_BYTES, LINE_BYTES
 from .machine import Cache, Machine
 from .memory_tables import bandwidth
 from .simulator import TRACES, simulate
@@ -32,21 +32,20 @@ from .tables import Table, or_missing, summary
 
 __all__ = ["Ceilings", "Point", "bound", "ceilings", "points", "product_levels", "register_tile", "roofline_table"]
 
-ITEM = 4
 CORE = "registers"
 FIRST = {  # flops per byte between registers and the first level, float32
-    "matmul_naive": 2 / (2 * ITEM),
-    "matmul_tiled": 2 / (2 * ITEM),
-    "matmul_tiled_vectorised": 2 / (3 * ITEM),
-    "matmul_ikj": 2 / (3 * ITEM),
-    "rms_norm_standard": 4 / (8 * ITEM),
-    "rms_norm_fast": 4 / (4 * ITEM),
-    "rms_norm": 4 / (4 * ITEM),
+    "matmul_naive": 2 / (2 * FLOAT32_BYTES),
+    "matmul_tiled": 2 / (2 * FLOAT32_BYTES),
+    "matmul_tiled_vectorised": 2 / (3 * FLOAT32_BYTES),
+    "matmul_ikj": 2 / (3 * FLOAT32_BYTES),
+    "rms_norm_standard": 4 / (8 * FLOAT32_BYTES),
+    "rms_norm_fast": 4 / (4 * FLOAT32_BYTES),
+    "rms_norm": 4 / (4 * FLOAT32_BYTES),
 }
 """Loads and stores per element of the innermost loops: the norms are counted in notebook 04."""
-BEYOND = {"matmul_naive": 2 / ITEM, "matmul_ikj": 2 / ITEM, "matmul_tiled": 64 / 4, "matmul_tiled_vectorised": 64 / 4}
-"""Flops per byte from beyond the first level: an element of B for each multiply-add, or for each row of a tile of 64. The
-register tiles, which are not here, take B a panel at a time: each of its elements serves the rows of a tile."""
+BEYOND = {"matmul_naive": 2, "matmul_ikj": 2, "matmul_tiled": 64, "matmul_tiled_vectorised": 64}
+"""Flops per element from beyond the first level: an element of B for each multiply-add, or for each row of a tile of 64.
+The register tiles, which are not here, take B a panel at a time: each of its elements serves the rows of a tile."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Point:
     """Flops per byte, by level."""
 
 
-def register_tile(mr: int, nr: int, itemsize: int = ITEM) -> float:
+def register_tile(mr: int, nr: int, itemsize: int = FLOAT32_BYTES) -> float:
     """Flops per byte of a register tile: mr nr multiply-adds for mr + nr elements; 4.36 for 12 x 32 in float32."""
     return 2 * mr * nr / ((mr + nr) * itemsize)
 
@@ -106,7 +105,7 @@ def points(run: Run, n: int = 512) -> list[Point]:
     norms = summary(run, "rmsnorm", dtype="float32", scope="kernel", block="float32 scaling")
     for name, own in norms.groupby("kernel"):
         row = own.sort_values("n").iloc[-1]
-        first, whole = FIRST.get(name, 4 / (3 * ITEM)), 4 / (3 * ITEM)
+        first, whole = FIRST.get(name, 4 / (3 * FLOAT32_BYTES)), 4 / (3 * FLOAT32_BYTES)
         beyond = {"L1d": first, "L2": whole, "L3": whole, "memory": whole}
         found.append(Point(name, int(row["n"]), float(row["gflops"]), beyond))
     return found
@@ -117,7 +116,7 @@ def product_levels(machine: Machine, kernels: Sequence[str], n: int) -> dict[str
     caches, isa = machine.data_caches()[:3], machine.isa
     traces = {kernel: kernel if kernel in TRACES else "matmul_packed" for kernel in kernels}
     if not caches or not all(cache.ways for cache in caches):
-        return {kernel: _by_formula(trace, n, choices(caches, ITEM, isa)) for kernel, trace in traces.items()}
+        return {kernel: _by_formula(trace, n, choices(caches, FLOAT32_BYTES, isa)) for kernel, trace in traces.items()}
     distinct = sorted(set(traces.values()))
     with ThreadPoolExecutor() as pool:  # simulations run side by side
         simulated = dict(zip(distinct, pool.map(lambda trace: _simulated(trace, n, caches, isa), distinct), strict=True))
@@ -125,7 +124,7 @@ def product_levels(machine: Machine, kernels: Sequence[str], n: int) -> dict[str
 
 
 def _by_formula(trace: str, n: int, chosen: Choices) -> dict[str, float]:
-    beyond = BEYOND.get(trace, 2 * chosen.mr / ITEM)
+    beyond = BEYOND.get(trace, 2 * chosen.mr) / FLOAT32_BYTES
     first = FIRST.get(trace, register_tile(chosen.mr, chosen.nr))
     return {"L1d": first, "L2": beyond, "L3": beyond, "memory": n / 6}
 
@@ -133,10 +132,10 @@ def _by_formula(trace: str, n: int, chosen: Choices) -> dict[str, float]:
 @lru_cache
 def _simulated(trace: str, n: int, caches: tuple[Cache, ...], isa: tuple[str, ...]) -> dict[str, float]:
     """Elements loaded and stored, and lines that each level asked for."""
-    found = simulate(trace, (n,) * 3, caches, chosen=choices(caches, ITEM, isa))
-    lines = [misses * (cache.line_bytes or LINE) for misses, cache in zip(found.misses, caches, strict=True)]
+    found = simulate(trace, (n,) * 3, caches, chosen=choices(caches, FLOAT32_BYTES, isa))
+    lines = [misses * (cache.line_bytes or LINE_BYTES) for misses, cache in zip(found.misses, caches, strict=True)]
     beyond = [*(cache.name for cache in caches[1:]), "memory"]
-    moved = {"L1d": ITEM * found.accesses} | dict(zip(beyond, lines, strict=True))
+    moved = {"L1d": FLOAT32_BYTES * found.accesses} | dict(zip(beyond, lines, strict=True))
     return {level: 2 * n**3 / count for level, count in moved.items()}
 
 

@@ -1,7 +1,7 @@
 """How far this machine's numbers can be trusted: experiments whose right answer is known, run here and now.
 
     selfcheck(quick)        -> Selfcheck: the figures, each against its bar
-    Selfcheck.figures       what --json writes
+    Selfcheck.to_dict()     what --json writes
 
 The same thing under two names must not be called different, and a slow-down that was planted must be found, both with the
 budget and the margin that `compare` has by default. An interval must cover what it says, a kernel's time must agree with a
@@ -9,6 +9,7 @@ method that knows no floor, and the clock must cost little. Takes some minutes, 
 """
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from tqdm import tqdm
 
 from .cases import FLOORS, Case, case
 from .driver import canary
@@ -29,10 +29,11 @@ from .harness import HARNESSES, Refusal, ask, question
 from .kernels.description import aligned_empty
 from .kernels.rmsnorm import _rms_norm_fast
 from .measure import compare, measure
+from .progress import progress_bar, step
 from .sampling import calibrate, quiet
+from .scorecard import Score, Scorecard, Target, at_least, at_most
 from .session import take
 from .simulation import exponent_coverage, interval_coverage
-from .tables import Table
 from .timer import Timer
 from .writer import measuring_lock
 
@@ -40,39 +41,34 @@ __all__ = ["Selfcheck", "selfcheck"]
 
 ROUNDS = 101
 TIMES = 300, 315  # the planted slow-down; so many that a call from Python weighs nothing
-BARS: dict[str, tuple[str, str, Callable[[float], bool]]] = {
-    "aa_false_positive_rate": ("a kernel and itself called different, idle", "≤ 0.03", lambda v: v <= 0.03),
-    "aa_false_positive_rate_busy": ("the same beside a busy process per core", "≤ 0.05", lambda v: v <= 0.05),
-    "power_5_percent": ("planted slow-down of 5 % found", "≥ 0.95", lambda v: v >= 0.95),
-    "interval_coverage": ("coverage of 95 % intervals, simulated", "0.93 to 0.98", lambda v: 0.93 <= v <= 0.98),
-    "exponent_coverage": ("coverage of exponents, simulated", "≥ 0.93", lambda v: v >= 0.93),
-    "kernel_scope_error": ("kernel scope against the slope over batch lengths", "≤ 0.03", lambda v: v <= 0.03),
-    "timer_overhead_ns": ("Timer, start and elapsed (ns)", "< 1000", lambda v: v < 1000),
-    "timer_overhead_ratio": ("the same / two bare readings of the clock", "≤ 5", lambda v: v <= 5),
-    "pyperf_over_perflib": ("time of pyperf's default run / time to ± 1 % here", "≥ 10", lambda v: v >= 10),
+BARS: dict[str, tuple[str, Target]] = {
+    "aa_false_positive_rate": ("a kernel and itself called different, idle", at_most(0.03)),
+    "aa_false_positive_rate_busy": ("the same beside a busy process per core", at_most(0.05)),
+    "power_5_percent": ("planted slow-down of 5 % found", at_least(0.95)),
+    "interval_coverage": ("coverage of 95 % intervals, simulated", Target("0.93 to 0.98", 0.93, 0.98)),
+    "exponent_coverage": ("coverage of exponents, simulated", at_least(0.93)),
+    "kernel_scope_error": ("kernel scope against the slope over batch lengths", at_most(0.03)),
+    "timer_overhead_ns": ("Timer, start and elapsed (ns)", Target("< 1000", high=math.nextafter(1000, 0))),
+    "timer_overhead_ratio": ("the same / two bare readings of the clock", at_most(5)),
+    "pyperf_over_perflib": ("time of pyperf's default run / time to ± 1 % here", at_least(10)),
 }
 
 
 @dataclass(frozen=True)
-class Selfcheck:
+class Selfcheck(Scorecard):
     """What was found. Rates and coverages are shares of 1."""
 
     figures: dict[str, Any]
     quick: bool
 
-    @property
-    def missed(self) -> list[str]:
-        """Keys of the figures that miss their bar."""
-        return [key for key, (_, _, passes) in BARS.items() if key in self.figures and not passes(self.figures[key])]
+    def scores(self) -> tuple[Score, ...]:
+        """Of the figures that were measured."""
+        measured = ((*BARS[key], self.figures[key]) for key in BARS if key in self.figures)
+        return tuple(target.score(what, value, f"{value:.4g}") for what, target, value in measured)
 
-    def table(self) -> Table:
-        """Every figure beside its bar."""
-        rows = [
-            (what, f"{self.figures[key]:.4g}", bar, "missed" if key in self.missed else "met")
-            for key, (what, bar, _) in BARS.items()
-            if key in self.figures
-        ]
-        return Table(("what", "found", "bar", "verdict"), tuple(rows))
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a program that reads on."""
+        return self.figures
 
     def __str__(self) -> str:
         f = self.figures
@@ -90,15 +86,14 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
     pairs, planted = (24, 8) if quick else (200, 40)
     figures: dict[str, Any] = {"aa_comparisons": pairs, "power_trials": planted}
     steps = 2 * pairs + planted + 5
-    with measuring_lock(), tqdm(total=steps, disable=None if progress else True, unit="trial") as bar:
+    with measuring_lock(), progress_bar(steps, progress) as bar:
 
         def share(what: str, trial: Callable[[int], bool], count: int) -> float:
-            bar.set_description_str(what)
-            found = 0
+            hits = 0
             for number in range(count):
-                found += trial(number)
-                bar.update()
-            return found / count
+                with step(bar, what):
+                    hits += trial(number)
+            return hits / count
 
         figures["aa_false_positive_rate"] = share("a function and itself", _false_positive, pairs)
         figures["power_5_percent"] = share("5 % planted", _planted, planted)
@@ -111,9 +106,8 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
             ("coverage of exponents", lambda: {"exponent_coverage": exponent_coverage(100 if quick else 1000).overall}),
             ("time to 1 %", lambda: _against_pyperf(quick)),
         ):
-            bar.set_description_str(what)
-            figures |= experiment()
-            bar.update()
+            with step(bar, what):
+                figures |= experiment()
     return Selfcheck(figures, quick)
 
 
@@ -238,9 +232,7 @@ def _against_pyperf(quick: bool) -> dict[str, float]:
     """Seconds until the interval of the kernel is 1 % wide on either side, and how often pyperf's default run is longer."""
     found = measure(_rms_norm_fast, *_norm_args(), scope="kernel", budget_s=20)
     figures = {"seconds_to_1_percent": found.seconds}
-    if quick:
-        return figures
-    if not HARNESSES["pyperf"].version():
+    if quick or not HARNESSES["pyperf"].version():
         return figures
     try:
         figures["pyperf_seconds"] = ask(HARNESSES["pyperf"], question("warmed")).wall_ms / 1e3

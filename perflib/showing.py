@@ -1,6 +1,9 @@
 """How results show themselves: aligned lines in a terminal, a compact table with a small picture in a notebook.
 
     on_one_line(text)               a label as text, whatever it holds
+    first_line(problem)             of what an exception says
+    size_text(size_bytes)           31.5 KiB
+    quantity(ns), duration(time_ns) 62.1 ns, and with its interval; the unit is that of `unit_of`
     aligned(rows)                   columns under each other, as in a terminal
     table(header, rows, caption)    the same as HTML; every cell is escaped but what is drawn here
     strip(values, band, what)       the samples in the order taken, with the band of their interval
@@ -25,8 +28,6 @@ import numpy as np
 
 from .stats import Interval
 
-__all__ = ["Drawn", "aligned", "bar", "on_one_line", "reach", "strip", "table", "trail"]
-
 WIDTH, HEIGHT, EDGE = 120, 24, 3
 COLOUR = "#0072B2"  # Okabe and Ito's blue: 3 : 1 against white and against near black
 
@@ -38,6 +39,35 @@ class Drawn(str):
 def on_one_line(text: object) -> str:
     """Its words, one space between: a newline in a label breaks no table."""
     return " ".join(str(text).split())
+
+
+def first_line(problem: object) -> str:
+    """The first line of what an exception says."""
+    return str(problem).strip().partition("\n")[0] or "no message"
+
+
+def size_text(size_bytes: float) -> str:
+    """`31.5 KiB`, `7.6 MiB`"""
+    unit, name = (1 << 20, "MiB") if size_bytes >= 1 << 20 else (1 << 10, "KiB")
+    return f"{size_bytes / unit:.3g} {name}"
+
+
+def unit_of(ns: float) -> tuple[str, float]:
+    """The unit that suits a time, and its nanoseconds."""
+    units = (("ns", 1.0), ("µs", 1e3), ("ms", 1e6))
+    return next((u for u in units if abs(ns) < 1000 * u[1]), ("s", 1e9))
+
+
+def quantity(ns: float) -> str:
+    """`62.1 ns`"""
+    unit, factor = unit_of(ns)
+    return f"{ns / factor:.4g} {unit}"
+
+
+def duration(time_ns: Interval) -> str:
+    """`62.1 ns [61.8, 62.5]`, in the unit that suits the value."""
+    factor = unit_of(time_ns.value)[1]
+    return f"{quantity(time_ns.value)} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"
 
 
 def aligned(rows: Sequence[Sequence[object]]) -> str:

@@ -24,14 +24,15 @@ import numpy as np
 
 from . import blocked_traces, traces
 from .blocked_traces import Choices, choices, room
+from .kernels.caches import FLOAT32_BYTES
 from .kernels.checks import positive_integer
+from .kernels.fastnorm import PAGE
 from .kernels.ladder import DEFAULT_TILE
 from .lru import access, counted, emptied, misses
 from .machine import Cache, machine
 
 __all__ = ["TRACES", "Misses", "replay", "simulate"]
 
-PAGE = 4096
 
 TRACES = {
     "matmul_naive": traces.matmul_naive,
@@ -61,7 +62,7 @@ def simulate(
     shape: tuple[int, ...],
     caches: Sequence[Cache],
     tile: int = DEFAULT_TILE,
-    itemsize: int = 4,
+    itemsize: int = FLOAT32_BYTES,
     warm: bool = False,
     chosen: Choices | None = None,
 ) -> Misses:

@@ -46,7 +46,6 @@ __all__ = [
 PUBLISHED = Path(__file__).parents[1] / "data" / "seed" / "published.csv"
 CASE = ["kernel", "scope", "dtype", "n", "tile", "rows"]
 COPIES = ("copy_loop", "memory_copy_nt", "numpy_copy")
-ITEMSIZE = {"float32": 4, "float64": 8, "int64": 8}
 
 
 @dataclass(frozen=True)
@@ -218,4 +217,4 @@ def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
     if kernel is None or pd.isna(case["n"]):
         return None
     n, params = int(case["n"]), {name: int(case[name]) for name in kernel.params}
-    return kernel.flops(n, **params), kernel.bytes(n, ITEMSIZE[case["dtype"]], **params)
+    return kernel.flops(n, **params), kernel.bytes(n, np.dtype(case["dtype"]).itemsize, **params)

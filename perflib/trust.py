@@ -14,43 +14,27 @@ import numpy as np
 
 from .misses import explain, miss_table
 from .packing import block_loss, conflicts
+from .scorecard import Score, Scorecard, Target, at_least, at_most
 from .stats import SampleError
 from .store import Run, RunError
-from .tables import Table
 from .tiling import model_losses
 
-__all__ = ["JUDGES", "Figure", "Trust", "lost", "trust"]
+__all__ = ["JUDGES", "Trust", "lost", "trust"]
 
 FEWEST_SIZES = 12  # below it says little that a size was left out
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One line. `met`: None where it stays open, with the reason in `found`."""
-
-    what: str
-    found: str
-    bar: str
-    met: bool | None
-
-
-@dataclass(frozen=True)
-class Trust:
+class Trust(Scorecard):
     """All figures of a run."""
 
+    unmeasured = "open"
     run_id: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Score, ...]
 
-    @property
-    def missed(self) -> list[str]:
-        """What was judged and misses its bar."""
-        return [figure.what for figure in self.figures if figure.met is False]
-
-    def table(self) -> Table:
-        """A line each."""
-        words = {True: "met", False: "missed", None: "open"}
-        lines = ((f.what, f.found, f.bar, words[f.met]) for f in self.figures)
-        return Table(("what", "found", "bar", "verdict"), tuple(lines))
+    def scores(self) -> tuple[Score, ...]:
+        """In the order of `JUDGES`."""
+        return self.figures
 
     def __str__(self) -> str:
         return f"Models of the caches, run {self.run_id}\n\n{self.table()!r}"
@@ -64,24 +48,23 @@ def trust(run: Run) -> Trust:
     return Trust(run.id, tuple(figure for what, judge in JUDGES.items() for figure in _judged(run, what, judge)))
 
 
-def _judged(run: Run, what: str, judge: Callable[[Run], list[Figure]]) -> list[Figure]:
+def _judged(run: Run, what: str, judge: Callable[[Run], list[Score]]) -> list[Score]:
     """Its figures, or an open one where the run cannot tell."""
     try:
         return judge(run)
     except (RunError, SampleError) as lack:
-        return [Figure(what, str(lack), "", None)]
+        return [Score(what, str(lack), "", None)]
 
 
-def lost(what: str, ratio: float, most: float, among: str) -> Figure:
+def lost(what: str, ratio: float, most: float, among: str) -> Score:
     """Time at the model's choice / time at the best one, of which at most `most` may be lost."""
-    found = f"{100 * (ratio - 1):.1f} % ({among})"
-    return Figure(what, found, f"<= {100 * (most - 1):.0f} %", bool(ratio <= most))
+    return Target(f"<= {100 * (most - 1):.0f} %", high=most).score(what, ratio, f"{100 * (ratio - 1):.1f} % ({among})")
 
 
 TILE = "time lost by the model's tile"
 
 
-def _tiles(run: Run) -> list[Figure]:
+def _tiles(run: Run) -> list[Score]:
     """Where the model's tile is the best, nothing is lost, and nothing gained either."""
     losses = {n: max(1.0, found.loss.value) for n, found in model_losses(run).items()}
     worst = max(losses, key=losses.get)
@@ -92,22 +75,23 @@ def _tiles(run: Run) -> list[Figure]:
 TIME = "time of the ladder by flops, loops and misses"
 
 
-def _explained(run: Run) -> list[Figure]:
+def _explained(run: Run) -> list[Score]:
     """Of every rung, over at least `FEWEST_SIZES` sizes; beside it what the same line says without misses."""
     found = explain(miss_table(run))
     enough = found.sizes >= FEWEST_SIZES
     sizes = f"{found.sizes} sizes" + ("" if enough else f" of {FEWEST_SIZES} at least")
-    error = f"{100 * found.held_out_error:.1f} % ({100 * found.without_misses:.1f} % without misses)"
+    fit, error = (found.r_squared, found.held_out_error) if enough else (None, None)
+    errors = f"{100 * found.held_out_error:.1f} % ({100 * found.without_misses:.1f} % without misses)"
     return [
-        Figure(f"{TIME}, R^2", f"{found.r_squared:.3f} ({sizes})", ">= 0.9", found.r_squared >= 0.9 if enough else None),
-        Figure(f"{TIME}, held-out error", error, "<= 20 %", found.held_out_error <= 0.2 if enough else None),
+        at_least(0.9, ">= {:g}").score(f"{TIME}, R^2", fit, f"{found.r_squared:.3f} ({sizes})"),
+        Target("<= 20 %", high=0.2).score(f"{TIME}, held-out error", error, errors),
     ]
 
 
 BLOCKS = "time lost by the model's blocks"
 
 
-def _blocks(run: Run) -> list[Figure]:
+def _blocks(run: Run) -> list[Score]:
     found = block_loss(run)
     model, best = (f"{mc} x {kc}" for mc, kc in (found.model, found.best))
     return [lost(BLOCKS, max(found.loss.value, 1.0), 1.03, f"n = {found.n}, MC x KC: {model}, best {best}")]
@@ -116,17 +100,16 @@ def _blocks(run: Run) -> list[Figure]:
 POWER = "time per flop at a power of two / beside it"
 
 
-def _conflicts(run: Run) -> list[Figure]:
+def _conflicts(run: Run) -> list[Score]:
     """Tiles show it and the top of the ladder does not; the bars are for 1024 against 1040."""
     figures = []
     for found in conflicts(run):
         name = found.kernel if found.tile is None else f"{found.kernel}, tile {found.tile}"
-        value, bar = found.loss.value, "<= 1.05" if found.tile is None else ">= 1.3"
-        met = value <= 1.05 if found.tile is None else value >= 1.3
-        told = f"{found.loss:.2f} ({found.power} / {found.padded})"
-        figures.append(Figure(f"{POWER}, {name}", told, bar, bool(met) if found.power == 1024 else None))
+        target = at_most(1.05, "<= {:g}") if found.tile is None else at_least(1.3, ">= {:g}")
+        value = found.loss.value if found.power == 1024 else None
+        figures.append(target.score(f"{POWER}, {name}", value, f"{found.loss:.2f} ({found.power} / {found.padded})"))
     return figures
 
 
-JUDGES: dict[str, Callable[[Run], list[Figure]]] = {TILE: _tiles, BLOCKS: _blocks, POWER: _conflicts, TIME: _explained}
+JUDGES: dict[str, Callable[[Run], list[Score]]] = {TILE: _tiles, BLOCKS: _blocks, POWER: _conflicts, TIME: _explained}
 """By what stands there where the run lacks what it takes."""

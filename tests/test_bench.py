@@ -149,7 +149,7 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
     assert without.summary["fused_residual_gain"] is None
     assert without.missed == []
     assert not without.complete
-    assert [line[-1] for line in without.figures().rows].count("not measured") == 15
+    assert [line[-1] for line in without.table().rows].count("not measured") == 15
     assert found().complete
     assert not found(quick=True).complete
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from perflib.results import Comparison, duration
+from perflib.results import Comparison
+from perflib.showing import duration
 from perflib.stats import Interval
 
 

@@ -27,8 +27,8 @@ def test_time_lost_by_the_models_tile_is_judged_by_its_median_and_its_worst():
     found = judged(*tiles(GOOD))
 
     median, worst = found["lost by the model's tile, median"], found["lost by the model's tile, worst"]
-    assert (median.found, median.bar, median.met) == ("2.0 % (4 sizes)", "<= 5 %", True)
-    assert (worst.found, worst.bar, worst.met) == ("9.0 % (n = 512)", "<= 15 %", True)
+    assert (median.value, median.target, median.met) == ("2.0 % (4 sizes)", "<= 5 %", True)
+    assert (worst.value, worst.target, worst.met) == ("9.0 % (n = 512)", "<= 15 %", True)
 
 
 def test_a_tile_that_costs_too_much_is_missed_and_so_is_the_command(capsys):
@@ -48,7 +48,7 @@ def test_time_explained_is_judged_from_twelve_sizes_on():
         True,
     ]
     fit = few["of the ladder by flops, loops and misses, R^2"]
-    assert (fit.met, "11 sizes of 12 at least" in fit.found) == (None, True)
+    assert (fit.met, "11 sizes of 12 at least" in fit.value) == (None, True)
 
 
 def test_the_error_shown_is_that_of_the_explanation():
@@ -56,7 +56,7 @@ def test_the_error_shown_is_that_of_the_explanation():
 
     expected = explain(miss_table(run))
 
-    shown = next(f for f in trust.trust(run).figures if f.what.endswith("held-out error")).found
+    shown = next(f for f in trust.trust(run).figures if f.what.endswith("held-out error")).value
     assert shown == f"{100 * expected.held_out_error:.1f} % ({100 * expected.without_misses:.1f} % without misses)"
 
 
@@ -66,7 +66,7 @@ def test_blocks_and_powers_of_two_are_judged(monkeypatch):
     found = judged(packing({(96, 1024): 104.0, (48, 1024): 100.0}), conflicts(tiled=1.2, top=1.04))
 
     blocks = found["lost by the model's blocks"]
-    assert (blocks.found, blocks.bar, blocks.met) == (
+    assert (blocks.value, blocks.target, blocks.met) == (
         "4.0 % (n = 768, MC x KC: 96 x 1024, best 48 x 1024)",
         "<= 3 %",
         False,
@@ -87,6 +87,6 @@ def test_what_a_run_lacks_stays_open_and_is_no_failure(capsys):
     found = trust.trust(run).figures[0]
 
     assert (found.what, found.met) == ("time lost by the model's tile", None)
-    assert "'tiles'" in found.found
+    assert "'tiles'" in found.value
     assert cli.run(["model", str(run.path)]) == 0
     assert "open" in capsys.readouterr().out

@@ -21,11 +21,11 @@ import numpy as np
 
 from .checks import positive_integer
 
-__all__ = ["BASE_KIB", "HUGE_KIB", "arena", "huge_share", "mapped", "page_sizes_kib"]
+__all__ = ["BASE_KIB", "HUGE_BYTES", "HUGE_KIB", "aligned_room", "arena", "huge_share", "mapped", "page_sizes_kib"]
 
 BASE_KIB = mmap.PAGESIZE >> 10
 HUGE_KIB = 2048
-_HUGE_BYTES = HUGE_KIB << 10
+HUGE_BYTES = HUGE_KIB << 10
 _shared: "WeakValueDictionary[tuple[int, int], np.ndarray]" = WeakValueDictionary()
 
 
@@ -34,7 +34,7 @@ def arena(size_bytes: int, page_kib: int = BASE_KIB) -> np.ndarray:
     positive_integer("size_bytes", size_bytes)
     if page_kib not in page_sizes_kib():
         raise ValueError(f"page_kib must be one of {', '.join(map(str, page_sizes_kib()))} here, got {page_kib}")
-    whole = max(_HUGE_BYTES, 1 << (size_bytes - 1).bit_length())
+    whole = max(HUGE_BYTES, 1 << (size_bytes - 1).bit_length())
     memory = _shared.get((whole, page_kib))
     if memory is None:
         memory = _shared[whole, page_kib] = mapped(whole, page_kib)
@@ -44,7 +44,7 @@ def arena(size_bytes: int, page_kib: int = BASE_KIB) -> np.ndarray:
 @cache
 def page_sizes_kib() -> tuple[int, ...]:
     """Base pages, and huge ones if the system has just given one: a policy may say yes and memory may be scattered."""
-    share = huge_share(mapped(2 * _HUGE_BYTES, HUGE_KIB))
+    share = huge_share(mapped(2 * HUGE_BYTES, HUGE_KIB))
     return (BASE_KIB, HUGE_KIB) if share == 1 else (BASE_KIB,)
 
 
@@ -64,12 +64,16 @@ def huge_share(memory: np.ndarray) -> float | None:
 
 def mapped(size_bytes: int, page_kib: int) -> np.ndarray:
     """A mapping of its own. The advice is only asked for; `page_sizes_kib` finds out whether it is taken."""
-    room = mmap.mmap(-1, size_bytes + _HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    start = -np.frombuffer(room, np.uint8).ctypes.data % _HUGE_BYTES
-    advice = getattr(mmap, "MADV_HUGEPAGE" if page_kib == HUGE_KIB else "MADV_NOHUGEPAGE", None)
-    if advice is not None:
-        with suppress(OSError):  # a kernel without transparent huge pages: base pages are all it gives
-            room.madvise(advice, start, size_bytes)
-    memory = np.frombuffer(room, np.uint8, size_bytes, start)
+    memory = aligned_room(size_bytes, "MADV_HUGEPAGE" if page_kib == HUGE_KIB else "MADV_NOHUGEPAGE")
     memory.fill(0)
     return memory
+
+
+def aligned_room(size_bytes: int, advice: str | None) -> np.ndarray:
+    """Private memory (shared memory gets small pages) from a boundary of 2 MiB on; the system may follow the advice."""
+    room = mmap.mmap(-1, size_bytes + HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start = -np.frombuffer(room, np.uint8).ctypes.data % HUGE_BYTES
+    if advice is not None and hasattr(mmap, advice):
+        with suppress(OSError):  # a kernel without transparent huge pages: base pages are all it gives
+            room.madvise(getattr(mmap, advice), start, size_bytes - size_bytes % mmap.PAGESIZE)
+    return np.frombuffer(room, np.uint8, size_bytes, start)

@@ -23,13 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .caches import Cache
+from .caches import LINE_BYTES, Cache
 from .compile import compiled
 from .microkernel import register_tile
 
 __all__ = ["Blocks", "analytic_blocks", "analytic_tile", "chosen_blocks", "rival_blocks", "shared_sets"]
-
-LINE = 64
 
 
 class Blocks(NamedTuple):
@@ -128,8 +126,8 @@ def shared_sets(stride_bytes, rows, way_bytes):
     """The most of `rows` rows, `stride_bytes` apart, whose first lines fall into one set of a cache with such ways."""
     most = 0
     for i in range(rows):
-        mine, same = i * stride_bytes % way_bytes // LINE, 0
+        mine, same = i * stride_bytes % way_bytes // LINE_BYTES, 0
         for other in range(rows):
-            same += other * stride_bytes % way_bytes // LINE == mine
+            same += other * stride_bytes % way_bytes // LINE_BYTES == mine
         most = max(most, same)
     return most

@@ -3,6 +3,8 @@
 reported_caches()       -> tuple of Cache, nearest first; empty where the system tells nothing
 data_caches(caches)     those of them that hold data
 Cache                   one level
+FLOAT32_BYTES           of an element of what is recorded of them
+LINE_BYTES              of a cache line, for kernels and for models of machines that do not report it
 """
 
 import re
@@ -12,7 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cache", "data_caches", "first_match", "reported_caches", "sysctl"]
+__all__ = ["FLOAT32_BYTES", "LINE_BYTES", "Cache", "data_caches", "first_match", "reported_caches", "sysctl"]
+
+FLOAT32_BYTES = 4
+LINE_BYTES = 64  # where the system does not say: a line of x86-64 and of most of ARM, and one 512-bit vector
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .caches import LINE_BYTES
 from .checks import positive_integer
 from .compile import compiled
 
-__all__ = ["LINE", "Cycle", "chase", "link", "relink"]
+__all__ = ["Cycle", "chase", "link", "relink"]
 
-LINE = 64
 _ITEM = 8
 
 
@@ -105,7 +105,7 @@ def _chase(memory, cursors, steps):
     return _walk(memory, cursors, steps // len(cursors))
 
 
-def link(memory: np.ndarray, links: int, stride: int = LINE, chains: int = 1) -> Cycle:
+def link(memory: np.ndarray, links: int, stride: int = LINE_BYTES, chains: int = 1) -> Cycle:
     """Write a random cycle into memory and walk it once: what fits into a cache is there. stride: at least 8 bytes."""
     positive_integer("links", links)
     if positive_integer("stride", stride) < _ITEM:

@@ -25,8 +25,13 @@ def compiled(function: Callable | None = None, **options: object) -> Callable:
     """
     if function is None:
         return lambda function: compiled(function, **options)
-    made = njit(fastmath=FASTMATH, error_model="numpy", cache=True, **options)(function)
+    return stamped(function, SOURCES, fastmath=FASTMATH, error_model="numpy", **options)
+
+
+def stamped(function: Callable, stamp: str, **options: object) -> Callable:
+    """Compile, code from the cache where its stamp is this one."""
+    made = njit(cache=True, **options)(function)
     if made is not function:  # with NUMBA_DISABLE_JIT it is
         file = made._cache._cache_file
-        file._source_stamp = (*file._source_stamp, SOURCES)
+        file._source_stamp = (*file._source_stamp, stamp)
     return made

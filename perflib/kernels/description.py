@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Kernel", "WrongResult", "aligned_empty", "aligned_random", "verify"]
+from .caches import LINE_BYTES
 
-ALIGNMENT = 64  # one cache line, and one 512-bit vector
+__all__ = ["Kernel", "WrongResult", "aligned_empty", "aligned_random", "verify"]
 
 
 class WrongResult(ValueError):
@@ -70,8 +70,8 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) ->
     """Uninitialised C-contiguous array that starts on a 64-byte boundary (np.empty promises 16)."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    raw = np.empty(size + LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % LINE_BYTES
     return raw[start : start + size].view(dtype).reshape(shape)
 
 

@@ -19,8 +19,9 @@ from .checks import positive_integer
 from .compile import compiled
 from .simd import address, pointer
 
-__all__ = ["array_type", "check_threads", "numba_threads", "overlap", "plain", "prepare"]
+__all__ = ["DONE", "REFUSED", "array_type", "check_threads", "numba_threads", "overlap", "plain", "prepare"]
 
+REFUSED, DONE = 0, 1  # what a kernel returns that looks at its arguments itself
 LOCK = threading.RLock()
 
 

@@ -27,7 +27,7 @@ from numba import config, prange, types
 from .caches import reported_caches
 from .checks import norm
 from .compile import compiled
-from .dispatch import array_type, check_threads, numba_threads, overlap, plain, prepare
+from .dispatch import DONE, REFUSED, array_type, check_threads, numba_threads, overlap, plain, prepare
 from .rmsnorm import _rms_norm_fast
 from .simd import (
     address,
@@ -48,7 +48,6 @@ from .simd import (
 
 __all__ = ["rms_norm", "unchecked"]
 
-REFUSED, DONE = 0, 1
 PAGE = 4096
 
 

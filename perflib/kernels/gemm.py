@@ -25,20 +25,20 @@ import threading
 import numpy as np
 from numba import config, prange, types
 
-from .arena import HUGE_KIB, mapped
+from .arena import HUGE_BYTES, HUGE_KIB, mapped
 from .blocked import _multiply_in_place, _multiply_packed, default_blocks, items
 from .blocking import shared_sets
 from .caches import reported_caches
 from .checks import matrices
 from .compile import compiled
-from .dispatch import array_type, check_threads, numba_threads, overlap, plain, prepare
+from .dispatch import DONE, REFUSED, array_type, check_threads, numba_threads, overlap, plain, prepare
 from .ladder import _matmul_ikj
 from .microkernel import tile_columns, tile_rows
 from .simd import item_bytes, pointer
 
 __all__ = ["matmul", "unchecked"]
 
-REFUSED, DONE, LARGE = 0, 1, 2
+LARGE = 2  # beside REFUSED and DONE
 B_IN_PLACE = 3  # times L2: as far B streams from the level behind it as fast as it is needed
 FEW_ROWS = 128  # of A, or columns of B: what is copied has to be used about so often to pay for it
 STEPS_IN_PLACE = 128  # k at a time where few rows meet a large B: its panel stays in L1
@@ -187,7 +187,7 @@ def packing(a: np.ndarray, b: np.ndarray, threads: int = 1) -> tuple[np.ndarray,
     wanted = threads * count * a.itemsize
     if getattr(ROOM, "buffer", None) is None or ROOM.buffer.nbytes < wanted:
         ROOM.buffer = None  # first let go of the smaller one
-        ROOM.buffer = mapped(-(-wanted // (HUGE_KIB << 10)) * (HUGE_KIB << 10), HUGE_KIB)
+        ROOM.buffer = mapped(-(-wanted // HUGE_BYTES) * HUGE_BYTES, HUGE_KIB)
     return ROOM.buffer[:wanted].view(a.dtype).reshape(threads, count), *blocks
 
 

@@ -17,25 +17,11 @@ Raises TypeError or ValueError naming the argument, the requirement and the valu
 
 import numpy as np
 
+from .caches import LINE_BYTES
 from .checks import positive_integer, vectors
 from .compile import compiled
 from .simd import fence, fma, lanes, load, pointer, splat, store, stream, total
 
-__all__ = [
-    "STREAMS",
-    "copy",
-    "copy_loop",
-    "copy_nt",
-    "read",
-    "read_lines",
-    "strided_read",
-    "triad",
-    "triad_nt",
-    "write",
-    "write_nt",
-]
-
-LINE = 64
 STREAMS = (1, 2, 4, 8)
 FACTOR = 3.0
 """Of the triad, as in STREAM."""
@@ -163,7 +149,7 @@ def _copy_loop(x, out):
 def _read_lines(memory):
     """(n,) -> sum of memory[::64]"""
     total_ = 0
-    for i in range(0, memory.shape[0], LINE):
+    for i in range(0, memory.shape[0], LINE_BYTES):
         total_ += memory[i]
     return total_
 
@@ -185,7 +171,7 @@ def write(value: float, out: np.ndarray) -> np.ndarray:
 
 def write_nt(value: float, out: np.ndarray) -> np.ndarray:
     """Fill out with value by non-temporal stores."""
-    vectors(out=out, aligned=LINE)
+    vectors(out=out, aligned=LINE_BYTES)
     _write_nt(value, out)
     return out
 
@@ -199,7 +185,7 @@ def copy(x: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 def copy_nt(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Copy x into out by non-temporal stores."""
-    vectors(x=x, out=out, aligned=LINE)
+    vectors(x=x, out=out, aligned=LINE_BYTES)
     _copy_nt(x, out)
     return out
 
@@ -213,7 +199,7 @@ def triad(b: np.ndarray, c: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 def triad_nt(b: np.ndarray, c: np.ndarray, out: np.ndarray) -> np.ndarray:
     """out = b + 3 c by non-temporal stores."""
-    vectors(b=b, c=c, out=out, aligned=LINE)
+    vectors(b=b, c=c, out=out, aligned=LINE_BYTES)
     _triad_nt(b, c, out)
     return out
 

@@ -14,12 +14,13 @@ columns beyond K are zeros. The memory is that of the weights, nothing is kept t
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """
 
-import mmap
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+
+from .arena import HUGE_BYTES, aligned_room
+from .caches import LINE_BYTES
 
 __all__ = ["Arena", "BLOCK", "BLOCK_BYTES", "PANEL", "Panels", "huge_empty", "pack", "pack_q8_0", "quantise"]
 
@@ -29,9 +30,7 @@ BLOCK = 32
 """Neighbours in a row that share a scale in Q8_0."""
 BLOCK_BYTES = PANEL * (2 + BLOCK)
 """Of a block of 32 x 32 weights: a cache line of scales, sixteen of quants."""
-HUGE_BYTES = 2 << 20
 CHUNK_BYTES = 32 << 20
-LINE = 64
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,8 @@ def huge_empty(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarr
     """Zeros from a boundary of 2 MiB on; if there are as many, on pages of that size where the system has them."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    room = mmap.mmap(-1, size + HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # shared memory gets small pages
-    start = -np.frombuffer(room, np.uint8).ctypes.data % HUGE_BYTES
-    if size >= HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel without them
-            room.madvise(mmap.MADV_HUGEPAGE, start, size - size % mmap.PAGESIZE)
-    return np.frombuffer(room, np.uint8, size, start).view(dtype).reshape(shape)
+    memory = aligned_room(size, "MADV_HUGEPAGE" if size >= HUGE_BYTES else None)
+    return memory.view(dtype).reshape(shape)
 
 
 class Arena:
@@ -74,7 +69,7 @@ class Arena:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
         """Like `huge_empty`, from a boundary of 64 bytes on."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        room = -(-size // LINE) * LINE
+        room = -(-size // LINE_BYTES) * LINE_BYTES
         if room > self._left.size:
             self._left = huge_empty((max(room, CHUNK_BYTES),), np.uint8)
         taken, self._left = self._left[:size], self._left[room:]

@@ -5,6 +5,8 @@ WIDTHS                                  the same loop, compiled, by bits of its 
 fma_steps(multiply_adds, dtype, bits)   how many steps make so many multiply-adds
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -53,32 +55,18 @@ def _fma_chains(typingctx, factor, steps, bits):
     return factor(factor, steps, bits), codegen
 
 
-@compiled
-def _fma_peak_steps(half, steps, out):
-    out[0] = _fma_chains(half[0], steps, None)
+def _peak_loop(bits: int | None) -> Callable:
+    """Compile the loop for vectors of so many bits: of a full register for None, plain numbers for 0."""
+
+    @compiled
+    def fma_peak_steps(half, steps, out):
+        out[0] = _fma_chains(half[0], steps, bits)
+
+    return fma_peak_steps
 
 
-@compiled
-def _fma_peak_scalar(half, steps, out):
-    out[0] = _fma_chains(half[0], steps, 0)
-
-
-@compiled
-def _fma_peak_128(half, steps, out):
-    out[0] = _fma_chains(half[0], steps, 128)
-
-
-@compiled
-def _fma_peak_256(half, steps, out):
-    out[0] = _fma_chains(half[0], steps, 256)
-
-
-@compiled
-def _fma_peak_512(half, steps, out):
-    out[0] = _fma_chains(half[0], steps, 512)
-
-
-WIDTHS = {0: _fma_peak_scalar, 128: _fma_peak_128, 256: _fma_peak_256, 512: _fma_peak_512}
+_fma_peak_steps = _peak_loop(None)
+WIDTHS = {bits: _peak_loop(bits) for bits in (0, 128, 256, 512)}
 """A width that the registers do not have is made of several; only those up to vector_bytes() say something."""
 
 

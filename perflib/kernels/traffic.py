@@ -14,7 +14,8 @@ import numpy as np
 
 from . import memory
 from .arena import BASE_KIB, arena
-from .chase import LINE, Cycle, _chase, chase, link, relink
+from .caches import LINE_BYTES
+from .chase import Cycle, _chase, chase, link, relink
 from .description import Kernel
 
 __all__ = ["CHASE_STEPS", "TRAFFIC"]
@@ -41,7 +42,7 @@ def _walked(cycle: Cycle, steps: int) -> tuple[np.ndarray, float]:
 
 def _vectors(count: int, n: int, dtype: str, page_kib: int) -> tuple[np.ndarray, ...]:
     """So many vectors one after another, each on a cache line of its own; the pattern is in all of them."""
-    room = -(-n * np.dtype(dtype).itemsize // LINE) * LINE
+    room = -(-n * np.dtype(dtype).itemsize // LINE_BYTES) * LINE_BYTES
     block = arena(max(1, count * room), page_kib)
     found = tuple(block[i * room : (i + 1) * room].view(dtype)[:n] for i in range(count))
     _refill(*found)
@@ -137,10 +138,10 @@ TRAFFIC = (
         exact=_walked,
         prepare=lambda cycle, steps: relink(cycle),
         unchecked=lambda cycle, steps: (cycle.memory, cycle.cursors, steps),
-        params={"page_kib": BASE_KIB, "chains": 1, "stride": LINE},
+        params={"page_kib": BASE_KIB, "chains": 1, "stride": LINE_BYTES},
         flops=lambda n, **_: 0,
         bytes=lambda n, itemsize, **_: 8 * CHASE_STEPS,
-        moved=lambda n, itemsize, **_: LINE * CHASE_STEPS,
+        moved=lambda n, itemsize, **_: LINE_BYTES * CHASE_STEPS,
     ),
     _described("read", 1, 0, _reader, tuning={"streams": 1}),
     _described("write", 1, 1, _filled, (VALUE,), output=1),
