@@ -5,7 +5,7 @@ RUN := env -u PERFLIB_RUN $(BIN)
 FULL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab bench faults clean
+.PHONY: help report check test lab bench faults clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -14,6 +14,10 @@ help: ## list the targets
 report: .venv/base ## measure this machine and write reports/index.html (FULL=1: the long grid)
 	$(BIN)/perflib record $(if $(FULL),,--quick)
 	$(BIN)/perflib report latest
+
+check: .venv/test ## lint and the tests of what changed since origin/main
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	tests=$$($(RUN)/python tests/support/changed.py) && { [ -z "$$tests" ] || $(RUN)/python -m pytest -q -n auto --dist loadfile $$tests; }
 
 test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks against their committed outputs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

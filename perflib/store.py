@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from .columns import Column, schema, topic_columns
 from .integrity import SUMS, damage, digest, foreign_link
 from .machine import Machine
 
@@ -50,30 +51,10 @@ __all__ = [
 ]
 
 SCHEMA = 1
-BLOCK_COLUMNS = ("topic", "block", "rows")
-
-COLUMNS = {  # name: smallest allowed value, or None for text; further columns are parameters, integers or empty
-    "block": None,
-    "kernel": None,
-    "scope": None,
-    "dtype": None,
-    "threads": 1,
-    "n": 1,
-    "tile": 1,
-    "rows": 1,
-    "round": 0,
-    "position": 0,
-    "reps": 1,
-    "elapsed_ns": 1,
-    "cpu_ns": 0,
-    "switches": 0,
-    "compiled": 0,
-}
-EMPTY = ("n", "tile", "rows")
-TABLES = {  # topics that hold no samples; their columns are told in the same way
-    "harness": dict.fromkeys(("block", "harness", "version", "first_call", "scope", "statistic"))
-    | {"reported_ps": 0, "loops": 1, "samples": 1, "wall_ms": 1},
-}
+COLUMNS = schema("samples")  # further columns are parameters of a topic's kernels
+BLOCK_COLUMNS = schema("blocks")
+TABLES = {"harness": schema("harness")}  # topics that hold no samples
+PARAMETER = Column("integer")  # one that no description names
 
 
 class RunError(Exception):
@@ -136,7 +117,7 @@ class Run:
             raise ValueError(f"topic must be one of {', '.join(TABLES)}; got {topic!r}")
         return self._read(topic, TABLES[topic])
 
-    def _read(self, topic: str, columns: Mapping[str, int | None]) -> "pd.DataFrame":
+    def _read(self, topic: str, columns: Mapping[str, Column]) -> "pd.DataFrame":
         key = topic, *columns
         if key not in self._cached:
             if not self.has(topic):
@@ -226,7 +207,7 @@ def read_blocks(path: Path) -> dict[tuple[str, str], int]:
         if len(fields) == len(BLOCK_COLUMNS) and fields[-1].isdecimal() and (whole or not last):
             blocks[fields[0], fields[1]] = int(fields[2])
         elif not last:
-            raise RunError(f"{file}: row {number}: must be topic,block,rows; got {','.join(fields)!r}")
+            raise RunError(f"{file}: row {number}: must be {','.join(BLOCK_COLUMNS)}; got {','.join(fields)!r}")
     return blocks
 
 
@@ -240,7 +221,7 @@ def read_rows(file: Path) -> tuple[list[str], list[list[str]], bool]:
     return header, rows, text.endswith("\n")
 
 
-def _read_table(file: Path, columns: Mapping[str, int | None], counts: Mapping[str, int]) -> "pd.DataFrame":
+def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, int]) -> "pd.DataFrame":
     """The rows of the complete blocks, whose number `counts` gives."""
     import pandas as pd
 
@@ -259,22 +240,22 @@ def _read_table(file: Path, columns: Mapping[str, int | None], counts: Mapping[s
     for block, count in counts.items():
         if (got := int((table["block"] == block).sum())) != count:
             raise RunError(f"{file}: block {block!r} must have {count} rows, got {got}")
-    parameters = dict.fromkeys(name for name in header if name not in columns)
-    table = table[[*columns, *parameters]]
-    for name, least in {**columns, **dict.fromkeys(parameters, 0)}.items():
-        if least is not None:
-            table[name] = _integers(file, table[name], least, name in (*EMPTY, *parameters))
-    texts = [name for name, least in columns.items() if least is None]
-    return table.astype(dict.fromkeys(texts, "str")).reset_index(drop=True)
+    described = topic_columns(file.stem)
+    columns = {**columns, **{name: described.get(name, PARAMETER) for name in header if name not in columns}}
+    table = table[[*columns]]
+    for name, column in columns.items():
+        table[name] = table[name].astype("str") if column.kind == "string" else _integers(file, table[name], column)
+    return table.reset_index(drop=True)
 
 
-def _integers(file: Path, column: "pd.Series", least: int, may_be_empty: bool) -> "pd.Series":
+def _integers(file: Path, texts: "pd.Series", column: Column) -> "pd.Series":
     """The column as integers; its index is the row in the file."""
-    digits = column.str.fullmatch("[0-9]{1,18}").astype(bool)
-    values = column.where(digits, "0").astype("int64")
-    empty = column == ""
-    allowed = digits & (values >= least) | (empty & may_be_empty)
+    digits = texts.str.fullmatch("[0-9]{1,18}").astype(bool)
+    values = texts.where(digits, "0").astype("int64")
+    empty = texts == ""
+    allowed = digits & (values >= column.minimum) | (empty & (not column.required))
     if not allowed.all():
         row = allowed.idxmin()
-        raise RunError(f"{file}: row {row}: {column.name} must be an integer of at least {least}, got {column[row]!r}")
-    return values.astype("Int64").mask(empty) if may_be_empty else values
+        requirement = f"{texts.name} must be an integer of at least {column.minimum}"
+        raise RunError(f"{file}: row {row}: {requirement}, got {texts[row]!r}")
+    return values if column.required else values.astype("Int64").mask(empty)

@@ -16,6 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from runs import MACHINE
 
+from perflib.columns import topic_columns
 from perflib.record import plan
 from perflib.store import BLOCK_COLUMNS, COLUMNS, TABLES, load_run
 
@@ -84,8 +85,18 @@ def test_the_tests_install_the_harnesses_and_the_laboratory_that_they_ask():
 def test_every_package_of_ours_is_installed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
 
-    found = [file.parent.relative_to(ROOT) for file in ROOT.glob("perflib/**/__init__.py")]
-    assert sorted(listed) == sorted(".".join(folder.parts) for folder in found)
+    folders = [file.parent.relative_to(ROOT) for file in ROOT.glob("perflib/**/__init__.py")]
+    assert sorted(listed) == sorted([*(".".join(folder.parts) for folder in folders), "perflib.schemas"])
+
+
+def test_the_descriptions_of_columns_are_installed_and_no_run():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+    assert settings["package-dir"] == {"perflib.schemas": "data"}
+    assert settings["package-data"]["perflib.schemas"] == ["*.json"]
+    names = {file.name for file in (ROOT / "data").glob("*.json")}
+    texts = {resource["schema"] for resource in package()["resources"] if isinstance(resource["schema"], str)}
+    assert names == texts | {"datapackage.json"}, "each schema belongs to a resource"
 
 
 def test_no_module_is_longer_than_300_lines():
@@ -102,7 +113,7 @@ def test_make_lists_every_target_with_one_line_of_help(tmp_path):
     listed = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in printed.splitlines()}
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
     assert list(listed) == phony
-    assert {"report", "test", "lab", "bench", "faults", "clean"} <= listed.keys()
+    assert {"report", "check", "test", "lab", "bench", "faults", "clean"} <= listed.keys()
 
 
 @NEEDS_MAKE
@@ -157,15 +168,16 @@ def test_every_topic_is_described_and_has_the_columns_that_are_written():
 
     assert resources.keys() == topics | TABLES.keys() | {"blocks", "published"}
     for topic in topics | TABLES.keys():
-        fields, columns = described(resources[topic]), TABLES.get(topic, COLUMNS)
-        assert resources[topic]["path"] == f"reference/*/{topic}.csv"
+        columns = TABLES.get(topic, COLUMNS)
         further = {c for b in plan(True, MACHINE) if b.topic == topic for cell in b.cells for c in cell.columns()}
-        columns = columns | dict.fromkeys(sorted(further - columns.keys()), 1)
-        assert [field["name"] for field in fields] == list(columns)
-        for field, least in zip(fields, columns.values(), strict=True):
-            assert field["type"] == ("string" if least is None else "integer")
-            assert field.get("constraints", {}).get("minimum") == least
-    assert [field["name"] for field in described(resources["blocks"])] == list(BLOCK_COLUMNS)
+        parameters = sorted(further - columns.keys())
+        assert resources[topic]["path"] == f"reference/*/{topic}.csv"
+        described = list(topic_columns(topic).items())
+        shared, own = described[: len(columns)], described[len(columns) :]
+        assert shared == list(columns.items())
+        assert [name for name, _ in own] == parameters
+        assert {(column.kind, column.required) for _, column in own} <= {("integer", False)}
+    assert list(BLOCK_COLUMNS) == ["topic", "block", "rows"]
 
 
 def test_the_published_figures_are_those_of_the_seed_as_described():

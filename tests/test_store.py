@@ -4,9 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import platformdirs
 import pytest
-from runs import MACHINE, isolate, start, write
+from runs import MACHINE, isolate, row, start, write
 
 from perflib import store
 from perflib.store import COLUMNS, Run, RunError, data_folder, list_runs, load_run
@@ -133,6 +134,21 @@ def test_an_impossible_value_is_refused_with_file_row_and_column(column, value, 
         RunError, str(run.path / "tiles.csv"), "row 5", column, "must be an integer of at least", f"got {value!r}"
     ):
         load_run(run.path).samples("tiles")
+
+
+@pytest.mark.parametrize(("topic", "least"), [("memory", 1), ("sweep", 0)])
+def test_a_parameter_is_held_to_the_schema_of_its_topic_if_it_has_one(topic, least, refused):
+    run = start()
+    with run.block(topic, "n=64", ["stride"]) as append:
+        append([row("n=64", 0, stride=least), row("n=64", 1, stride="")])
+
+    samples = load_run(run.path).samples(topic)
+    assert samples["stride"].tolist() == [least, pd.NA]
+
+    with run.block(topic, "n=128", ["stride"]) as append:
+        append([row("n=128", 0, stride=least - 1)])
+    with refused(RunError, f"{topic}.csv: row 4: stride must be an integer of at least {least}, got '{least - 1}'"):
+        load_run(run.path).samples(topic)
 
 
 def test_a_missing_column_is_refused(unfinished, refused):
