@@ -22,7 +22,7 @@ check: .venv/test ## lint and the tests of what changed since origin/main
 test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks against their committed outputs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(RUN)/python -m pytest -n auto --dist loadfile
-	NUMBA_DISABLE_JIT=1 $(RUN)/python -m pytest -q tests/test_ladder.py tests/test_rmsnorm.py
+	NUMBA_DISABLE_JIT=1 $(RUN)/python -m pytest -q tests/kernels/gemm/test_textbook.py tests/kernels/rmsnorm/test_textbook.py
 	$(RUN)/python -m pytest --nbval notebooks
 
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only

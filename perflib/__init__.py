@@ -9,7 +9,7 @@
     described                               your own kernel, described like those in kernels
     kernels                                 what is measured, and how to describe your own
     explore                                 controls over sweep and its figures in a notebook
-    %load_ext perflib                       the magics %measure and %%measure, see perflib.magics
+    %load_ext perflib                       the magics %measure and %%measure, see perflib.timing.magics
 
 The import compiles nothing, draws nothing and changes nothing.
 """
@@ -18,22 +18,24 @@ from . import startup as startup  # first: what Ctrl-C gets while the rest still
 
 # isort: split
 from . import kernels
-from .components import PerformanceStats
-from .interchange import write_pyperf
-from .machine import Machine, machine
-from .measure import Comparison, Measurement, Unmeasurable, compare, measure
-from .own import described
-from .race import race
+from .errors import RunError, Unmeasurable
+from .hardware.facts import Machine, machine
+from .models.tile_choice import BestTile, best_tile
+from .performance_stats import PerformanceStats
+from .runs.described import described
+from .runs.pyperf_file import write_pyperf
+from .runs.store import Run, list_runs, load_run
+from .runs.sweep import sweep
 from .scaling import ScalingFit, fit_scaling
-from .store import Run, RunError, list_runs, load_run
-from .sweep import sweep
-from .tiling import BestTile, best_tile
 from .timer import Timer
+from .timing.measure import compare, measure
+from .timing.race import race
+from .timing.results import Comparison, Measurement
 
 
 def load_ipython_extension(shell: object) -> None:
     """`%load_ext perflib`: the magics `%measure` and `%%measure`."""
-    from .magics import load  # IPython is there, for it calls
+    from .timing.magics import load  # IPython is there, for it calls
 
     load(shell)
 

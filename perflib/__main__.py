@@ -3,10 +3,8 @@
 import signal
 import sys
 
-from perflib.cli import run
-from perflib.startup import leave
-
-__all__ = ["main"]
+from .cli import run
+from .startup import leave
 
 
 def main() -> int:

@@ -18,12 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .conduct import Unmeasurable
-from .geometry import GeometryError
-from .kernels.description import WrongResult
-from .store import RunError, list_runs, load_run
-
-__all__ = ["run"]
+from .errors import PerflibError, RunError
+from .runs.store import list_runs, load_run
 
 
 def run(argv: Sequence[str]) -> int:
@@ -34,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
         return 130
-    except (RunError, WrongResult, Unmeasurable, GeometryError, OSError) as problem:
+    except (PerflibError, OSError) as problem:
         print(f"perflib: {problem}", file=sys.stderr)
         return 1
 
@@ -104,13 +100,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _machine(args: argparse.Namespace) -> None:
     if args.model:
-        from .prediction import predict
+        from .models.other_machine import predict
 
         print(predict(args.model))
         return
-    from .hierarchy import hierarchy
-    from .limits import limits
-    from .machine import machine
+    from .hardware.facts import machine
+    from .hardware.hierarchy import hierarchy
+    from .hardware.limits import limits
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr)
@@ -129,20 +125,20 @@ def _machine(args: argparse.Namespace) -> None:
 
 
 def _record(args: argparse.Namespace) -> None:
-    from .record import record
+    from .studies.recording_plan import record
 
     print(record(quick=args.quick, peers=args.peers).path)
 
 
 def _report(args: argparse.Namespace) -> None:
     run = load_run(args.run or (None if os.environ.get("PERFLIB_RUN") else "latest"))
-    from .report import build, build_single  # takes seconds, a wrong name does not
+    from .report.build import build, build_single  # takes seconds, a wrong name does not
 
     print(build_single(run) if args.single_file else build(run))
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from .bench import WITHOUT, bench, handicaps
+    from .validation.bench import WITHOUT, bench, handicaps
 
     if held := handicaps(os.environ):  # which the libraries have read by now: anew, without
         told = {WITHOUT: ", ".join(f"{name}={value}" for name, value in held.items())}
@@ -151,7 +147,7 @@ def _bench(args: argparse.Namespace) -> int:
         os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], kept | told)
     found = _measured(args, bench)
     if found.complete:
-        from .readme import README, update_bench
+        from .report.readme import README, update_bench
 
         if README.is_file():  # in a clone
             update_bench(found)
@@ -159,11 +155,11 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _forward(args: argparse.Namespace) -> None:
-    from .forward import forward, report
-    from .gguf_weights import GGUFWeights
-    from .machine import machine
-    from .weights import SHAPES, RandomWeights
-    from .writer import measuring_lock
+    from .hardware.facts import machine
+    from .llm.forward import forward, report
+    from .llm.gguf import GGUFWeights
+    from .llm.weights import SHAPES, RandomWeights
+    from .runs.writer import measuring_lock
 
     if args.shape not in SHAPES:
         raise RunError(f"--shape must be one of {', '.join(SHAPES)}, got {args.shape}")
@@ -178,7 +174,7 @@ def _forward(args: argparse.Namespace) -> None:
 
 
 def _selfcheck(args: argparse.Namespace) -> int:
-    from .selfcheck import selfcheck
+    from .validation.selfcheck import selfcheck
 
     return 1 if _measured(args, selfcheck).missed else 0
 
@@ -195,8 +191,8 @@ def _measured(args: argparse.Namespace, measure: Callable[..., Any]) -> Any:
 
 
 def _execute(args: argparse.Namespace) -> None:
-    from .execution import execute_in_place
-    from .readme import update_readme
+    from .report.notebooks import execute_in_place
+    from .report.readme import update_readme
 
     os.environ.pop("PERFLIB_RUN", None)  # what is committed tells of the reference run
     execute_in_place(args.notebooks)
@@ -205,7 +201,7 @@ def _execute(args: argparse.Namespace) -> None:
 
 
 def _model(args: argparse.Namespace) -> int:
-    from .trust import trust
+    from .validation.model_check import trust
 
     judged = trust(load_run(args.run))
     print(judged)
@@ -213,13 +209,13 @@ def _model(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from .between import compare_runs
+    from .runs.compare import compare_runs
 
     print(compare_runs(load_run(args.before), load_run(args.after)))
 
 
 def _new(args: argparse.Namespace) -> None:
-    from .template import copy_template
+    from .report.new_notebook import copy_template
 
     print(copy_template(args.name))
 

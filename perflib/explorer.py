@@ -13,17 +13,14 @@ import threading
 import warnings
 from typing import Any
 
-from . import curves
-from .blocks import Enough
-from .conduct import Unmeasurable
-from .drawing import Picture
+from .display.figure import Picture
+from .display.text import on_one_line
+from .errors import RunError, Unmeasurable, WrongResult
 from .kernels.catalog import known
-from .kernels.description import WrongResult
-from .showing import on_one_line
-from .store import RunError, load_run
-from .sweep import sweep
-
-__all__ = ["Explorer"]
+from .runs.recorder import Enough
+from .runs.store import load_run
+from .runs.sweep import sweep
+from .studies import grid_figures
 
 TOPIC = "explore"
 PAUSE_S = 0.02  # compiled loops hold the interpreter: between two rounds it is the buttons' turn
@@ -109,13 +106,13 @@ class Explorer:
     def _show(self, name: str) -> None:
         """Figures and numbers of a run below what was shown before, the newest first."""
         run, found = load_run(name), []
-        shows = [curves.times, curves.rates, curves.roofline]
-        drawn = [show(run, TOPIC) for show in shows] + [curves.heat_map(run, TOPIC, "tile")]
+        shows = [grid_figures.times, grid_figures.rates, grid_figures.roofline]
+        drawn = [show(run, TOPIC) for show in shows] + [grid_figures.heat_map(run, TOPIC, "tile")]
         for picture in drawn:
             if isinstance(picture, Picture):
                 found.append(self._widgets.Image(value=picture.png, format="png", width=picture.size[0]))
                 found.append(self._widgets.Label(picture.alt))
-        found.append(self._widgets.HTML(curves.grid_table(run, TOPIC)._repr_html_()))
+        found.append(self._widgets.HTML(grid_figures.grid_table(run, TOPIC)._repr_html_()))
         self.shown.children = (*found, *self.shown.children)
 
 

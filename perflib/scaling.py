@@ -19,10 +19,9 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from .showing import table, trail
-from .stats import MIN_SAMPLES, Interval, SampleError, median_interval
-
-__all__ = ["FEWEST_SIZES", "ScalingFit", "fit_scaling"]
+from .display.html import table, trail
+from .errors import SampleError
+from .stats import MIN_SAMPLES, Interval, median_interval
 
 FEWEST_SIZES = 8
 """Fewest sizes for a verdict: a bend takes three or four on either side before it shows."""

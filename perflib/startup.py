@@ -11,8 +11,6 @@ import signal
 import sys
 from pathlib import Path
 
-__all__ = ["leave"]
-
 WINDOWS = "perflib runs on Linux and macOS; on Windows use the Linux subsystem (WSL)"
 
 

@@ -23,19 +23,7 @@ from itertools import accumulate
 
 import numpy as np
 
-__all__ = [
-    "Interval",
-    "MIN_SAMPLES",
-    "SampleError",
-    "drift",
-    "fewest_samples",
-    "lag1",
-    "median",
-    "median_interval",
-    "persistence",
-    "ratio_interval",
-    "shift_interval",
-]
+from .errors import SampleError
 
 MIN_SAMPLES = 6
 """Fewest samples for which min and max cover the median with 95 %: 1 - 2 / 2^6 = 0.969."""
@@ -43,10 +31,6 @@ MIN_SAMPLES = 6
 
 EXACT = 4000
 """Products of two numbers of samples up to which the distribution of U is counted out."""
-
-
-class SampleError(ValueError):
-    """The samples cannot answer the question that was asked of them."""
 
 
 @dataclass(frozen=True)

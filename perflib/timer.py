@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
-__all__ = ["Clock", "Timer", "clock_cost_ns", "clock_step_ns"]
-
 Clock = Callable[[], int]
 """A function without arguments that returns integer nanoseconds and never runs backwards."""
 

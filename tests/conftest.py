@@ -10,13 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hand_clock import HandClock
 from hypothesis import settings
 
-from perflib.cases import Case
-from perflib.results import Measurement
-from perflib.sampling import Sample
+from perflib.runs.store import load_run
 from perflib.stats import median_interval
-from perflib.store import load_run
+from perflib.timing.case import Case
+from perflib.timing.results import Measurement
+from perflib.timing.sampling import Sample
 
 os.environ.pop("PERFLIB_RUN", None)
 
@@ -38,26 +39,6 @@ def refused():
     return expect
 
 
-class HandClock:
-    """A clock that moves when it is told to, and by `tick_ns` at each reading."""
-
-    def __init__(self, tick_ns=0):
-        self.now_ns = 0
-        self.tick_ns = tick_ns
-
-    def __call__(self):
-        self.now_ns += self.tick_ns
-        return self.now_ns
-
-    def arm(self, cost_ns):
-        """A function of a number of runs that moves the clock by `cost_ns` for each; a callable is asked each time."""
-
-        def run(reps):
-            self.now_ns += round(reps * (cost_ns() if callable(cost_ns) else cost_ns))
-
-        return run
-
-
 @pytest.fixture
 def hand_clock():
     return HandClock()
@@ -71,11 +52,13 @@ def simulated(hand_clock, monkeypatch):
     """
     usage = SimpleNamespace(ru_nivcsw=0, ru_minflt=0, ru_majflt=0)
     calm = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda who: usage)
-    monkeypatch.setattr("perflib.sampling.resource", calm)
-    monkeypatch.setattr("perflib.sampling.time", SimpleNamespace(thread_time_ns=hand_clock, process_time_ns=hand_clock))
+    monkeypatch.setattr("perflib.timing.sampling.resource", calm)
+    monkeypatch.setattr(
+        "perflib.timing.sampling.time", SimpleNamespace(thread_time_ns=hand_clock, process_time_ns=hand_clock)
+    )
     floors = {scope: Case("floor", scope, hand_clock.arm(10)) for scope in ("call", "kernel")}
-    monkeypatch.setattr("perflib.session.FLOORS", floors)
-    monkeypatch.setattr("perflib.session.CANARY", Case("canary", "kernel", hand_clock.arm(2)))
+    monkeypatch.setattr("perflib.timing.session.FLOORS", floors)
+    monkeypatch.setattr("perflib.timing.session.CANARY", Case("canary", "kernel", hand_clock.arm(2)))
 
     def function(cost_ns, name="work"):
         def work(*args):
@@ -156,7 +139,7 @@ def quick_run(once):
 
 def _recorded(data):
     """Where a run lies that a process of its own recorded into this folder."""
-    program = "from perflib.record import record; print(record(quick=True, progress=False).path)"
+    program = "from perflib.studies.recording_plan import record; print(record(quick=True, progress=False).path)"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFLIB")}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
@@ -171,6 +154,6 @@ def _recorded(data):
 @pytest.fixture(scope="session")
 def quick_report(quick_run, once):
     """The folder of the report of a quick run: every notebook executed on it without an error."""
-    from perflib.report import build
+    from perflib.report.build import build
 
     return once("quick-report", lambda folder: build(quick_run, folder / "reports").parent)

@@ -13,7 +13,7 @@ import pytest
 from runs import isolate, start, write
 
 from perflib import cli
-from perflib.kernels.description import WrongResult
+from perflib.errors import WrongResult
 from perflib.startup import WINDOWS
 
 
@@ -43,8 +43,8 @@ def measured(monkeypatch):
         "notes": ["huge pages are refused"],
     }
     seen = []
-    monkeypatch.setattr("perflib.limits._measured", lambda machine, progress: seen.append("limits") or told)
-    monkeypatch.setattr("perflib.hierarchy._measured", lambda machine, progress: seen.append("levels") or found)
+    monkeypatch.setattr("perflib.hardware.limits._measured", lambda machine, progress: seen.append("limits") or told)
+    monkeypatch.setattr("perflib.hardware.hierarchy._measured", lambda machine, progress: seen.append("levels") or found)
     return seen
 
 
@@ -108,7 +108,7 @@ def test_runs_of_nothing_prints_nothing():
     ("words", "asked"), [([], (False, False)), (["--quick"], (True, False)), (["--peers"], (False, True))]
 )
 def test_record_is_told_what_the_words_say(monkeypatch, capsys, words, asked):
-    monkeypatch.setattr("perflib.record.record", lambda quick, peers: SimpleNamespace(path=(quick, peers)))
+    monkeypatch.setattr("perflib.studies.recording_plan.record", lambda quick, peers: SimpleNamespace(path=(quick, peers)))
 
     assert cli.run(["record", *words]) == 0
 
@@ -136,7 +136,7 @@ def test_a_report_is_a_folder_or_one_file(words, built, monkeypatch, capsys):
     write(run, "tiles", "n=64")
     run.finish()
     for name in ("build", "build_single"):
-        monkeypatch.setattr(f"perflib.report.{name}", lambda run, name=name: f"{name} {run.id}")
+        monkeypatch.setattr(f"perflib.report.build.{name}", lambda run, name=name: f"{name} {run.id}")
 
     assert cli.run(["report", *words]) == 0
     assert capsys.readouterr().out == f"{built} {run.path.name}\n"

@@ -7,8 +7,9 @@ import pytest
 from runs import isolate
 
 from perflib import explore
+from perflib.errors import RunError
 from perflib.explorer import TOPIC
-from perflib.store import RunError, load_run
+from perflib.runs.store import load_run
 
 pytest.importorskip("ipywidgets")
 

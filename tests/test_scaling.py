@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from perflib import fit_scaling
-from perflib.stats import SampleError
+from perflib.errors import SampleError
 
 SIZES = np.array([64, 80, 100, 128, 160, 200, 256, 320, 400, 512])
 

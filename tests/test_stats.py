@@ -10,9 +10,9 @@ from reference import kendall_tau, order_coverage
 from scipy.stats import norm
 
 from perflib import stats
+from perflib.errors import SampleError
 from perflib.stats import (
     Interval,
-    SampleError,
     drift,
     fewest_samples,
     lag1,

@@ -9,16 +9,18 @@ pack, quantise, pack_q8_0; matvec, swiglu                           weights of l
 Kernel, KERNELS, find                                               descriptions: how a kernel is measured
 """
 
-from .blocked import matmul_packed, matmul_register_blocked
+from ..errors import WrongResult
+from .buffers import aligned_empty
 from .catalog import KERNELS, find
-from .decoder import swiglu
-from .description import Kernel, WrongResult, aligned_empty, verify
-from .fastnorm import rms_norm
-from .gemm import matmul
-from .ladder import matmul_ikj, matmul_naive, matmul_tiled, matmul_tiled_vectorised
-from .matvec import matvec
-from .panels import Panels, pack, pack_q8_0, quantise
-from .rmsnorm import rms_norm_fast, rms_norm_standard
+from .decoder.layers import swiglu
+from .decoder.linear import matvec
+from .decoder.panels import Panels, pack, pack_q8_0, quantise
+from .description import Kernel, verify
+from .gemm.blocked import matmul_packed, matmul_register_blocked
+from .gemm.fast import matmul
+from .gemm.textbook import matmul_ikj, matmul_naive, matmul_tiled, matmul_tiled_vectorised
+from .rmsnorm.fast import rms_norm
+from .rmsnorm.textbook import rms_norm_fast, rms_norm_standard
 
 __all__ = [
     "matmul_naive",

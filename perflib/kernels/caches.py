@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FLOAT32_BYTES", "LINE_BYTES", "Cache", "data_caches", "first_match", "reported_caches", "sysctl"]
-
 FLOAT32_BYTES = 4
 LINE_BYTES = 64  # where the system does not say: a line of x86-64 and of most of ARM, and one 512-bit vector
 

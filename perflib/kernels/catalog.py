@@ -11,12 +11,22 @@ from functools import partial
 
 import numpy as np
 
-from . import blocked, fastnorm, gemm, ladder, memory, peak, peers, rmsnorm
-from .description import Kernel, aligned_empty, aligned_random
-from .traffic import TRAFFIC
+from . import peers
+from .buffers import aligned_empty, aligned_random
+from .description import Kernel
+from .gemm import blocked
+from .gemm import fast as gemm_fast
+from .gemm import textbook as gemm_textbook
+from .memory_catalog import TRAFFIC
+from .peers import LIBRARIES
+from .probes import peak, stream
+from .rmsnorm import fast as norm_fast
+from .rmsnorm import textbook as norm_textbook
 
-__all__ = ["KERNELS", "find", "known", "register"]
-
+TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
+LADDER = (*TEXTBOOK, "matmul_register_blocked", "matmul_packed", "matmul")
+PRODUCTS = tuple(f"{name}_matmul" for name in LIBRARIES)
+NORMS = ("rms_norm_standard", "rms_norm_fast", "rms_norm")
 Arrays = tuple
 
 
@@ -98,18 +108,18 @@ def _numpy_copy(x: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 _blocks = {"mc": 0, "kc": 0, "nc": 0}  # 0: the model's
-_tile = {"tile": ladder.DEFAULT_TILE}
+_tile = {"tile": gemm_textbook.DEFAULT_TILE}
 
 KERNELS: dict[str, Kernel] = {
     kernel.name: kernel
     for kernel in (
-        _matmul("matmul_naive", ladder.matmul_naive, compiled=ladder._matmul_naive),
-        _matmul("matmul_ikj", ladder.matmul_ikj, compiled=ladder._matmul_ikj),
-        _matmul("matmul_tiled", ladder.matmul_tiled, compiled=ladder._matmul_tiled, tuning=_tile),
+        _matmul("matmul_naive", gemm_textbook.matmul_naive, compiled=gemm_textbook._matmul_naive),
+        _matmul("matmul_ikj", gemm_textbook.matmul_ikj, compiled=gemm_textbook._matmul_ikj),
+        _matmul("matmul_tiled", gemm_textbook.matmul_tiled, compiled=gemm_textbook._matmul_tiled, tuning=_tile),
         _matmul(
             "matmul_tiled_vectorised",
-            ladder.matmul_tiled_vectorised,
-            compiled=ladder._matmul_tiled_vectorised,
+            gemm_textbook.matmul_tiled_vectorised,
+            compiled=gemm_textbook._matmul_tiled_vectorised,
             tuning=_tile,
         ),
         _matmul("matmul_register_blocked", blocked.matmul_register_blocked, compiled=blocked._matmul_register_blocked),
@@ -120,21 +130,21 @@ KERNELS: dict[str, Kernel] = {
             unchecked=blocked.unchecked,
             tuning=_blocks,
         ),
-        _matmul("matmul", gemm.matmul, compiled=gemm._matmul, unchecked=gemm.unchecked),
+        _matmul("matmul", gemm_fast.matmul, compiled=gemm_fast._matmul, unchecked=gemm_fast.unchecked),
         _matmul("numpy_matmul", np.matmul),
         _matmul("mkl_matmul", peers.perform, native=peers.mkl_product),
         _matmul("torch_matmul", peers.perform, native=peers.torch_product),
-        _rms("rms_norm_standard", rmsnorm.rms_norm_standard, compiled=rmsnorm._rms_norm_standard),
-        _rms("rms_norm_fast", rmsnorm.rms_norm_fast, compiled=rmsnorm._rms_norm_fast),
-        _rms("rms_norm", fastnorm.rms_norm, compiled=fastnorm._rms_norm, unchecked=fastnorm.unchecked),
+        _rms("rms_norm_standard", norm_textbook.rms_norm_standard, compiled=norm_textbook._rms_norm_standard),
+        _rms("rms_norm_fast", norm_textbook.rms_norm_fast, compiled=norm_textbook._rms_norm_fast),
+        _rms("rms_norm", norm_fast.rms_norm, compiled=norm_fast._rms_norm, unchecked=norm_fast.unchecked),
         _rms("numpy_rms_norm", _numpy_rms_norm),
         _rms("torch_rms_norm", peers.perform, native=peers.torch_norm, output=None),
-        _copy("copy_loop", memory.copy_loop, compiled=memory._copy_loop),
+        _copy("copy_loop", stream.copy_loop, compiled=stream._copy_loop),
         _copy("numpy_copy", _numpy_copy),
         Kernel(
             "read_lines",
-            memory.read_lines,
-            compiled=memory._read_lines,
+            stream.read_lines,
+            compiled=stream._read_lines,
             make=lambda n, dtype, rng: (_bytes(n, rng),),
             exact=lambda x: (np.array(int(x[::64].sum())), 0.0),
             flops=lambda n: 0,

@@ -14,8 +14,6 @@ import numbers
 
 import numpy as np
 
-__all__ = ["matrices", "norm", "positive_integer", "rows", "vectors"]
-
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 

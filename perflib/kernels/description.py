@@ -22,13 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .caches import LINE_BYTES
-
-__all__ = ["Kernel", "WrongResult", "aligned_empty", "aligned_random", "verify"]
-
-
-class WrongResult(ValueError):
-    """A kernel's result lies outside the error bound of its oracle."""
+from ..errors import WrongResult
 
 
 @dataclass(frozen=True)
@@ -64,22 +58,6 @@ class Kernel:
     """Arguments of `compiled` from those of `call`, where they differ in shape."""
     native: Callable[..., tuple] = lambda *args: args
     """Arguments of `call` from what `make` returns, where a library has types of its own; not a part of the time."""
-
-
-def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
-    """Uninitialised C-contiguous array that starts on a 64-byte boundary (np.empty promises 16)."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    raw = np.empty(size + LINE_BYTES, np.uint8)
-    start = -raw.ctypes.data % LINE_BYTES
-    return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def aligned_random(shape: int | tuple[int, ...], dtype: np.dtype | type | str, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of mean 0 and variance 1 that start on a 64-byte boundary."""
-    array = aligned_empty(shape, dtype)
-    array[...] = rng.standard_normal(shape)
-    return array
 
 
 def verify(name: str, result: np.ndarray, exact: np.ndarray, bound: np.ndarray | float) -> None:

@@ -23,8 +23,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LIBRARIES", "installed", "mkl", "mkl_product", "perform", "torch_norm", "torch_product"]
-
 LIBRARIES = {"numpy": "NumPy", "mkl": "MKL", "torch": "PyTorch"}
 """What the libraries are called, by the prefix of the names of their kernels."""
 

@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 
 CHECKED_FOLDERS = ("tests/faults", "notebooks", "data")
 CHECKS = "tests/repository"
-CHECKS_OF_THE_FLAT_TREE = ("tests/test_faults.py", "tests/test_packaging.py", "tests/test_notebooks.py")
 
 
 def changed_files(root: Path) -> set[str]:
@@ -33,7 +32,7 @@ def relevant_tests(root: Path, changed: Iterable[str]) -> list[str]:
     tests |= {str(PurePosixPath("tests", *path.parts[1:-1], f"test_{path.name}")) for path in sources}
     tests |= set(_importers(root, {_dotted(path) for path in sources}))
     if any(path.is_relative_to(folder) for path in paths for folder in CHECKED_FOLDERS):
-        tests |= {CHECKS} if (root / CHECKS).is_dir() else set(CHECKS_OF_THE_FLAT_TREE)
+        tests.add(CHECKS)
     return sorted(name for name in tests if (root / name).exists())
 
 

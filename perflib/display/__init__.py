@@ -1,0 +1,1 @@
+"""How a result looks: text, HTML, tables, figures, progress. Knows no run."""

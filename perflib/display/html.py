@@ -1,0 +1,107 @@
+"""How results show themselves: a compact table with a small picture in a notebook.
+
+    on_one_line(text)               a label as text, whatever it holds
+    first_line(problem)             of what an exception says
+    size_text(size_bytes)           31.5 KiB
+    quantity(ns), duration(time_ns) 62.1 ns, and with its interval; the unit is that of `unit_of`
+    aligned(rows)                   columns under each other, as in a terminal
+    table(header, rows, caption)    the same as HTML; every cell is escaped but what is drawn here
+    strip(values, band, what)       the samples in the order taken, with the band of their interval
+    reach(interval, ends, what)     an interval on an axis of ratios, with a mark at 1
+    bar(share, what)                a share of the whole
+    trail(x, y, line, what)         points on logarithmic axes, and a power law through them
+
+    >>> table(("name",), [("<b>",)])
+    '<table><thead><tr><th scope="col">name</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
+
+Pictures are SVG of fixed size whose numbers have one digit: the same data give the same bytes. They take the colour of the
+text around them, so that they are seen on any ground, and say in words what is to be seen.
+"""
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+import numpy as np
+
+from ..stats import Interval
+from .text import on_one_line
+
+WIDTH, HEIGHT, EDGE = 120, 24, 3
+COLOUR = "#0072B2"  # Okabe and Ito's blue: 3 : 1 against white and against near black
+
+
+class Drawn(str):
+    """Markup made here: the one kind of cell that a table does not escape."""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> str:
+    """One table as HTML, each row as long as the header; a column without an entry is left out."""
+    kept = [place for place in range(len(header)) if not rows or any(row[place] != "" for row in rows)]
+    head = "".join(f'<th scope="col">{_cell(header[place])}</th>' for place in kept)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(row[place])}</td>' for place in kept)}</tr>" for row in rows)
+    above = f"<caption>{escape(on_one_line(caption))}</caption>" if caption else ""
+    return f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(content: object) -> str:
+    return content if isinstance(content, Drawn) else escape(on_one_line(content))
+
+
+def strip(values: Sequence[float], band: Interval, what: str) -> Drawn:
+    """A dot for each value from left to right, over the band of an interval."""
+    low, high = min(*values, band.low), max(*values, band.high)
+    x = _places(range(len(values)), 0, max(1, len(values) - 1), WIDTH)
+    y, (top, bottom) = _heights(values, low, high), _heights((band.high, band.low), low, high)
+    shaded = (
+        f'<rect x="0" y="{top:.1f}" width="{WIDTH}" height="{max(1.0, bottom - top):.1f}" fill="{COLOUR}" opacity="0.25"/>'
+    )
+    return _picture(shaded + _dots(x, y), what)
+
+
+def reach(interval: Interval, ends: tuple[float, float], what: str) -> Drawn:
+    """The interval of a ratio as a line with a dot, from one end of a logarithmic axis to the other; 1 is marked."""
+    logs = np.log([interval.low, interval.value, interval.high, 1.0])
+    left, middle, right, one = _places(logs, *np.log(ends), WIDTH)
+    half = HEIGHT / 2
+    drawn = (
+        f'<path d="M{one:.1f} 0V{HEIGHT}" stroke="currentColor" opacity="0.5" stroke-dasharray="2 2"/>'
+        f'<path d="M{left:.1f} {half}H{max(right, left + 1):.1f}" stroke="{COLOUR}" stroke-width="3"/>'
+    )
+    return _picture(drawn + _dots([middle], [half], 4), what)
+
+
+def bar(share: float, what: str) -> Drawn:
+    """A bar whose length is a share of the whole, from 0 to 1; what is no number has none."""
+    width = WIDTH * min(1.0, max(0.0, share)) if np.isfinite(share) else 0.0
+    return _picture(f'<rect x="0" y="6" width="{width:.1f}" height="12" fill="{COLOUR}"/>', what)
+
+
+def trail(x: Sequence[float], y: Sequence[float], line: Callable[[float], float], what: str) -> Drawn:
+    """Points on logarithmic axes, and a power law as the straight line from the first of them to the last."""
+    height = 3 * HEIGHT
+    logs, ys, ends = np.log(x), np.log(y), np.log([line(x[0]), line(x[-1])])
+    low, high = min(*ys, *ends), max(*ys, *ends)
+    places = _places(logs, logs[0], logs[-1], WIDTH)
+    start, end = _heights(ends, low, high, height)
+    drawn = f'<path d="M{places[0]:.1f} {start:.1f}L{places[-1]:.1f} {end:.1f}" stroke="currentColor" opacity="0.6"/>'
+    return _picture(drawn + _dots(places, _heights(ys, low, high, height)), what, height)
+
+
+def _places(values: Sequence[float], low: float, high: float, length: float) -> np.ndarray:
+    """From `low` to `high` along a length, with room for a dot at either end."""
+    share = (np.asarray(values, float) - low) / ((high - low) or 1.0)
+    return EDGE + np.clip(share, 0, 1) * (length - 2 * EDGE)
+
+
+def _heights(values: Sequence[float], low: float, high: float, height: float = HEIGHT) -> np.ndarray:
+    return height - _places(values, low, high, height)
+
+
+def _dots(x: Sequence[float], y: Sequence[float], radius: int = 2) -> str:
+    return "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{radius}" fill="{COLOUR}"/>' for a, b in zip(x, y, strict=True))
+
+
+def _picture(shapes: str, what: str, height: int = HEIGHT) -> Drawn:
+    words = escape(on_one_line(what))
+    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
+    return Drawn(f'<svg role="img" aria-label="{words}" {size}>{shapes}</svg>')

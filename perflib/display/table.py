@@ -1,0 +1,52 @@
+"""A table of text that reads well in a notebook, a report and a terminal, and the sentence where there is none."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import pandas as pd
+
+from ..errors import RunError, SampleError
+from .text import aligned, on_one_line
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of ready-made text under headers that carry the units."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def _frame(self) -> pd.DataFrame:
+        return pd.DataFrame(list(self.rows), columns=list(self.header))
+
+    def __repr__(self) -> str:
+        widths = [max(len(on_one_line(cell)) for cell in column) for column in zip(self.header, *self.rows, strict=True)]
+        return aligned([self.header, tuple("-" * w for w in widths), *self.rows])
+
+    def _repr_html_(self) -> str:
+        return self._frame().to_html(index=False, border=0, escape=True)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Stands where a table or a picture would, if the run lacks the series."""
+
+    sentence: str
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+
+def or_missing(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Let `build(run, ...)` answer with the standard sentence, instead of an error, where the run lacks its series."""
+
+    @wraps(build)
+    def built(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return build(*args, **kwargs)
+        except (RunError, SampleError) as problem:
+            return Missing(f"Not in this run: {problem}. `perflib record` measures it.")
+
+    return built

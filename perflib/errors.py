@@ -1,0 +1,43 @@
+"""Every error of perflib, under one base class: a sentence that says what happened, the value, and what to do.
+
+try:
+    run = perflib.load_run("latest")
+except perflib.PerflibError as problem:
+    print(problem)
+"""
+
+
+class PerflibError(Exception):
+    """Base class of the errors that perflib raises on its own account."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback: the sentence."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class RunError(PerflibError):
+    """A run that cannot be found, read, written or continued."""
+
+
+class ReportError(PerflibError):
+    """A page or a notebook that cannot be found, executed or replaced."""
+
+
+class GGUFError(PerflibError):
+    """A file that is no GGUF, not a whole one, or not of a decoder that runs here."""
+
+
+class Unmeasurable(PerflibError):
+    """A function that cannot be measured as it is."""
+
+
+class SampleError(PerflibError, ValueError):
+    """The samples cannot answer the question that was asked of them."""
+
+
+class GeometryError(PerflibError, ValueError):
+    """A cache that cannot be."""
+
+
+class WrongResult(PerflibError, ValueError):
+    """A kernel's result lies outside the error bound of its oracle."""

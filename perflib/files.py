@@ -1,0 +1,54 @@
+"""Where perflib's files are, and how one is written: as a whole, the old one or the new one, never a part."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import platformdirs
+
+PACKAGE = Path(__file__).parent
+CLONE = PACKAGE.parent
+NOTEBOOKS = CLONE / "notebooks"
+REPORTS = CLONE / "reports"
+README = CLONE / "README.md"
+PUBLISHED = CLONE / "data" / "seed" / "published.csv"
+
+
+def data_folder() -> Path:
+    """PERFLIB_DATA, else `data` of the clone that perflib runs from, else the user's data folder."""
+    if folder := os.environ.get("PERFLIB_DATA"):
+        return Path(folder)
+    return CLONE / "data" if (CLONE / "pyproject.toml").is_file() else platformdirs.user_data_path("perflib")
+
+
+def cache_folder() -> Path:
+    """`machine` in PERFLIB_DATA if that is set, else the user's cache folder."""
+    folder = os.environ.get("PERFLIB_DATA")
+    return Path(folder) / "machine" if folder else platformdirs.user_cache_path("perflib")
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, whose name ends as that of `path`, then put it in its place at once.
+
+    Whatever is raised, the file that was there before is untouched and nothing is left beside it.
+    """
+    part = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace the text of a file, as it is and on the disk before it counts."""
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    replace_file(path, write)

@@ -1,0 +1,1 @@
+"""This machine: what the system reports, and what is measured."""

@@ -1,0 +1,1 @@
+"""Matrix multiplication, from three loops to the fast one."""

@@ -1,0 +1,181 @@
+"""The micro-kernel: MR x NR elements of C stay in registers while k steps of A and B stream past.
+
+One step takes NV vectors of a row of B and, for each of MR rows, one element of A that is copied into every lane:
+
+                 b[p, 0 : NR]                 MR x NV multiply-adds for MR + NV loads: the more of C in registers, the
+    a[i, p]  ->  c[i, 0 : NR] += a b          fewer loads for each. 512-bit: 12 x 2 of 32 registers, 256-bit: 6 x 2 of 16,
+                                              128-bit with 32 registers: 8 x 3.
+
+    micro_kernel(a, lda, b, ldb, c, ldc, rows, columns, k, accumulate)      C = A B, or C += A B
+    tile_rows(x), tile_columns(x)           MR and NR for x's dtype, constants in compiled code
+    register_tile(dtype)                    (MR, NR) in Python
+
+a, b and c are pointers, lda, ldb and ldc elements from one row to the next; 1 <= rows <= MR and 1 <= columns <= NR. At the
+edges of a matrix both may be less: there is one kernel for each number of rows and vectors, and the last vector is masked.
+
+Each kernel is an LLVM function of its own that is never inlined: the registers of the loops around it are not its business
+(inlined, it fell from 115 to 80 GFLOP/s as soon as the loop above needed one pointer more).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..jit.vector import (
+    emit_fma,
+    emit_load,
+    emit_mask,
+    emit_prefetch,
+    emit_splat,
+    emit_store,
+    vector_bytes,
+    vector_lanes,
+    vector_of,
+    vector_registers,
+)
+
+INDEX = ir.IntType(64)
+
+
+def _shape() -> tuple[int, int]:
+    """MR rows and NV vectors: MR NV sums, NV of B and one of A fit the registers."""
+    if vector_registers() < 32:
+        return 6, 2
+    return (12, 2) if vector_bytes() == 64 else (8, 3)
+
+
+def register_tile(dtype: np.dtype | type | str) -> tuple[int, int]:
+    """(MR, NR): rows and columns of C that the micro-kernel holds on this machine."""
+    rows, vectors = _shape()
+    return rows, vectors * vector_lanes(dtype)
+
+
+@intrinsic
+def tile_rows(typingctx, x):
+    """MR, a constant."""
+    return types.intp(x), lambda context, builder, signature, args: INDEX(_shape()[0])
+
+
+@intrinsic
+def tile_columns(typingctx, x):
+    """NR for x's dtype, a constant."""
+    return types.intp(x), lambda context, builder, signature, args: INDEX(_shape()[1] * vector_of(x.dtype).count)
+
+
+@intrinsic
+def micro_kernel(typingctx, a, lda, b, ldb, c, ldc, rows, columns, k, accumulate):
+    """rows x columns of C = A B over k, or of C += A B; all pointers to one dtype."""
+    most_rows, most_vectors = _shape()
+
+    def codegen(context, builder, signature, args):
+        vector = vector_of(a.dtype)
+        *pointers_and_strides, rows_, columns_, k_, accumulate_ = args
+        common = [*pointers_and_strides, columns_, k_, accumulate_]
+        whole = builder.and_(
+            builder.icmp_signed("==", rows_, INDEX(most_rows)),
+            builder.icmp_signed("==", columns_, INDEX(most_vectors * vector.count)),
+        )
+        with builder.if_else(whole, likely=True) as (inside, edge):
+            with inside:
+                builder.call(_kernel(builder.module, vector, most_rows, most_vectors, masked=False), common)
+            with edge:
+                vectors = builder.sdiv(builder.add(columns_, INDEX(vector.count - 1)), INDEX(vector.count))
+                number = builder.add(builder.mul(rows_, INDEX(most_vectors + 1)), vectors)
+                end = builder.append_basic_block("edge.done")
+                choice = builder.switch(number, end)
+                for r, v in product(range(1, most_rows + 1), range(1, most_vectors + 1)):
+                    block = builder.append_basic_block(f"edge.{r}x{v}")
+                    choice.add_case(INDEX(r * (most_vectors + 1) + v), block)
+                    with builder.goto_block(block):
+                        builder.call(_kernel(builder.module, vector, r, v, masked=True), common)
+                        builder.branch(end)
+                builder.position_at_end(end)
+
+    place, size = types.CPointer(a.dtype), types.intp
+    return types.void(place, size, place, size, place, size, size, size, size, types.boolean), codegen
+
+
+def _kernel(module: ir.Module, vector: ir.VectorType, rows: int, vectors: int, masked: bool) -> ir.Function:
+    """The function for so many rows and vectors, written into the module on first use."""
+    name = f"micro_kernel_{vector.element}_{rows}x{vectors}{'_masked' if masked else ''}"
+    if name in module.globals:
+        return module.globals[name]
+    place = vector.element.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [place, INDEX, place, INDEX, place, INDEX, INDEX, INDEX, ir.IntType(1)])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    a, lda, b, ldb, c, ldc, columns, k, accumulate = function.args
+    mask = emit_mask(builder, builder.sub(columns, INDEX((vectors - 1) * vector.count)), vector.count) if masked else None
+    masks = [None] * (vectors - 1) + [mask]
+    places = [[_element(builder, c, ldc, i, v * vector.count) for v in range(vectors)] for i in range(rows)]
+    for row in places:
+        for place in row:
+            emit_prefetch(builder, place, locality=2)  # C arrives in L2 meanwhile; in L1 its rows can evict each other
+    sums = _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k)
+    with builder.if_then(accumulate):
+        for row, line in zip(places, sums, strict=True):
+            for place, sum_, lanes in zip(row, line, masks, strict=True):
+                before = emit_load(builder, place, vector, lanes)
+                builder.store(builder.fadd(before, builder.load(sum_)), sum_)
+    for row, line in zip(places, sums, strict=True):
+        for place, sum_, lanes in zip(row, line, masks, strict=True):
+            emit_store(builder, builder.load(sum_), place, lanes)
+    builder.ret_void()
+    return function
+
+
+def _element(builder: ir.IRBuilder, base: ir.Value, stride: ir.Value, row: int, column: int) -> ir.Value:
+    """Address of element (row, column)."""
+    return builder.gep(base, [builder.add(builder.mul(stride, INDEX(row)), INDEX(column))])
+
+
+def _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k) -> list[list[ir.Value]]:
+    """Sums over k; they are variables here and registers once LLVM has seen that nobody takes their address."""
+    zero = ir.Constant(vector, None)
+    sums = [[cgutils.alloca_once_value(builder, zero) for _ in masks] for _ in range(rows)]
+    # a pointer for every three rows of A: itself, lda and 2 lda further on are one addressing mode each
+    groups = [_element(builder, a, lda, first, 0) for first in range(0, rows, 3)]
+    places = [cgutils.alloca_once_value(builder, _opaque(builder, place)) for place in (*groups, b)]
+    with _loop(builder, k):
+        *a_rows, b_row = [builder.load(place) for place in places]
+        line = [
+            emit_load(builder, builder.gep(b_row, [INDEX(v * vector.count)]), vector, lanes)
+            for v, lanes in enumerate(masks)
+        ]
+        for i, row in enumerate(sums):
+            copies = emit_splat(builder, builder.load(_element(builder, a_rows[i // 3], lda, i % 3, 0)), vector)
+            for sum_, b_lanes in zip(row, line, strict=True):
+                builder.store(emit_fma(builder, copies, b_lanes, builder.load(sum_)), sum_)
+        for place, row in zip(places, (*a_rows, b_row), strict=True):
+            builder.store(builder.gep(row, [ldb if row is b_row else INDEX(1)]), place)
+    return sums
+
+
+@contextmanager
+def _loop(builder: ir.IRBuilder, count: ir.Value) -> Iterator[None]:
+    """`count` times, never unrolled: loads of the next steps would move up and take more registers than there are."""
+    left = cgutils.alloca_once_value(builder, count)
+    body, end = builder.append_basic_block("step"), builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed(">", count, INDEX(0)), body, end)
+    builder.position_at_end(body)
+    yield
+    now = builder.sub(builder.load(left), INDEX(1))
+    builder.store(now, left)
+    again = builder.cbranch(builder.icmp_signed(">", now, INDEX(0)), body, end)
+    module = builder.module
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    again.set_metadata("llvm.loop", module.add_metadata([disable]))
+    builder.position_at_end(end)
+
+
+def _opaque(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """`value`, of which LLVM forgets how it came about: else it computes every row's address anew from the first one."""
+    return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], side_effect=False)

@@ -1,0 +1,252 @@
+"""Explicit vector code: one vector type and the handful of operations that fast kernels are made of.
+
+LLVM prefers 256-bit code on many 512-bit machines and gives up on loops that it cannot prove safe; vectors that are
+declared, as here, get the full width and one instruction each. Usable in compiled functions only:
+
+    lanes(x)                        elements per vector of x's dtype on this machine, a constant
+    item_bytes(x)                   bytes per element, likewise
+    load(x, i)   store(x, i, v)     x[i : i + lanes] of a C-contiguous array or a pointer; no alignment needed
+    load_first(x, i, count)         the first `count` lanes, zero elsewhere; the others are not touched
+    store_first(x, i, v, count)     likewise
+    stream(x, i, v)                 store past the caches; x + i must lie on a boundary of the vector's size
+    fence()                         after the last `stream`, before anybody else reads
+    splat(value, x)                 a vector like those of x with the same number in each lane
+    fma(a, b, c)   a + b   a * b    per lane
+    total(v)                        sum of the lanes
+    prefetch(x, i)                  ask for the line of x[i], to read it soon
+    prefetch_far(x, i)              the same for later: into the second level, where it is in nobody's way
+    pointer(x, i)                   the address of x[i], to be used like x; keeps nothing alive
+    address(x)                      the address of x[0] as a number
+
+A dot product, 16 lanes at a time where the machine has 512-bit registers:
+
+    @compiled
+    def dot(x, y):
+        sum_, step = splat(0, x), lanes(x)
+        for i in range(0, x.size, step):
+            sum_ = fma(load_first(x, i, x.size - i), load_first(y, i, x.size - i), sum_)
+        return total(sum_)
+
+No bounds are checked.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import make_array
+
+from .vector import (
+    INT,
+    Vector,
+    emit_fma,
+    emit_load,
+    emit_mask,
+    emit_prefetch,
+    emit_splat,
+    emit_store,
+    emit_sum,
+    lane_bytes,
+    vector_of,
+)
+
+
+def _address(context, builder, kind: types.Type, value: ir.Value, index: ir.Value) -> ir.Value:
+    """Of value[index]: by GEP from the data pointer, so that LLVM knows where it points (no integers in between)."""
+    data = make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+    return builder.gep(data, [index])
+
+
+def _is_memory(x: types.Type) -> bool:
+    return isinstance(x, types.Array) and x.layout == "C" or isinstance(x, types.CPointer)
+
+
+@intrinsic
+def lanes(typingctx, x):
+    """Elements per vector of x's dtype, a constant."""
+    count = Vector(x.dtype).lanes
+    return types.intp(x), lambda context, builder, signature, args: context.get_constant(types.intp, count)
+
+
+@intrinsic
+def item_bytes(typingctx, x):
+    """Bytes of an element of x, a constant."""
+    size = x.dtype.bitwidth // 8
+    return types.intp(x), lambda context, builder, signature, args: context.get_constant(types.intp, size)
+
+
+@intrinsic
+def pointer(typingctx, x, i):
+    """Address of x[i]; the caller keeps x alive."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return _address(context, builder, x, args[0], args[1])
+
+    return types.CPointer(x.dtype)(x, types.intp), codegen
+
+
+@intrinsic
+def address(typingctx, x):
+    """Address of x[0] as an integer, to compare with others (x.ctypes.data counts references: ten times the price)."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(_address(context, builder, x, args[0], INT(0)), context.get_value_type(types.intp))
+
+    return types.intp(x), codegen
+
+
+@intrinsic
+def load(typingctx, x, i):
+    """x[i : i + lanes] as a vector."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return emit_load(builder, _address(context, builder, x, *args), vector_of(x.dtype))
+
+    return Vector(x.dtype)(x, types.intp), codegen
+
+
+@intrinsic
+def load_first(typingctx, x, i, count):
+    """x[i : i + min(count, lanes)], zero in the other lanes, whose memory is not touched."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        vector = vector_of(x.dtype)
+        mask = emit_mask(builder, args[2], vector.count)
+        return emit_load(builder, _address(context, builder, x, *args[:2]), vector, mask)
+
+    return Vector(x.dtype)(x, types.intp, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, x, i, v):
+    """x[i : i + lanes] = v"""
+    if not _is_memory(x) or not isinstance(v, Vector):
+        return None
+
+    def codegen(context, builder, signature, args):
+        emit_store(builder, args[2], _address(context, builder, x, *args[:2]))
+
+    return types.void(x, types.intp, v), codegen
+
+
+@intrinsic
+def store_first(typingctx, x, i, v, count):
+    """x[i : i + min(count, lanes)] = v; other memory is not touched."""
+    if not _is_memory(x) or not isinstance(v, Vector):
+        return None
+
+    def codegen(context, builder, signature, args):
+        mask = emit_mask(builder, args[3], v.lanes)
+        emit_store(builder, args[2], _address(context, builder, x, *args[:2]), mask)
+
+    return types.void(x, types.intp, v, types.intp), codegen
+
+
+@intrinsic
+def stream(typingctx, x, i, v):
+    """x[i : i + lanes] = v past the caches; the address must be a multiple of the vector's size."""
+    if not _is_memory(x) or not isinstance(v, Vector):
+        return None
+
+    def codegen(context, builder, signature, args):
+        vector = args[2].type
+        where = builder.bitcast(_address(context, builder, x, *args[:2]), vector.as_pointer())
+        done = builder.store(args[2], where, align=lane_bytes(vector) * vector.count)
+        done.set_metadata("nontemporal", builder.module.add_metadata([INT(1)]))
+
+    return types.void(x, types.intp, v), codegen
+
+
+@intrinsic
+def fence(typingctx):
+    """Order what was streamed before everything that follows."""
+
+    def codegen(context, builder, signature, args):
+        builder.fence("seq_cst")
+
+    return types.void(), codegen
+
+
+@intrinsic
+def splat(typingctx, value, x):
+    """`value`, converted to x's dtype, in every lane."""
+
+    def codegen(context, builder, signature, args):
+        element = context.cast(builder, args[0], value, x.dtype)
+        return emit_splat(builder, element, vector_of(x.dtype))
+
+    return Vector(x.dtype)(value, x), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a b + c per lane."""
+    if not isinstance(a, Vector):
+        return None
+    return a(a, a, a), lambda context, builder, signature, args: emit_fma(builder, *args)
+
+
+@intrinsic
+def _add(typingctx, a, b):
+    return a(a, a), lambda context, builder, signature, args: builder.fadd(*args)
+
+
+@intrinsic
+def _multiply(typingctx, a, b):
+    return a(a, a), lambda context, builder, signature, args: builder.fmul(*args)
+
+
+@overload(operator.add)
+def _vector_add(a, b):
+    if isinstance(a, Vector) and a == b:
+        return lambda a, b: _add(a, b)
+    return None
+
+
+@overload(operator.mul)
+def _vector_multiply(a, b):
+    if isinstance(a, Vector) and a == b:
+        return lambda a, b: _multiply(a, b)
+    return None
+
+
+@intrinsic
+def total(typingctx, v):
+    """Sum of the lanes, in pairs."""
+    if not isinstance(v, Vector):
+        return None
+
+    return v.element(v), lambda context, builder, signature, args: emit_sum(builder, *args)
+
+
+@intrinsic
+def prefetch(typingctx, x, i):
+    """Ask for the cache line of x[i]; never faults."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        emit_prefetch(builder, _address(context, builder, x, *args))
+
+    return types.void(x, types.intp), codegen
+
+
+@intrinsic
+def prefetch_far(typingctx, x, i):
+    """Ask for the cache line of x[i] to come into the second level; never faults."""
+    if not _is_memory(x):
+        return None
+
+    def codegen(context, builder, signature, args):
+        emit_prefetch(builder, _address(context, builder, x, *args), locality=2)
+
+    return types.void(x, types.intp), codegen

@@ -1,0 +1,1 @@
+"""RMS norm, from the textbook to the fast one."""

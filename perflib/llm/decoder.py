@@ -1,0 +1,252 @@
+"""A Llama-style decoder on perflib's kernels: a prompt at once, then token by token, and where the time goes.
+
+    Decoder(weights)                    packed weights, float32 as they come or quantised to Q8_0
+    decoder.cache(batch, context)       keys and values of `batch` sequences, and how far they are
+    decoder.forward(tokens, cache)      logits of the last token of each sequence; the cache holds them from now on
+    statistics()                        PerformanceStats with the parts of a pass
+
+    decoder = Decoder(RandomWeights(SHAPES["15M"]))
+    cache = decoder.cache(batch=1, context=256)
+    logits = decoder.forward(np.arange(128).reshape(1, -1), cache)          # the prompt
+    logits = decoder.forward(logits.argmax(axis=1).reshape(1, 1), cache)    # one token
+
+Raises TypeError or ValueError naming the argument, the requirement and the value.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..kernels.buffers import Arena, aligned_empty, huge_empty
+from ..kernels.checks import positive_integer
+from ..kernels.decoder.attention import _attend, _rope_and_keep
+from ..kernels.decoder.layers import _embed, _feed_forward, _norm_linear
+from ..kernels.decoder.linear import _linear
+from ..kernels.decoder.panels import PANEL, Panels, pack, pack_q8_0, quantise
+from ..performance_stats import PerformanceStats
+from .weights import Shape, Tensor, Weights
+
+COMPONENTS = (
+    "embedding",
+    "attention",
+    "attention/qkv",
+    "attention/rope",
+    "attention/scores",
+    "attention/output",
+    "ffn",
+    "projection",
+)
+KINDS = ("F32", "Q8_0")
+
+
+def statistics(enabled: bool = True) -> PerformanceStats:
+    """Statistics with the parts of a decoder's pass; switched off they cost next to nothing and count nothing."""
+    return PerformanceStats(COMPONENTS, enabled=enabled)
+
+
+_NOBODY_WATCHES = statistics(enabled=False)
+
+
+class Cache:
+    """Keys and values of some sequences of one length, and the buffers of a pass. `length` tokens are in it."""
+
+    def __init__(self, shape: Shape, batch: int, context: int) -> None:
+        self.batch, self.context, self.length = batch, context, 0
+        heads, d, panels = shape.head_count_kv, shape.head_length, -(-context // PANEL)
+        self.keys = huge_empty((shape.block_count, batch, heads, panels, d, PANEL), np.float32)
+        self.values = huge_empty((shape.block_count, batch, heads, -(-d // PANEL), context, PANEL), np.float32)
+        angles = np.arange(context)[:, None] * shape.freq_base ** (-np.arange(0, d, 2) / d)
+        self.cosines, self.sines = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+        self._shape, self._buffers = shape, (0, None)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return self.keys.nbytes + self.values.nbytes
+
+    def clear(self) -> None:
+        """Forget every token; what stands there is overwritten before it is read."""
+        self.length = 0
+
+    def buffers(self, rows: int) -> "_Buffers":
+        """Those of the last pass if it had as many rows."""
+        if self._buffers[0] != rows:
+            self._buffers = rows, _Buffers.make(self._shape, rows)
+        return self._buffers[1]
+
+
+@dataclass(frozen=True)
+class _Buffers:
+    """What a pass of M rows writes: each M x the width of its kind."""
+
+    x: np.ndarray
+    normed: np.ndarray
+    qkv: np.ndarray
+    attended: np.ndarray
+    both: np.ndarray
+    hidden: np.ndarray
+
+    @classmethod
+    def make(cls, shape: Shape, rows: int) -> "_Buffers":
+        width, inner = shape.embedding_length, shape.feed_forward_length
+        widths = width, width, width + 2 * shape.key_length, width, 2 * inner, inner
+        return cls(*(aligned_empty((rows, w), np.float32) for w in widths))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Packed weights of one layer."""
+
+    attn_norm: np.ndarray
+    attn_qkv: np.ndarray
+    attn_output: np.ndarray
+    ffn_norm: np.ndarray
+    ffn_gate_up: np.ndarray
+    ffn_down: np.ndarray
+
+
+class Decoder:
+    """Weights of a Llama-style decoder, packed; norms stay float32.
+
+    kind: None keeps each tensor as it comes. packed: told how many weights, as soon as they are packed. `blocks`: the
+    weights of every layer.
+    """
+
+    def __init__(
+        self, weights: Weights, kind: str | None = None, packed: Callable[[int], object] = lambda size: None
+    ) -> None:
+        if kind not in (None, *KINDS):
+            raise ValueError(f"kind must be one of {', '.join(KINDS)} or None, got {kind!r}")
+        self.shape, self.nbytes = weights.shape, 0
+        self._kinds: set[str] = set()
+        self._arena = Arena()
+        self._weights, self._kind, self._tell = weights, kind, packed
+        self._embedding = self._packed("token_embd.weight")
+        self.blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
+        self._output_norm = self._norm("output_norm.weight")
+        self._output = self._embedding if self.shape.tied else self._packed("output.weight")
+        del self._weights, self._tell  # a file may be closed now
+
+    @property
+    def kind(self) -> str:
+        """Of the packed weights: F32 if any of them is."""
+        return min(self._kinds)
+
+    def _packed(self, *names: str) -> np.ndarray:
+        """One weight from several, whose rows follow each other."""
+        panels = _pack([self._weights.tensor(name) for name in names], self._kind, self._arena)
+        self.nbytes += panels.nbytes
+        self._kinds.add(panels.kind)
+        self._tell(panels.rows * panels.columns)
+        return panels.data
+
+    def _norm(self, name: str) -> np.ndarray:
+        weight = np.array(self._weights.tensor(name), np.float32)
+        self.nbytes += weight.nbytes
+        return weight
+
+    def _block(self, name: str) -> _Block:
+        return _Block(
+            attn_norm=self._norm(f"{name}.attn_norm.weight"),
+            attn_qkv=self._packed(*(f"{name}.attn_{part}.weight" for part in "qkv")),
+            attn_output=self._packed(f"{name}.attn_output.weight"),
+            ffn_norm=self._norm(f"{name}.ffn_norm.weight"),
+            ffn_gate_up=self._packed(f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight"),
+            ffn_down=self._packed(f"{name}.ffn_down.weight"),
+        )
+
+    def cache(self, batch: int = 1, context: int | None = None) -> Cache:
+        """An empty cache for `batch` sequences of up to `context` tokens, by default the model's context_length."""
+        context = self.shape.context_length if context is None else context
+        return Cache(self.shape, positive_integer("batch", batch), positive_integer("context", context))
+
+    def forward(
+        self,
+        tokens: np.ndarray,
+        cache: Cache,
+        stats: PerformanceStats = _NOBODY_WATCHES,
+        threads: int = 1,
+        every: bool = False,
+    ) -> np.ndarray:
+        """Logits (batch x vocab_size) of the last token of each sequence, or (batch x new x vocab_size) of `every` one.
+
+        tokens: batch x new integers, the next ones of each sequence. They are appended to the cache.
+        """
+        tokens = self._checked(tokens, cache)
+        threads = positive_integer("threads", threads)
+        batch, new = tokens.shape
+        buffers, section, start = cache.buffers(batch * new), stats.section, cache.length
+        with section("forward_pass"):
+            with section("embedding"):
+                _embed(self._embedding, tokens.reshape(-1), buffers.x)
+            for layer, block in enumerate(self.blocks):
+                self._attention(layer, block, cache, buffers, start, new, section, threads)
+                with section("ffn"):
+                    _feed_forward(
+                        buffers.x,
+                        block.ffn_norm,
+                        self.shape.layer_norm_rms_epsilon,
+                        buffers.normed,
+                        block.ffn_gate_up,
+                        buffers.both,
+                        buffers.hidden,
+                        block.ffn_down,
+                        threads,
+                    )
+            with section("projection"):
+                logits = self._logits(buffers, batch, new, every, threads)
+        cache.length += new
+        return logits
+
+    def _attention(self, layer, block, cache, buffers, start, new, section, threads) -> None:
+        shape = self.shape
+        with section("attention"):
+            with section("qkv"):
+                eps = shape.layer_norm_rms_epsilon
+                _norm_linear(buffers.x, block.attn_norm, eps, buffers.normed, block.attn_qkv, buffers.qkv, threads)
+            with section("rope"):
+                _rope_and_keep(buffers.qkv, cache.cosines, cache.sines, cache.keys, cache.values, layer, start, new)
+            with section("scores"):
+                heads = shape.head_count
+                _attend(buffers.qkv, cache.keys, cache.values, layer, start, new, heads, buffers.attended, threads)
+            with section("output"):
+                _linear(block.attn_output, buffers.attended, buffers.x, True, threads)
+
+    def _logits(self, buffers: _Buffers, batch: int, new: int, every: bool, threads: int) -> np.ndarray:
+        x, normed = buffers.x, buffers.normed
+        if not every and new > 1:
+            x = x.reshape(batch, new, -1)[:, -1].copy()
+            normed = normed[:batch]
+        logits = np.empty((len(x), self.shape.vocab_size), np.float32)
+        eps = self.shape.layer_norm_rms_epsilon
+        _norm_linear(x, self._output_norm, eps, normed, self._output, logits, threads)
+        return logits.reshape(batch, new, -1) if every else logits
+
+    def _checked(self, tokens: np.ndarray, cache: Cache) -> np.ndarray:
+        if not isinstance(tokens, np.ndarray) or not np.issubdtype(tokens.dtype, np.integer):
+            raise TypeError(f"tokens must be an array of integers, got {getattr(tokens, 'dtype', type(tokens).__name__)}")
+        if tokens.ndim != 2 or tokens.shape[0] != cache.batch or tokens.shape[1] < 1:
+            raise ValueError(f"tokens must have shape ({cache.batch}, at least 1), got {tokens.shape}")
+        if tokens.min() < 0 or tokens.max() >= self.shape.vocab_size:
+            raise ValueError(f"tokens must lie in 0 to {self.shape.vocab_size - 1}, got {tokens.min()} to {tokens.max()}")
+        if cache.length + tokens.shape[1] > cache.context:
+            room = cache.context - cache.length
+            raise ValueError(f"tokens must be at most {room}, what the cache has room for, got {tokens.shape[1]}")
+        return np.ascontiguousarray(tokens, np.int64)
+
+
+def _pack(tensors: Sequence[Tensor], kind: str | None, arena: Arena) -> Panels:
+    quantised = [isinstance(t, tuple) for t in tensors]
+    if kind == "Q8_0" or kind is None and all(quantised):
+        pairs = [t if isinstance(t, tuple) else quantise(t) for t in tensors]
+        return pack_q8_0(*(np.concatenate(parts) for parts in zip(*pairs, strict=True)), arena.empty)
+    return pack(np.concatenate([widen(t) for t in tensors]), arena.empty)
+
+
+def widen(tensor: Tensor) -> np.ndarray:
+    """Float32 of a tensor."""
+    if not isinstance(tensor, tuple):
+        return tensor
+    scales, quants = tensor
+    return np.repeat(scales.astype(np.float32), PANEL, axis=1)[:, : quants.shape[1]] * quants

@@ -1,0 +1,212 @@
+"""A forward pass, run and taken apart: tokens per second, where the time goes, how near each part is to the limits.
+
+    forward(weights, ...)           -> Forward: statistics of the prompt and of generation, memory, cost of the stopwatches
+    report(found)                   the lines that `perflib forward` prints
+    work(shape, kind, ...)          flops and bytes of every part of a pass, counted before anything is measured
+    effort(rows), PACKING           how long a pass and packing take, roughly: what progress is counted in
+
+A part that moves few bytes for its flops is held against the multiply-add peak of a core, one that moves many against its
+bandwidth: the share of each is shown. Bytes are the useful ones: weights once per pass, the keys and values that are looked
+at, activations not at all. Raises ValueError naming the argument, the requirement and the value.
+"""
+
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..display.progress import progress_bar, step
+from ..display.table import Table
+from ..hardware.facts import Machine
+from ..hardware.limits import limits as measured_limits
+from ..hardware.process_memory import peak, resident_bytes
+from ..kernels.checks import positive_integer
+from ..performance_stats import PerformanceStats
+from ..section_timer import WHOLE
+from ..timing.measure import compare
+from ..timing.results import Comparison
+from ..timing.sampling import quiet
+from .decoder import KINDS, Cache, Decoder, statistics
+from .fusion_experiment import watched
+from .operation_counts import PACKING, PARTS, Work, effort, work
+from .weights import RandomWeights, Shape, Weights
+
+WARM = Shape(32, 32, 1, 32, 1, 1, 8)  # loads the code
+OVERHEAD_S, TURNS = 2.0, 8  # comparing stopwatches on and off: seconds, and passes of each at least
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What was measured: statistics of the prompt's pass and of the passes that generate, on one model."""
+
+    shape: Shape
+    kind: str
+    batch: int
+    prompt: int
+    threads: int
+    prompt_stats: PerformanceStats
+    stats: PerformanceStats
+    weight_bytes: int
+    cache_bytes: int
+    above_bytes: float
+    """Most memory that was resident during the passes, above weights, cache and what was there before; NaN if unknown."""
+    stopwatches: Comparison
+    """A pass of one token with them, `on`, against one without, `off`."""
+    peak_gflops: float
+    read_gb_per_s: float
+
+    @property
+    def prompt_tokens_per_s(self) -> float:
+        """Tokens of all sequences."""
+        return self.batch * self.prompt * 1e3 / self.prompt_stats.average().forward_pass_ms
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens of all sequences, one per pass."""
+        return self.batch * 1e3 / self.stats.average().forward_pass_ms
+
+    @property
+    def closure(self) -> float:
+        """Share of the passes that their parts explain: the prompt's or the generating ones', whichever is less."""
+        return min(1 - stats.residual_ms() / stats.forward_pass_ms for stats in (self.prompt_stats, self.stats))
+
+    @property
+    def counted_overhead(self) -> float:
+        """Share of a generating pass that its stopwatches cost, by their number and what one costs alone."""
+        entries = sum(self.stats.entries(c) for c in (WHOLE, *self.stats.components))
+        return self.stats.section_overhead_ns() * entries / (1e6 * self.stats.forward_pass_ms)
+
+    def limits_table(self) -> Table:
+        """Of every part: time, rates, and their shares of the limits of the cores in use."""
+        header = "part", "prompt (ms)", "of peak", "of bandwidth", "generation (ms)", "of peak", "of bandwidth"
+        half = self.prompt + self.stats.count // 2  # the middle of what was generated
+        phases = (
+            (self.prompt_stats, work(self.shape, self.kind, self.batch, self.prompt, 0)),
+            (self.stats, work(self.shape, self.kind, self.batch, 1, half)),
+        )
+        rows = []
+        for part in PARTS:
+            cells = [cell for stats, counted in phases for cell in self._rates(stats, part, counted[part])]
+            rows.append((part, *cells))
+        return Table(header, tuple(rows))
+
+    def _rates(self, stats: PerformanceStats, part: str, done: Work) -> tuple[str, str, str]:
+        ms = getattr(stats.average(), part.replace("/", "_") + "_ms")
+        if not ms:
+            return "0.000", "-", "-"
+        gflops, gb = done.flops / ms / 1e6, done.bytes / ms / 1e6
+        peak, read = self.peak_gflops * self.threads, self.read_gb_per_s
+        return f"{ms:.3f}", f"{gflops / peak:.1%}", f"{gb / read:.1%}"
+
+
+def forward(
+    weights: Weights,
+    machine: Machine,
+    kind: str | None = None,
+    prompt: int = 128,
+    tokens: int = 32,
+    batch: int = 1,
+    threads: int = 1,
+    seed: int = 0,
+    progress: bool = True,
+) -> Forward:
+    """Read a random prompt twice (the first one warms up), then generate `tokens`, the likeliest each time."""
+    for name, value in (("prompt", prompt), ("tokens", tokens), ("batch", batch), ("threads", threads)):
+        positive_integer(name, value)
+    size, passes = weights.shape.parameters, 2 * effort(batch * prompt) + tokens * effort(batch)
+    with progress_bar(size * (PACKING + passes), progress) as bar:
+        bar.set_description_str("compiling, or loading compiled code")
+        _warm_up(weights, kind, threads)
+        before = resident_bytes()
+        bar.set_description_str("packing weights")
+        decoder = Decoder(weights, kind, lambda count: bar.update(PACKING * count))
+        cache = decoder.cache(batch, prompt + tokens)
+        given = np.random.default_rng(seed).integers(0, decoder.shape.vocab_size, (batch, prompt))
+        with quiet(threads), peak() as most:
+            both = _passes(decoder, cache, given, tokens, threads, bar)
+        bar.set_description_str("stopwatches, on and off in turn")
+        turns = _stopwatches(decoder, batch, cache.context, threads, both[1])
+        bar.set_description_str("limits of one core")
+        limits = measured_limits(machine)
+    return Forward(
+        shape=decoder.shape,
+        kind=decoder.kind,
+        batch=batch,
+        prompt=prompt,
+        threads=threads,
+        prompt_stats=both[0],
+        stats=both[1],
+        weight_bytes=decoder.nbytes,
+        cache_bytes=cache.nbytes,
+        above_bytes=most.bytes - before - decoder.nbytes - cache.nbytes,
+        stopwatches=turns,
+        peak_gflops=limits.peak_gflops().value,
+        read_gb_per_s=max(limits[f"read_{k}_gb_per_s"].value for k in (1, 4, 8)),
+    )
+
+
+def _warm_up(weights: Weights, kind: str | None, threads: int) -> None:
+    """Load the code for the kind of the weights, so that it is no part of what the passes need."""
+    kind = kind or KINDS[isinstance(weights.tensor("blk.0.attn_q.weight"), tuple)]
+    decoder = Decoder(RandomWeights(WARM), kind)
+    cache = decoder.cache(1, 4)
+    for tokens in (np.zeros((1, 2), np.int64), np.zeros((1, 1), np.int64)):
+        decoder.forward(tokens, cache, threads=threads)
+
+
+def _passes(
+    decoder: Decoder, cache: Cache, given: np.ndarray, tokens: int, threads: int, bar: AbstractContextManager
+) -> tuple[PerformanceStats, PerformanceStats]:
+    """Statistics of the prompt, and of the tokens that follow it."""
+    prompt_stats, stats, size = statistics(), statistics(), decoder.shape.parameters
+    for watch in (statistics(enabled=False), prompt_stats):
+        with step(bar, f"prompt of {given.shape[1]} tokens", size * effort(given.size)):
+            cache.clear()
+            logits = decoder.forward(given, cache, watch, threads)
+    for number in range(tokens):
+        bar.set_description_str(f"token {number + 1} of {tokens}", refresh=False)
+        logits = decoder.forward(logits.argmax(axis=1)[:, None], cache, stats, threads)
+        bar.update(size * effort(len(given)))
+    return prompt_stats, stats
+
+
+def _stopwatches(decoder: Decoder, batch: int, context: int, threads: int, stats: PerformanceStats) -> Comparison:
+    """A pass of one token of each sequence without and with them, interleaved."""
+    ways = watched(decoder, context, batch, threads)["stopwatches"]
+    budget_s = max(OVERHEAD_S, 4 * TURNS * stats.average().forward_pass_ms / 1e3)  # each way twice
+    return compare(ways, scope="call", budget_s=budget_s, threads=threads)
+
+
+def report(found: Forward) -> str:
+    """The lines that the command prints."""
+    import io
+
+    text = io.StringIO()
+    millions = found.shape.parameters / 1e6
+    above = "unknown on this system" if math.isnan(found.above_bytes) else f"{found.above_bytes / 1e6:.0f} MB"
+    print(
+        f"{millions:.0f}M weights as {found.kind}, {found.weight_bytes / 1e6:.0f} MB; batch {found.batch}, "
+        f"{found.threads} thread{'s' if found.threads > 1 else ''}",
+        f"prompt      {found.prompt_tokens_per_s:10.1f} tokens/s ({found.prompt} tokens at once)",
+        f"generation  {found.tokens_per_s:10.1f} tokens/s (one at a time, {found.stats.count} passes)",
+        sep="\n",
+        file=text,
+    )
+    found.prompt_stats.print("prompt", file=text)
+    found.stats.print("generation", file=text)
+    print(found.limits_table(), file=text)
+    turns = found.stopwatches
+    on = turns.ratios["on"]
+    low, middle, high = (100 * (ratio - 1) for ratio in (on.low, on.value, on.high))
+    print(
+        f"parts explain {found.closure:.1%}; stopwatches cost {found.counted_overhead:.2%} of generation by their number",
+        f"stopwatches on against off, in turn: {middle:+.2f} % [{low:+.2f}, {high:+.2f}], {turns.verdicts['on']} "
+        f"(off against itself: {100 * (turns.again.value - 1):+.2f} %)",
+        f"memory: {above} resident above {found.weight_bytes / 1e6:.0f} MB of weights and {found.cache_bytes / 1e6:.1f} MB "
+        "of keys and values, the most during the passes",
+        f"limits: {found.peak_gflops:.0f} GFLOP/s a core, {found.read_gb_per_s:.1f} GB/s read by one core",
+        sep="\n",
+        file=text,
+    )
+    return text.getvalue().rstrip()

@@ -1,0 +1,53 @@
+"""Flops and bytes of every part of a decoder's pass, counted before anything is measured.
+
+Bytes are the useful ones: weights once per pass, the keys and values that attention reads, activations not at all.
+"""
+
+from dataclasses import dataclass
+
+from .weights import Shape
+
+PACKING = 5
+"""Packing a weight takes about as long as so many passes of one token over it."""
+TOGETHER = 10  # tokens of one pass that take twice as long as a single one
+BYTES_PER_WEIGHT = {"F32": 4.0, "Q8_0": 34 / 32}
+PARTS = ("embedding", "attention/qkv", "attention/rope", "attention/scores", "attention/output", "ffn", "projection")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one part of one pass."""
+
+    flops: float
+    bytes: float
+
+    @property
+    def intensity(self) -> float:
+        """Flops per byte."""
+        return self.flops / self.bytes
+
+
+def work(shape: Shape, kind: str, batch: int, new: int, start: int) -> dict[str, Work]:
+    """Work of a pass over `new` tokens of each of `batch` sequences that hold `start` already; logits of the last ones."""
+    width, inner, keys, layers = shape.embedding_length, shape.feed_forward_length, shape.key_length, shape.block_count
+    rows, each = batch * new, BYTES_PER_WEIGHT[kind]
+    seen = batch * (new * start + new * (new + 1) // 2)  # pairs of a token and one that it looks at
+
+    def linear(inputs: int, outputs: int, m: int, times: int = layers) -> Work:
+        return Work(2.0 * m * inputs * outputs * times, each * inputs * outputs * times)
+
+    turned = rows * (width + keys) * layers
+    return {
+        "embedding": Work(0.0, each * rows * width),
+        "attention/qkv": linear(width, width + 2 * keys, rows),
+        "attention/rope": Work(3.0 * turned, 4.0 * (turned + rows * keys * layers)),
+        "attention/scores": Work(4.0 * seen * width * layers, 8.0 * batch * (start + new) * keys * layers),
+        "attention/output": linear(width, width, rows),
+        "ffn": linear(width, 3 * inner, rows),
+        "projection": linear(width, shape.vocab_size, batch, 1),
+    }
+
+
+def effort(rows: int) -> float:
+    """Of a pass over so many rows, in passes over one: about what it takes, for progress."""
+    return 1 + rows / TOGETHER

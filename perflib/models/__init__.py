@@ -1,0 +1,1 @@
+"""What the caches should do, and how right that is."""

@@ -1,0 +1,105 @@
+"""What the caches should do, predicted from their geometry before anything is measured.
+
+    tile_limit(n, itemsize, cache)  largest square tile that a cache holds without its rows evicting each other
+    tile_misses(n, tile, ...)       misses per multiply-add of the seed's tiled product
+    tile_cost(n, tile, ...)         its time per multiply-add, in units of a multiply-add that hits
+    model_tile(n, itemsize, caches) the cheapest of TILES by that cost
+    colour_misses(bytes, cache)     share of loads that miss where pages are scattered at random
+
+Raises ValueError for a size or tile below 1, `GeometryError` for a cache that cannot be.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..kernels.caches import Cache
+from ..kernels.checks import positive_integer
+from .cache_geometry import Geometry, geometry
+
+TILES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
+START = 4.0
+"""An inner loop's start and end in multiply-adds: a mispredicted exit of some 16 cycles / 4 cycles of the chain of sums."""
+MISS_COSTS = (3.5, 12.5)
+"""Of a miss in L1 and in L2, in multiply-adds: 14 and 50 cycles / 4, nothing of it hidden. A machine that hides more of it
+has its best tile at a larger one than the model's, and loses the starts of a few loops."""
+
+
+def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
+    """Largest T such that T rows of T items at a stride of n items leave one way of every set free.
+
+    The tile of B is what the tiled product reuses; the free way is for the rows of A and C that stream by. Source: the
+    self-interference of Lam, Rothberg and Wolf, ASPLOS 1991, counted set by set. Without a known number of ways the
+    cache counts as fully associative.
+    """
+    positive_integer("n", n)
+    shape = geometry(cache)
+    limit = 1
+    for tile in range(2, int(np.sqrt(cache.size_bytes / itemsize)) + 1):
+        if _lines_by_set(n, tile, tile, itemsize, shape).max() > max(1, shape.ways - 1):
+            break
+        limit = tile
+    return limit
+
+
+def _lines_by_set(n: int, rows: int, width: int, itemsize: int, shape: Geometry) -> np.ndarray:
+    """Lines that a block of rows x width items at a stride of n items has in each set."""
+    first = np.arange(rows) * n * itemsize // shape.line_bytes
+    last = (np.arange(rows) * n + width - 1) * itemsize // shape.line_bytes
+    lines = np.unique(np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]))
+    return np.bincount(lines % shape.sets, minlength=shape.sets)
+
+
+def tile_misses(n: int, tile: int, itemsize: int, cache: Cache) -> float:
+    """Misses per multiply-add of matmul_tiled in one level, its inner loop walking down `tile` rows of B.
+
+    A column of the tile comes back at the next j: where more of its lines meet in a set than the set has ways, all of these
+    miss, for reuse in a cycle defeats least-recently-used. The lines of the whole tile come back at the next i, one for
+    line / item columns; those that exceed the ways, one left free where rows of A and C pass, miss then. The rest misses
+    once per tile.
+    """
+    positive_integer("n", n)
+    positive_integer("tile", tile)
+    shape = geometry(cache)
+    items = min(tile, max(1, shape.line_bytes // itemsize))
+    column = _crowded(_lines_by_set(n, tile, 1, itemsize, shape), shape.ways)
+    whole = _lines_by_set(n, tile, tile, itemsize, shape)
+    passing = min(1.0, 2 * tile / items / shape.sets)  # a row of A and one of C, wherever they lie
+    block = (1 - passing) * _crowded(whole, shape.ways) + passing * _crowded(whole, max(1, shape.ways - 1))
+    return column + (1 - column) * (block + (1 - block) / tile) / items
+
+
+def _crowded(by_set: np.ndarray, ways: int) -> float:
+    """Share of the lines that are in sets with more of them than `ways`."""
+    return float(by_set[by_set > ways].sum() / by_set.sum())
+
+
+def tile_cost(n: int, tile: int, itemsize: int, caches: Sequence[Cache]) -> float:
+    """Time per multiply-add of matmul_tiled: 1, the starts of its inner loop, and misses in the first two levels."""
+    starts = -(-n // tile) / n  # edges included: a last, shorter tile starts as often as a whole one
+    misses = [tile_misses(n, min(tile, n), itemsize, cache) for cache in caches[: len(MISS_COSTS)]]
+    return 1 + START * starts + sum(cost * share for cost, share in zip(MISS_COSTS, misses, strict=False))
+
+
+def model_tile(n: int, itemsize: int, caches: Sequence[Cache], tiles: Sequence[int] = TILES) -> int:
+    """The cheapest tile by `tile_cost` of those up to n, the smaller of two that cost the same; n if all are larger."""
+    positive_integer("n", n)
+    fitting = [tile for tile in sorted(tiles) if tile <= n] or [n]
+    return min(fitting, key=lambda tile: round(tile_cost(n, tile, itemsize, caches), 9))
+
+
+def colour_misses(size_bytes: int, cache: Cache, page_bytes: int = 4096) -> float:
+    """Share of the loads of a random cycle over `size_bytes` that miss where each page has a colour by chance.
+
+    A colour is the sets that one page covers: sets line / page of them, with room for `ways` pages each. Pages of a colour
+    are then binomial, and those of a colour with more pages than ways all miss (least-recently-used, reuse in a cycle).
+    Source: Kessler and Hill, Page placement algorithms for large real-indexed caches, TOCS 1992.
+    """
+    from scipy.stats import binom
+
+    pages = positive_integer("size_bytes", size_bytes) // positive_integer("page_bytes", page_bytes)
+    shape = geometry(cache)
+    colours = max(1, shape.sets * shape.line_bytes // page_bytes)
+    if pages == 0:
+        return 0.0
+    return float(binom.sf(shape.ways - 1, pages - 1, 1 / colours))  # a page misses with `ways` others or more of its colour

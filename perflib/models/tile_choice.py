@@ -1,0 +1,130 @@
+"""The tile that the model of the caches says, held against the times of a run.
+
+    tile_times(run, n)              measured times by tile at one size, paired by round
+    default_losses(run)             what a tile of 64 costs against the best one, by size
+    model_losses(run)               what trusting the model's tile costs, by size
+    best_tile(n)                    -> BestTile: the model's tile here, and what the run says of it
+
+Raises ValueError for a size below 1, `RunError` where a run is asked that does not exist.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import RunError, SampleError
+from ..hardware.facts import machine
+from ..kernels.checks import positive_integer
+from ..kernels.gemm.textbook import DEFAULT_TILE
+from ..runs.store import Run
+from ..runs.sweep import per_run_ns
+from ..stats import Interval, ratio_interval
+from .cache_model import TILES, model_tile, tile_limit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class BestTile:
+    """The model's tile for matmul_tiled at leading dimension n, and the evidence of a run."""
+
+    n: int
+    model: int
+    reason: str
+    recorded_n: int | None = None
+    """The recorded size nearest to n that the evidence is from; None without evidence."""
+    measured: int | None = None
+    default_loss: Interval | None = None
+    """Time at the default tile of 64 / time at the best one."""
+
+    def __str__(self) -> str:
+        text = f"n = {self.n}: the model says tile {self.model} ({self.reason})"
+        if self.measured is None:
+            return text + "; no recorded tiles to compare with"
+        text += f"; measured best at n = {self.recorded_n}: tile {self.measured}"
+        if (loss := self.default_loss) is None:
+            return text
+        return f"{text}, and tile {DEFAULT_TILE} takes {loss.value:.2f} [{loss.low:.2f}, {loss.high:.2f}] times as long"
+
+
+def tile_times(run: Run, n: int) -> "pd.DataFrame":
+    """Nanoseconds per run of matmul_tiled, float32, kernel scope: a row per round, a column per tile recorded at n."""
+    samples = per_run_ns(run.samples("tiles"))
+    case = {"kernel": "matmul_tiled", "dtype": "float32", "scope": "kernel", "threads": 1, "n": n}
+    here = samples[(samples[list(case)] == list(case.values())).all(axis=1)]
+    times = here.pivot_table(index=["block", "round"], columns="tile", values="per_run_ns").dropna()
+    if times.empty:
+        raise RunError(f"run {run.id} has no round with all tiles of n = {n}")
+    return times.rename(columns=int)
+
+
+def worst_ratio(times: "pd.DataFrame", tile: int) -> Interval:
+    """Time at `tile` / time at the best tile, the interval corrected for having looked at every tile."""
+    others = [t for t in times.columns if t != tile]
+    if not others:
+        raise SampleError(f"times must be of more tiles than {tile} alone")
+    ratios = [ratio_interval(times[tile], times[t], comparisons=len(others)) for t in others]
+    worst = max(ratios, key=lambda r: r.value)
+    return Interval(worst.value, max(r.low for r in ratios), max(r.high for r in ratios), worst.coverage)
+
+
+def default_losses(run: Run) -> dict[int, Interval]:
+    """Time at the default tile of 64 / time at the best other one, at every size where the run has both."""
+    losses = {}
+    for n in _sizes(run):
+        times = tile_times(run, n)
+        if DEFAULT_TILE in times and len(times.columns) > 1:
+            losses[n] = worst_ratio(times, DEFAULT_TILE)
+    if not losses:
+        raise RunError(f"run {run.id} has no size with tile {DEFAULT_TILE} and another one")
+    return losses
+
+
+@dataclass(frozen=True)
+class ModelLoss:
+    """What trusting the model costs at one size, among the tiles that were recorded there."""
+
+    model: int
+    best: int
+    loss: Interval
+    """Time at the model's tile / time at the best other one: below 1 where the model's is the best."""
+
+
+def model_losses(run: Run, dtype: str = "float32") -> dict[int, ModelLoss]:
+    """The model's choice among the recorded tiles against the best of them, at every size with two tiles or more."""
+    caches, itemsize = run.machine.data_caches(), np.dtype(dtype).itemsize
+    if not caches:
+        raise RunError(f"run {run.id} does not say what caches its machine has")
+    losses = {}
+    for n in _sizes(run):
+        times = tile_times(run, n)
+        if len(times.columns) > 1:
+            tile = model_tile(n, itemsize, caches, [int(t) for t in times.columns])
+            losses[n] = ModelLoss(tile, int(times.median().idxmin()), worst_ratio(times, tile))
+    if not losses:
+        raise RunError(f"run {run.id} has no size with two tiles")
+    return losses
+
+
+def _sizes(run: Run) -> list[int]:
+    return sorted({int(v) for v in run.samples("tiles")["n"].dropna()})
+
+
+def best_tile(n: int, dtype: str = "float32", run: Run | None = None) -> BestTile:
+    """The model's tile for matmul_tiled on the machine of the run, or on this one if no run is given."""
+    positive_integer("n", n)
+    here = run.machine if run else machine()
+    caches, itemsize = here.data_caches(), np.dtype(dtype).itemsize
+    if not caches:
+        model, reason = min(DEFAULT_TILE, n), "the default: this system does not report its caches"
+    else:
+        model, limit = model_tile(n, itemsize, caches), tile_limit(n, itemsize, caches[0])
+        reason = f"cheapest of {len(TILES)}; {limit} rows of {limit} fit into {caches[0].name} without evicting each other"
+    if run is None or not run.has("tiles") or dtype != "float32":
+        return BestTile(n, model, reason)
+    nearest = min(_sizes(run), key=lambda size: abs(np.log(size / n)))
+    times = tile_times(run, nearest)
+    loss = worst_ratio(times, DEFAULT_TILE) if DEFAULT_TILE in times and len(times.columns) > 1 else None
+    return BestTile(n, model, reason, nearest, int(times.median().idxmin()), loss)

@@ -1,0 +1,120 @@
+"""The report: the notebooks executed on a run, as pages that need no network, no script and no server.
+
+    build(run)              executes every notebook on the run, writes reports/index.html and a page for each
+    build_single(run)       the same as one file to mail, named after the run
+
+    >>> build(load_run("latest"))                                                           # doctest: +SKIP
+    PosixPath('reports/index.html')
+
+The first page opens with the answer; after the notebooks come a performance guide with figures of the run and the reference
+of the public names. Pages hold their pictures and their style; the samples are attached, so that a shared report can be
+re-analysed.
+
+Raises `RunError` where the notebooks are not there or a cell fails: its notebook, its cell, its message. A report that was
+there before is then untouched.
+"""
+
+import base64
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import RunError
+from ..files import REPORTS
+from ..runs.store import Run
+from .api_page import api_page
+from .guide_page import guide_page
+from .index_page import front
+from .markup import is_own, templates
+from .notebooks import NOTEBOOKS, execute_all, find_notebooks
+from .page import Page, exporter, page
+from .single_file import joined
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip: the same samples give the same bytes
+
+
+def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
+    """Write the report of a run into `out` (reports/ of the clone unless told) and return its index.
+
+    The folder is replaced as a whole when everything else is done; one that is not a report of perflib is refused.
+    """
+    out = (out or REPORTS).resolve()
+    _require_replaceable(out)
+    pages = _pages(run, notebooks)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".report-", dir=out.parent) as beside:
+        fresh = Path(beside) / out.name
+        _write_report(fresh, run, pages)
+        if out.exists():
+            out.rename(Path(beside) / "before")
+        fresh.rename(out)
+    return out / "index.html"
+
+
+def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
+    """Write the report of a run as one HTML file (<run-id>.html here unless told) and return its path."""
+    file = (file or Path(f"{run.id}.html")).resolve()
+    pages, packed = _pages(run, notebooks), _packed(run)
+    link = "data:application/zip;base64," + base64.b64encode(packed).decode()
+    samples = {"name": f"{run.id}.zip", "link": link, "size": len(packed)}
+    all_pages = joined([front(run, pages, samples), *pages])
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(
+        _rendered("single.html.j2", run, all_pages, all_pages[0], lambda page: f"#{page.stem}"), encoding="utf-8"
+    )
+    os.replace(part, file)
+    return file
+
+
+def _require_replaceable(out: Path) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    index = out / "index.html"
+    if not index.is_file() or not is_own(index):
+        raise RunError(f"{out} is not a report of perflib; remove it or name another folder")
+
+
+def _pages(run: Run, notebooks: Path) -> list[Page]:
+    """Every page but the first: the notebooks, the guide, the reference."""
+    executed = execute_all(find_notebooks(notebooks), {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
+    convert = exporter()
+    told = [page(convert, path.stem, notebook) for path, notebook in executed]
+    return [*told, guide_page(run, {shown.stem: shown for shown in told}), api_page()]
+
+
+def _packed(run: Run) -> bytes:
+    """The files of a run in a folder of its name, as a zip that is the same each time."""
+    with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for file in sorted(f for f in run.path.iterdir() if f.suffix in (".csv", ".json") or f.name == "SHA256SUMS"):
+            archive.writestr(zipfile.ZipInfo(f"{run.id}/{file.name}", EPOCH), file.read_bytes(), zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def _write_report(folder: Path, run: Run, pages: Sequence[Page]) -> None:
+    packed = _packed(run)
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / f"{run.id}.zip").write_bytes(packed)
+    samples = {"name": f"{run.id}.zip", "link": f"data/{quote(run.id)}.zip", "size": len(packed)}
+    all_pages = [front(run, pages, samples), *pages]
+    for before, shown, after in zip([None, *all_pages[:-1]], all_pages, [*all_pages[1:], None], strict=True):
+        around = {"previous": before, "next": after} if before else {}
+        written = _rendered("page.html.j2", run, all_pages, shown, lambda page: f"{page.stem}.html", **around)
+        (folder / f"{shown.stem}.html").write_text(written, encoding="utf-8")
+
+
+def _rendered(template: str, run: Run, pages: Sequence[Page], shown: Page, link: Callable[[Page], str], **more: Any) -> str:
+    recorded = run.meta["finished"] or run.meta["started"]
+    frame = {
+        "run": run,
+        "recorded": recorded,
+        "pages": pages,
+        "link": link,
+        "title": shown.title,
+        "wide": shown is pages[0],
+    }
+    return templates().get_template(template).render({**frame, **vars(shown), **more})

@@ -1,0 +1,166 @@
+"""What to try when a kernel is slow: a step each, in the order of what is cheap to find out, with the figure of the run.
+
+    guide_page(run, pages)      -> the Page `performance-guide`; `pages` by stem, for the links
+    STEPS                       the steps: what to ask, what to do, and the figure and the ratio that show it
+
+A step whose series the run lacks keeps its advice, and says in the place of its figure what would measure it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..display.figure import Picture
+from ..display.table import Missing
+from ..display.text import text
+from ..errors import RunError, SampleError
+from ..models.tile_choice import default_losses
+from ..runs.queries import copy_gb_per_s, peak_gflops, ratio
+from ..runs.store import Run
+from ..stats import Interval
+from ..studies import matmul_scaling, rmsnorm, tile_size, timing
+from ..studies.published import ALONE
+from ..studies.timing import self_ratios
+from .markup import templates
+from .page import Page, contents, parsed
+
+SIZE = 512  # of the comparisons: the largest that every run has
+
+
+@dataclass(frozen=True)
+class Step:
+    """A question, what to do about it, and what this run says: a ratio in words, a figure, the page that tells more."""
+
+    question: str
+    advice: str
+    ratio_of: str
+    measured: Callable[[Run], Interval]
+    figure: Callable[[Run], Picture | Missing]
+    stem: str
+
+
+def guide_page(run: Run, pages: Mapping[str, Page]) -> Page:
+    """The guide, with what the run shows of each step."""
+    steps = [_shown(number, step, run, pages) for number, step in enumerate(STEPS, start=1)]
+    body = templates().get_template("guide.html.j2").render(steps=steps)
+    opening = "What to try in which order, from the cheapest question to the most work, each step with what it gained here."
+    title = "My kernel is slow: what to try, in which order?"
+    return Page("performance-guide", title, opening, body, contents(parsed(body)), "guide")
+
+
+def _shown(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict[str, Any]:
+    picture = step.figure(run)
+    shown = {"step": step, "number": number, "page": pages.get(step.stem), "factor": _factor(step, run)}
+    if isinstance(picture, Missing):
+        return {**shown, "missing": picture.sentence}
+    return {**shown, "picture": picture}
+
+
+def _factor(step: Step, run: Run) -> str:
+    try:
+        return text(step.measured(run))
+    except (RunError, SampleError):
+        return "not recorded"
+
+
+def _call(run: Run) -> Interval:
+    case = {"kernel": "rms_norm_fast", "n": SIZE, "block": "scopes"}
+    return ratio(run, "timing", {**case, "scope": "call"}, {**case, "scope": "kernel"})
+
+
+def _balance(run: Run) -> Interval:
+    peak, copy = peak_gflops(run), copy_gb_per_s(run)
+    return Interval(peak.value / copy.value, peak.low / copy.high, peak.high / copy.low, 0.9)
+
+
+def _products(slow: str, fast: str) -> Callable[[Run], Interval]:
+    same = {**ALONE, "block": "float32 scaling", "n": SIZE}
+    return lambda run: ratio(run, "matmul", {**same, "kernel": slow}, {**same, "kernel": fast})
+
+
+def _passes(run: Run) -> Interval:
+    samples = run.samples("rmsnorm")
+    same = {"block": "float32 batch", "rows": samples["rows"].max()}
+    return ratio(run, "rmsnorm", {**same, "kernel": "rms_norm_standard"}, {**same, "kernel": "rms_norm_fast"})
+
+
+def _worst_tile(run: Run) -> Interval:
+    return max(default_losses(run).values(), key=lambda loss: loss.value)
+
+
+STEPS = (
+    Step(
+        "Is it the kernel at all?",
+        "Measure in both scopes before changing a line. A call from Python pays for dispatch and checks; where that is "
+        "most of the time, call less often: pass a whole batch, or move the loop that calls into compiled code.",
+        "called from Python / the kernel itself, rms_norm_fast",
+        _call,
+        timing.scopes,
+        "01-timing",
+    ),
+    Step(
+        "Can the figure be believed?",
+        "Compare the kernel with itself. What that calls different is the smallest gain worth talking about; a change "
+        "below it needs more rounds, fresh processes or a quieter machine, not an explanation.",
+        "rms_norm_fast / itself, the comparison that went farthest from 1",
+        lambda run: max(self_ratios(run), key=lambda found: abs(np.log(found.value))),
+        timing.self_comparisons,
+        "01-timing",
+    ),
+    Step(
+        "What could it reach at most?",
+        "Count flops and bytes. A kernel with fewer flops per byte than the machine's balance is limited by memory, and "
+        "arithmetic costs it nothing; one with more is limited by the multipliers, and should get near the peak.",
+        "balance of this machine: flop per byte of the peak / the copy",
+        _balance,
+        rmsnorm.rms_bandwidth,
+        "04-rmsnorm",
+    ),
+    Step(
+        "Does it touch memory more often than it must?",
+        "Fuse the passes and drop the temporaries: each pass over an array that no cache holds costs its bytes again. "
+        "A NumPy expression makes one of each per operator; a compiled loop needs none.",
+        "RMS norm in four passes and two temporaries / in two and none, the largest batch",
+        _passes,
+        rmsnorm.rms_batch,
+        "04-rmsnorm",
+    ),
+    Step(
+        "Does the inner loop walk along rows?",
+        "Exchange loops so that the innermost index is the last one of every array. Neighbours then come with one line "
+        "of the cache and fill one vector register; a walk down a column fetches a line for each element.",
+        "ijk / ikj order, the same work",
+        _products("matmul_naive", "matmul_ikj"),
+        matmul_scaling.matmul_rates,
+        "02-matmul-scaling",
+    ),
+    Step(
+        "Are the vector instructions there?",
+        "Look for packed multiply-adds in the machine code. Sums need leave to be reordered (fastmath: reassoc, contract), "
+        "slices or unsigned indices spare the check for negative ones, and gathers are not what was meant.",
+        "tiles as the seed writes them / the same tiles, vectorised",
+        _products("matmul_tiled", "matmul_tiled_vectorised"),
+        matmul_scaling.matmul_times,
+        "02-matmul-scaling",
+    ),
+    Step(
+        "Does the block fit, and do its rows collide?",
+        "Block only when the data outgrow a cache, and sweep the block's size: the best one depends on the leading "
+        "dimension, and a power of two sends a column into few sets. Pad by one line, or copy the block (packing).",
+        "tile 64 / best tile, at the worst size recorded",
+        _worst_tile,
+        tile_size.tile_map,
+        "03-tile-size",
+    ),
+    Step(
+        "Is what was loaded used often enough?",
+        "Keep a block of results in registers, so that each number loaded serves several multiply-adds, and copy what the "
+        "loops read into the order in which they read it (packing). This is the most work, and the last factor.",
+        "ikj order / register blocks, packed where it pays",
+        _products("matmul_ikj", "matmul"),
+        matmul_scaling.matmul_rates,
+        "02-matmul-scaling",
+    ),
+)

@@ -1,0 +1,34 @@
+"""The templates that every page is written with: one frame, one way to show a picture.
+
+Own pages and reports both use them, so nothing here needs nbconvert.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from ..display.figure import Picture
+
+TEMPLATES = Path(__file__).parent / "templates"
+GENERATOR = Markup('<meta name="generator" content="perflib">')
+HEAD = 2000  # characters of a page in which its generator is named
+
+
+@cache
+def templates() -> Environment:
+    """Give the templates of this package, which escape every text that is not marked as markup."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    environment.globals["generator"] = GENERATOR
+    return environment
+
+
+def figure(picture: Picture) -> Markup:
+    """Show a picture with its sentence below."""
+    return templates().get_template("figure.html.j2").module.figure(picture)
+
+
+def is_own(file: Path) -> bool:
+    """Tell whether perflib wrote this page, and may replace it."""
+    return GENERATOR in file.read_text(encoding="utf-8", errors="replace")[:HEAD]

@@ -1,0 +1,73 @@
+"""A notebook for a kernel of your own, copied from 08-your-kernel: what is recorded there is measured in the copy.
+
+    copy_template(name, folder)     writes folder/name.ipynb, without outputs, and returns its path
+
+Raises `RunError` for a name that is no name of a file, for a file that is there already and where there is no template.
+"""
+
+import re
+from pathlib import Path
+
+import nbformat
+
+from ..errors import RunError
+from ..files import NOTEBOOKS
+
+TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"
+MEASURED = """sizes = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024]
+samples = perflib.sweep([kernel], sizes, name="{name}")
+by_size = perflib.load_run(samples.attrs["run"])
+
+samples = perflib.sweep([kernel], [256, 1024], tile=[1, 4, 16, 64, 256], name="{name}-tiles")
+by_tile = perflib.load_run(samples.attrs["run"])"""
+OPENING = """# How fast is my kernel?
+
+A stencil, described in a few lines and then swept, drawn and judged like the built-in kernels of perflib. Replace the three
+cells that define it, check it and describe it by your own, and run all. You will see
+
+- how its time grows with n, and which parameter is best,
+- what limits it on this machine,
+- a page `{name}.html` beside this notebook, to hand on.
+
+Run All takes about half a minute, nearly all of it for measuring. Without parameters, delete what names `by_tile`."""
+TEXT = """## Measuring
+
+The kernel is swept over sizes and over tiles; each sweep is recorded as a run, and continued if it is interrupted."""
+
+
+def copy_template(name: str, folder: Path = Path()) -> Path:
+    """Copy the template under a name of letters, digits, - and _, which names its sweeps and its page too."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name == "blocks":
+        raise RunError(f"name must be letters, digits, - and _, begin with one of the first two, not blocks; got {name!r}")
+    path = folder / f"{name}.ipynb"
+    try:
+        notebook = nbformat.reads(TEMPLATE.read_text(encoding="utf-8"), as_version=4)
+    except OSError as problem:
+        raise RunError(f"the template is only in a clone of the repository: {TEMPLATE}: {problem.strerror}") from None
+    for cell in notebook.cells:
+        cell.source = _adapted(cell, name)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(nbformat.writes(notebook) + "\n")
+    except FileExistsError:
+        raise RunError(f"{path} is there already; choose another name") from None
+    except OSError as problem:
+        raise RunError(f"cannot write {path}: {problem.strerror}") from None
+    return path
+
+
+def _adapted(cell: nbformat.NotebookNode, name: str) -> str:
+    """The source of a cell as it stands in the copy."""
+    if cell.id == "opening":
+        return OPENING.format(name=name)
+    if cell.id == "run":
+        return cell.source.replace("\n\nrun = perflib.load_run()", "")
+    if cell.id == "measured":
+        return MEASURED.format(name=name)
+    if cell.id == "prediction":
+        return cell.source.partition("## Measuring")[0] + TEXT
+    if cell.id in ("kernel", "inputs-and-oracle", "description"):
+        return cell.source
+    return cell.source.replace("08-your-kernel", name).replace('"stencil', f'"{name}').replace("the stencil", name)

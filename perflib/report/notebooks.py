@@ -1,0 +1,103 @@
+"""Notebooks executed: all of them or none, cleanly, on a run that the environment names.
+
+    execute_all(paths, environment)     each path with its notebook, executed in memory
+    execute_in_place(paths)             re-executes the committed notebooks on the reference run; again changes no byte
+    find_notebooks(folder)              the notebooks of a folder, in order
+
+Raises `RunError` where the notebooks are not there or a cell fails: its notebook, its cell, its message.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from tqdm import tqdm
+
+from ..display.progress import progress_bar
+from ..display.text import first_line
+from ..errors import RunError
+from ..files import NOTEBOOKS
+
+CELL_LIMIT_S = 300
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"},
+}
+
+
+def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[tuple[Path, nbformat.NotebookNode]]:
+    """All notebooks executed in memory, each in its own folder: none of them counts before the last is done."""
+    clean = [(path, _read_clean(path)) for path in paths]
+    cells = sum(len(notebook.cells) for _, notebook in clean)
+    with progress_bar(cells, leave=False) as bar:
+        for path, notebook in clean:
+            bar.set_description_str(path.stem)
+            _execute(path, notebook, environment, bar)
+    return clean
+
+
+def execute_in_place(paths: Sequence[Path] = ()) -> None:
+    """Execute notebooks (all that are committed unless told) on the reference run and write their outputs into them.
+
+    Nothing is kept that another execution would change: no times, no tags, no widget state, no version of Python.
+    """
+    paths = [Path(p) for p in paths] or find_notebooks(NOTEBOOKS)
+    environment = {name: value for name, value in os.environ.items() if name != "PERFLIB_RUN"}
+    for path, notebook in execute_all(paths, environment):
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        os.replace(part, path)
+
+
+def find_notebooks(folder: Path) -> list[Path]:
+    """The notebooks of a folder, in order."""
+    found = sorted(folder.glob("*.ipynb"))
+    if not found:
+        raise RunError(f"no notebooks in {folder}; a report is built from a clone of the repository")
+    return found
+
+
+def _read_clean(path: Path) -> nbformat.NotebookNode:
+    """The notebook without outputs and without anything that an editor leaves behind; cells keep their ids."""
+    try:
+        notebook = nbformat.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        notebook.nbformat, notebook.nbformat_minor, notebook.metadata = 4, 5, nbformat.from_dict(METADATA)
+        for number, cell in enumerate(notebook.cells):
+            cell.setdefault("id", f"cell-{number:02}")
+            cell.source = "".join(cell.source)
+            cell.metadata = nbformat.NotebookNode()
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.validate(notebook)
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError) as problem:
+        raise RunError(f"{path.name}: cannot be read as a notebook: {first_line(problem)}") from None
+    return notebook
+
+
+def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[str, str], bar: tqdm) -> None:
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_LIMIT_S,
+        shutdown_kernel="immediate",
+        extra_arguments=["--log-level=ERROR"],  # not even a word about its transport
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent.resolve())}},
+    )
+    count = 0
+    try:
+        with client.setup_kernel(env=dict(environment)):
+            for index, cell in enumerate(notebook.cells):
+                count += cell.cell_type == "code" and bool(cell.source.strip())
+                client.execute_cell(cell, index)
+                bar.update()
+    except CellExecutionError as problem:
+        raise RunError(f"{path.name}, cell [{count}]: {problem.ename}: {first_line(problem.evalue)}") from None
+    except (CellTimeoutError, KeyError, RuntimeError) as problem:  # no such kernel; one that dies or never answers
+        raise RunError(f"{path.name}, cell [{count}]: {first_line(problem)}") from None

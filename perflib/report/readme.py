@@ -1,0 +1,57 @@
+"""The generated parts of README.md: the picture of the ladder, and the figures of the bench.
+
+    update_readme(run)      writes data/ladder.png, the ladder of a run
+    update_bench(found)     writes the figures of `perflib bench` between their markers
+    markdown(table)         a Table as Markdown
+
+Raises `RunError` where the README or a marker is missing.
+"""
+
+import re
+from pathlib import Path
+
+from ..display.figure import Picture
+from ..display.table import Table
+from ..errors import RunError
+from ..files import README
+from ..runs.store import Run
+from ..studies.matmul_scaling import matmul_rates
+from ..validation.bench import Bench
+
+
+def update_readme(run: Run, readme: Path = README) -> None:
+    """Draw the ladder of a run beside the README that shows it; a second time changes nothing."""
+    picture = matmul_rates(run)
+    if not isinstance(picture, Picture):
+        raise RunError(f"run {run.id} has no ladder to show in {readme.name}")
+    try:
+        (readme.parent / "data" / "ladder.png").write_bytes(picture.png)
+    except OSError as problem:
+        raise RunError(f"{readme.parent / 'data'}: {problem.strerror}") from None
+
+
+def update_bench(found: Bench, readme: Path = README) -> None:
+    """Write the figures, the machine and the versions that they were measured with."""
+    _write(readme, "bench", f"{markdown(found.table())}\n\n{found.machine['cpu']}. {found.notes[0]}")
+
+
+def _write(readme: Path, marker: str, content: str) -> None:
+    try:
+        text = between(readme.read_text(encoding="utf-8"), marker, content)
+        readme.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise RunError(f"{readme}: {problem.strerror}") from None
+
+
+def markdown(table: Table) -> str:
+    """One line for the header, one for the alignment, one per row; a bar in a cell is escaped."""
+    lines = [table.header, ("---",) * len(table.header), *table.rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def between(text: str, marker: str, content: str) -> str:
+    """`text` with `content` between the comments that name the marker."""
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.S)
+    if len(pattern.findall(text)) != 1:
+        raise RunError(f"README.md must have the marker {marker!r} once")
+    return pattern.sub(lambda found: f"{found[1]}\n{content}\n\n{found[2]}", text)

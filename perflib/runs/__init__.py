@@ -1,0 +1,1 @@
+"""What is kept on disk: recorded, read, asked and compared."""

@@ -1,0 +1,93 @@
+"""A kernel of your own, described like the built-in ones: three lines, then everything here measures it.
+
+    described(...)              decorator: makes a function known to sweep, figures, tables and explore
+    counts_table(kernel, sizes) what one run works on, and that its result is right: counted, no clock
+    raced(kernel, n, ...)       a claim about two settings of a kernel, settled here and now
+
+    @described(make=lambda n, dtype, rng: (np.ones(n, dtype),), flops=lambda n: n, bytes=lambda n, itemsize: n * itemsize)
+    @numba.njit
+    def total(x):
+        return x.sum()
+
+    sweep([total], [1000, 2000, 4000])
+
+The description is a `perflib.kernels.Kernel`; its docstring says what each part is. Running the cell again replaces it.
+Raises `TypeError` and `ValueError` where a description cannot be one, `WrongResult` for a wrong kernel.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..kernels.catalog import KERNELS, register
+from ..kernels.description import Kernel
+from ..timing.case import is_compiled
+from ..timing.race import race
+from .grid import Cell, checked_case
+from .sweep import HIDDEN, description
+
+if TYPE_CHECKING:
+    from ..display.table import Table
+
+
+def described(
+    *,
+    make: Callable[..., tuple],
+    flops: Callable[..., int],
+    bytes: Callable[..., int],
+    exact: Callable[..., tuple] | None = None,
+    output: int | None = None,
+    name: str | None = None,
+    params: Mapping[str, int] | None = None,
+    tuning: Mapping[str, int] | None = None,
+) -> Callable[[Callable], Callable]:
+    """Describe the decorated function and return it as it is; one compiled by Numba has both scopes.
+
+    make(n, dtype, rng, **params) gives its arguments, flops(n, **params) and bytes(n, itemsize, **params) its useful work.
+    exact(*arguments) gives the float64 result and the elementwise bound on the error. output: index of the argument that
+    takes the result, None if it is returned. params: parameters of the problem with their defaults; tuning: those that
+    change only the speed, which the function takes after its arguments.
+    """
+
+    def describe(fn: Callable) -> Callable:
+        if not callable(fn):
+            raise TypeError(f"described must decorate a function, got {type(fn).__name__}")
+        called = name or fn.__name__
+        if called in KERNELS or called in HIDDEN:
+            raise ValueError(f"name must not be that of a built-in kernel, got {called!r}")
+        machine_code = fn if is_compiled(fn) else None
+        register(Kernel(called, fn, make, flops, bytes, machine_code, exact, output, params or {}, tuning or {}))
+        return fn
+
+    for given, value in {"make": make, "flops": flops, "bytes": bytes}.items():
+        if not callable(value):
+            raise TypeError(f"{given} must be a function, got {type(value).__name__}")
+    return describe
+
+
+def counts_table(kernel: str | Kernel | Callable, sizes: Sequence[int], dtype: str = "float32") -> "Table":
+    """Flops, useful bytes and their ratio at each size, after the result there was compared with the oracle."""
+    from ..display.table import Table  # brings pandas
+
+    known = description(kernel)
+    rows, rng = [], np.random.default_rng(0)
+    for n in sizes:
+        cell = Cell(known, n, "kernel" if known.compiled else "call", dtype)
+        checked_case(cell, {}, rng)
+        flops, count = cell.work()["flops"], cell.work()["bytes"]
+        intensity = f"{flops / count:.3g}" if count else ""
+        rows.append((str(n), str(flops), str(count), intensity, "within its bound" if known.exact else "no oracle"))
+    return Table(("n", "flops", "useful bytes", "flops per byte", "result"), tuple(rows))
+
+
+def raced(
+    kernel: str | Kernel | Callable, n: int, slow: Mapping[str, int], fast: Mapping[str, int], threshold: float
+) -> str:
+    """Race one setting of parameters against another, float32: HOLDS, FAILS or UNDECIDED, with the claim behind it."""
+    known, rng, inputs = description(kernel), np.random.default_rng(0), {}
+    scope = "kernel" if known.compiled else "call"
+    arms = [checked_case(Cell(known, n, scope, values=values), inputs, rng).run for values in (slow, fast)]
+    said = [", ".join(f"{name} {value}" for name, value in values.items()) for values in (slow, fast)]
+    claim = f"at n = {n}, {known.name} with {said[0]} takes at least {threshold:g} times as long as with {said[1]}"
+    return f"{race(*arms, threshold)}: {claim}"

@@ -1,0 +1,114 @@
+"""One point of a grid: a kernel at a size, with its parameters, checked against its oracle before it is timed.
+
+    Cell                            the point, its columns in a table of samples, its counted work
+    checked_case(cell, inputs, rng) what can be timed; cells of one size share arrays and oracle through `inputs`
+    guarded_case(...)               the same; whatever raises then or later is a `CaseLost` that says which cell it was
+
+    Cell(find("matmul_tiled"), 256, values={"tile": 32}).label
+
+Raises `WrongResult` for a wrong kernel, `CaseLost` for one that raises.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..display.text import on_one_line
+from ..errors import Unmeasurable, WrongResult
+from ..kernels.description import Kernel, verify
+from ..timing.case import Case, case
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a grid: a kernel at a size, with its parameters, in one scope."""
+
+    kernel: Kernel
+    n: int | None
+    scope: str = "kernel"
+    dtype: str = "float32"
+    values: Mapping[str, int] = field(default_factory=dict)
+    """Chosen values of the kernel's params and tuning; defaults where missing."""
+    mode: str = "throughput"
+    """As for `measure`; any other stands behind the kernel's name."""
+    threads: int = 1
+    """The same for all cells of a block."""
+
+    def columns(self) -> dict[str, Any]:
+        """The cell's columns in a table of samples."""
+        name = self.kernel.name + ("" if self.mode == "throughput" else f" ({self.mode})")
+        named = {"kernel": name, "scope": self.scope, "dtype": self.dtype, "threads": self.threads, "n": self.n or ""}
+        return named | self._chosen(self.kernel.params) | self._chosen(self.kernel.tuning)
+
+    def _chosen(self, defaults: Mapping[str, int]) -> dict[str, int]:
+        return {name: self.values.get(name, default) for name, default in defaults.items()}
+
+    @property
+    def function(self) -> Callable | None:
+        """What the scope measures."""
+        return self.kernel.compiled if self.scope == "kernel" else self.kernel.call
+
+    @property
+    def label(self) -> str:
+        """Readable and unique within a block."""
+        return on_one_line(" ".join(str(v) for v in self.columns().values() if v != ""))
+
+    def work(self) -> dict[str, Any]:
+        """Flops and bytes of one run, so that a run tells its rates where nobody knows the kernel."""
+        params, size = self._chosen(self.kernel.params), np.dtype(self.dtype).itemsize
+        counted = self.kernel.flops(self.n, **params), self.kernel.bytes(self.n, size, **params)
+        named = {"kernel": self.kernel.name, "dtype": self.dtype, "n": self.n}
+        return named | params | dict(zip(("flops", "bytes"), map(int, counted), strict=True))
+
+
+class CaseLost(Unmeasurable):
+    """A cell whose kernel, input maker or oracle raised; `label` says which."""
+
+    def __init__(self, label: str, problem: Exception) -> None:
+        super().__init__(f"{label} is left out, it raised {type(problem).__name__}: {on_one_line(problem) or 'no message'}")
+        self.label = label
+
+
+def guarded_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
+    """The checked case; from now on CaseLost says whose exception it is."""
+    one = _or_lost(cell.label, checked_case, cell, inputs, rng)
+    prepare = one.prepare and partial(_or_lost, cell.label, one.prepare)
+    return replace(one, run=partial(_or_lost, cell.label, one.run), prepare=prepare)
+
+
+def _or_lost(label: str, function: Callable, *args: Any) -> Any:
+    try:
+        return function(*args)
+    except WrongResult:
+        raise
+    except Exception as problem:
+        raise CaseLost(label, problem) from problem
+
+
+def checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
+    """The case of a cell, the result of what it measures compared with the oracle once.
+
+    `inputs` keeps arrays and oracles: cells of one size and dtype, whose kernels have the same `make`, share them.
+    """
+    kernel, params, tuning = cell.kernel, cell._chosen(cell.kernel.params), cell._chosen(cell.kernel.tuning)
+    key = (kernel.make, kernel.exact, cell.n, cell.dtype, tuple(params.items()))
+    if key not in inputs:
+        args = kernel.make(cell.n, cell.dtype, rng, **params)
+        inputs[key] = args, kernel.exact(*args) if kernel.exact else None
+    elif kernel.prepare:
+        kernel.prepare(*inputs[key][0])
+    args, exact = inputs[key]
+    prepare = partial(kernel.prepare, *args) if kernel.prepare else None
+    args = (*args, *tuning.values())
+    output = None if kernel.output is None else args[kernel.output]
+    args = kernel.unchecked(*args) if cell.scope == "kernel" else kernel.native(*args)
+    one = replace(case(cell.label, cell.function, args, cell.scope, cell.mode), prepare=prepare)
+    if exact:
+        if output is not None and np.issubdtype(output.dtype, np.inexact):
+            output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel
+        result = cell.function(*args)
+        verify(cell.label, result if output is None else output, *exact)
+    return one

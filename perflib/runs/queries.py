@@ -1,0 +1,160 @@
+"""From samples to tables: times net of the loop's cost, medians with intervals, ratios paired by round.
+
+    net_times(run, topic)                   the samples with `net_ns`, nanoseconds per run without the floor of its round
+    summary(run, topic)                     one row per case: median, 95 % interval, count
+    by_size(run, topic, kernel, ...)        sizes, and a table of rounds x sizes
+    ratio(run, topic, over, under)          time of one case over another's, paired within a block
+    peak_gflops(run, dtype), copy_gb_per_s(run)     the measured limits of the run's machine
+    seed_figures()                          what the seed published
+    Table                                   rows of text that read well in a notebook, a report and a terminal
+    or_missing                              decorator: the standard sentence where the run lacks the series
+
+Raises `RunError` where the run lacks what is asked for.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..display.text import text
+from ..errors import RunError
+from ..kernels.catalog import KERNELS
+from ..stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
+from .store import COLUMNS, Run
+
+CASE = ["kernel", "scope", "dtype", "n", "tile", "rows"]
+COPIES = ("copy_loop", "memory_copy_nt", "numpy_copy")
+
+
+@lru_cache(maxsize=16)
+def net_times(run: Run, topic: str) -> pd.DataFrame:
+    """Samples of a topic without floor and canary; `net_ns` is the time per run less the floor of the same round."""
+    samples = run.samples(topic)
+    samples = samples.assign(net_ns=samples["elapsed_ns"] / samples["reps"])
+    floor = samples[samples["kernel"] == "floor"].groupby(["block", "scope", "round"])["net_ns"].min().rename("floor_ns")
+    cases = samples[~samples["kernel"].isin(["floor", "canary"])].join(floor, on=["block", "scope", "round"])
+    # a round without its own floor takes the block's median one
+    cases = cases.join(floor.groupby(["block", "scope"]).median().rename("usual_ns"), on=["block", "scope"])
+    floor_ns = cases["floor_ns"].fillna(cases.pop("usual_ns")).fillna(0.0)
+    return cases.assign(floor_ns=floor_ns, net_ns=cases["net_ns"] - floor_ns).reset_index(drop=True)
+
+
+def select(times: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """Rows whose columns have the wanted values; None is no condition."""
+    for name, value in wanted.items():
+        if value is not None:
+            times = times[times[name] == value]
+    return times
+
+
+def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
+    """Median and interval in nanoseconds of every case of a topic; GFLOP/s and GB/s where the kernel counts them."""
+    rows = []
+    times = net_times(run, topic)
+    columns = [*CASE, *parameters(times)]
+    for key, group in select(times, **wanted).groupby(columns, dropna=False, sort=True):
+        case = dict(zip(columns, key, strict=True))
+        interval = _interval(group["net_ns"])
+        rates = _rates(run, case, interval) if interval.low > 0 else {}
+        rows.append(
+            {**case, "ns": interval.value, "low_ns": interval.low, "high_ns": interval.high, **rates, "samples": len(group)}
+        )
+    if not rows:
+        raise RunError(f"run {run.id} has no {topic} with {wanted}")
+    return pd.DataFrame(rows)
+
+
+def parameters(times: pd.DataFrame) -> list[str]:
+    """Columns that only this topic's kernels have."""
+    return [name for name in times.columns if name not in COLUMNS and not name.endswith("_ns")]
+
+
+def by_size(run: Run, topic: str, kernel: str, **wanted: Any) -> tuple[list[int], np.ndarray]:
+    """Sizes in rising order, and net nanoseconds as rounds x sizes, NaN where a case sat a round out."""
+    times = select(net_times(run, topic), kernel=kernel, **wanted)
+    if times.empty:
+        raise RunError(f"run {run.id} has no {kernel} in {topic} with {wanted}")
+    table = times.pivot_table(index=["block", "round"], columns="n", values="net_ns", aggfunc="median")
+    return [int(n) for n in table.columns], table.to_numpy(dtype=float)
+
+
+def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any], comparisons: int = 1) -> Interval:
+    """Time of the case `over` / time of the case `under`, from the rounds of the blocks that have both."""
+    times = net_times(run, topic)
+    pairs = [select(times, **case).set_index(["block", "round"])["net_ns"] for case in (over, under)]
+    for case, found in zip((over, under), pairs, strict=True):
+        if found.index.has_duplicates:
+            raise RunError(f"run {run.id} has more than one case of {dict(case)} in a round of {topic}")
+    shared = pairs[0].index.intersection(pairs[1].index)
+    if len(shared) < MIN_SAMPLES:
+        raise RunError(f"run {run.id} has {len(shared)} rounds of both {dict(over)} and {dict(under)} in {topic}")
+    return ratio_interval(pairs[0][shared].to_numpy(), pairs[1][shared].to_numpy(), comparisons=comparisons, serial=True)
+
+
+def peak_gflops(run: Run, dtype: str = "float32") -> Interval:
+    """Multiply-add peak of one core of the run's machine, GFLOP/s."""
+    if known := _limit(run, f"peak_gflops_{dtype}"):
+        return known
+    row = summary(run, "limits", kernel="fma_peak", dtype=dtype).iloc[0]
+    return Interval(row["gflops"], row["low_gflops"], row["high_gflops"], 0.95)
+
+
+def copy_gb_per_s(run: Run) -> Interval:
+    """The better of the copies recorded, arrays far larger than the caches, GB/s of bytes read and written."""
+    if known := _limit(run, "copy_gb_per_s"):
+        return known
+    found = summary(run, "limits")
+    copies = found[found["kernel"].isin(COPIES)]
+    if copies.empty:
+        raise RunError(f"run {run.id} has no copy in limits")
+    row = copies.loc[copies["gb_per_s"].idxmax()]
+    return Interval(row["gb_per_s"], row["low_gb_per_s"], row["high_gb_per_s"], 0.95)
+
+
+def _limit(run: Run, name: str) -> Interval | None:
+    """What a sweep keeps in run.json, for it records no topic of limits."""
+    found = None if run.has("limits") else run.meta.get("limits", {}).get(name)
+    return found and Interval(**found)
+
+
+def _interval(times: pd.Series) -> Interval:
+    """Median and interval; fewer than six samples have none and get their range."""
+    if len(times) >= MIN_SAMPLES:
+        return median_interval(times.to_numpy(), serial=True)
+    return Interval(median(times.to_numpy()), float(times.min()), float(times.max()), 1 - 2 * 0.5 ** len(times))
+
+
+def _rates(run: Run, case: Mapping[str, Any], time_ns: Interval) -> dict[str, float]:
+    counted = work(run, case)
+    found = {} if counted is None else {"flops": counted[0], "bytes": counted[1]}
+    for name, amount in zip(("gflops", "gb_per_s"), counted or (), strict=False):
+        rate = time_ns.inverse(amount)
+        found |= {name: rate.value, f"low_{name}": rate.low, f"high_{name}": rate.high}
+    return found
+
+
+def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Flops and bytes of a case: as its run counted them, else as the built-in kernel counts them, else unknown."""
+    for counted in run.meta.get("work", ()):
+        if all(case.get(name) == value for name, value in counted.items() if name not in ("flops", "bytes")):
+            return counted["flops"], counted["bytes"]
+    kernel = KERNELS.get(case["kernel"])
+    if kernel is None or pd.isna(case["n"]):
+        return None
+    n, params = int(case["n"]), {name: int(case[name]) for name in kernel.params}
+    return kernel.flops(n, **params), kernel.bytes(n, np.dtype(case["dtype"]).itemsize, **params)
+
+
+def ns_text(row, digits: int = 0) -> str:
+    return text(Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95), digits)
+
+
+def scaling_rows(table, name: str, scope: str):
+    """The rows of one kernel, one per n; RunError where there are none."""
+    rows = table[(table["kernel"] == name) & (table["scope"] == scope)]
+    if rows.empty:
+        raise RunError(f"the run has no {name} in {scope} scope")
+    return rows.drop_duplicates("n", keep="first")

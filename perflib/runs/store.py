@@ -1,0 +1,228 @@
+"""Reading runs: a folder of plain CSV files, one row per timed sample, refused where it is damaged or foreign.
+
+    load_run(id_or_path)        -> Run; PERFLIB_RUN or the committed reference run unless told
+    list_runs()                 folders of all runs, oldest first
+
+    load_run("latest").samples("matmul")
+    load_run("latest").table("harness")
+
+A run is `run.json` (what, where, with which settings), `<topic>.csv` (samples, or one of TABLES), `blocks.csv` (a line for
+each block that is complete) and, once finished, `SHA256SUMS`. Rows come in the order of the blocks; what follows the last
+complete block of a topic belongs to an unfinished one and does not count. `writer` writes this. Nothing is ever unpickled.
+
+Raises `RunError`, one line that names the file, the row and the reason.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+from ..files import data_folder
+from ..hardware.facts import Machine
+from .columns import Column, schema, topic_columns
+from .integrity import damage, foreign_link
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+SCHEMA = 1
+COLUMNS = schema("samples")  # further columns are parameters of a topic's kernels
+BLOCK_COLUMNS = schema("blocks")
+TABLES = {"harness": schema("harness")}  # topics that hold no samples
+PARAMETER = Column("integer")  # one that no description names
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One recorded run. `samples(topic)` is its tidy table; `meta` is run.json."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned block was recorded."""
+        return self.meta["finished"] is not None
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The machine that the run was recorded on."""
+        try:
+            return Machine.from_dict(self.meta["machine"])
+        except (KeyError, TypeError) as problem:
+            raise RunError(f"{self.path / 'run.json'}: machine: {problem}") from None
+
+    @cached_property
+    def blocks(self) -> dict[tuple[str, str], int]:
+        """Complete blocks: (topic, block) and the number of their rows."""
+        return read_blocks(self.path)
+
+    def has(self, topic: str) -> bool:
+        """Whether at least one block of the topic was recorded."""
+        return any(t == topic for t, _ in self.blocks)
+
+    def samples(self, topic: str) -> "pd.DataFrame":
+        """All samples of a topic's complete blocks, in the order they were taken; see data/datapackage.json."""
+        return self._read(topic, COLUMNS)
+
+    def table(self, topic: str) -> "pd.DataFrame":
+        """A topic of TABLES: the rows of its complete blocks, in the order they were written."""
+        if topic not in TABLES:
+            raise ValueError(f"topic must be one of {', '.join(TABLES)}; got {topic!r}")
+        return self._read(topic, TABLES[topic])
+
+    def _read(self, topic: str, columns: Mapping[str, Column]) -> "pd.DataFrame":
+        key = topic, *columns
+        if key not in self._cached:
+            if not self.has(topic):
+                recorded = sorted({t for t, _ in self.blocks})
+                raise RunError(f"run {self.id} has no {topic!r}; recorded: {', '.join(recorded) or 'nothing'}")
+            counts = {block: rows for (t, block), rows in self.blocks.items() if t == topic}
+            self._cached[key] = _read_table(self.path / f"{topic}.csv", columns, counts)
+        return self._cached[key]
+
+    @cached_property
+    def _cached(self) -> dict[tuple[str, ...], "pd.DataFrame"]:
+        return {}
+
+
+def list_runs() -> list[Path]:
+    """Folders of the committed and of the recorded runs, oldest first within each."""
+    return [*_runs("reference"), *recorded_runs()]
+
+
+def recorded_runs() -> list[Path]:
+    """Folders of the runs recorded here, oldest first."""
+    return _runs("runs")
+
+
+def _runs(kind: str) -> list[Path]:
+    return [file.parent for file in sorted((data_folder() / kind).glob("*/run.json"))]
+
+
+def load_run(run: str | Path | None = None) -> Run:
+    """Open a run by id, by path, or `latest` (recorded, sweeps aside); by default PERFLIB_RUN, else the newest reference.
+
+    A finished run is checked against its checksums, an unfinished one offers its complete blocks.
+    """
+    path = _find(run)
+    if problem := foreign_link(path):
+        raise RunError(problem)
+    meta = read_meta(path)
+    if meta["finished"] is not None and (problem := damage(path)):
+        raise RunError(problem)
+    return Run(path, meta)
+
+
+def _find(run: str | Path | None) -> Path:
+    origin = ""
+    if run is None and (run := os.environ.get("PERFLIB_RUN") or None):
+        origin = "PERFLIB_RUN: "
+    if run is None:
+        if committed := _runs("reference"):
+            return committed[-1]
+        raise RunError(f"no reference run in {data_folder() / 'reference'}; record one: perflib record")
+    if run == "latest":
+        if recorded := [path for path in recorded_runs() if not path.name.endswith("-sweep")]:
+            return recorded[-1]
+        raise RunError(f"{origin}no recorded run yet; record one: perflib record --quick")
+    if named := [path for path in list_runs() if path.name == str(run)]:
+        return named[0]
+    if (Path(run) / "run.json").is_file():
+        return Path(run)
+    known = ", ".join(path.name for path in list_runs()) or "none"
+    raise RunError(f"{origin}no run {str(run)!r}; recorded: {known}")
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Contents of a run's run.json."""
+    file = path / "run.json"
+    try:
+        meta = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise RunError(f"{file}: cannot be read: {problem}") from None
+    schema = meta.get("schema") if isinstance(meta, dict) else type(meta).__name__
+    if schema != SCHEMA:
+        raise RunError(f"{file}: schema must be {SCHEMA}, got {schema!r}")
+    if missing := {"finished", "command", "settings", "machine", "code"} - meta.keys():
+        raise RunError(f"{file}: {', '.join(sorted(missing))} missing")
+    return meta
+
+
+def read_blocks(path: Path) -> dict[tuple[str, str], int]:
+    """Number of rows of each complete block, by topic and block; a torn last line does not count."""
+    file = path / "blocks.csv"
+    if not file.is_file():
+        return {}
+    _, rows, whole = read_rows(file)
+    blocks = {}
+    for number, fields in enumerate(rows, start=2):
+        last = number == len(rows) + 1
+        if len(fields) == len(BLOCK_COLUMNS) and fields[-1].isdecimal() and (whole or not last):
+            blocks[fields[0], fields[1]] = int(fields[2])
+        elif not last:
+            raise RunError(f"{file}: row {number}: must be {','.join(BLOCK_COLUMNS)}; got {','.join(fields)!r}")
+    return blocks
+
+
+def read_rows(file: Path) -> tuple[list[str], list[list[str]], bool]:
+    """Header and rows of a CSV file, and whether its last line is whole."""
+    try:
+        text = file.read_bytes().decode(errors="replace")  # the last character may be torn
+        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
+    except (OSError, csv.Error) as problem:
+        raise RunError(f"{file}: cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
+    return header, rows, text.endswith("\n")
+
+
+def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, int]) -> "pd.DataFrame":
+    """The rows of the complete blocks, whose number `counts` gives."""
+    import pandas as pd
+
+    header, rows, whole = read_rows(file)
+    if missing := [name for name in columns if name not in header]:
+        raise RunError(f"{file}: row 1: column {missing[0]!r} missing")
+    if len(set(header)) < len(header):
+        raise RunError(f"{file}: row 1: a column stands there twice")
+    total = sum(counts.values())
+    if len(rows) == total and not whole:
+        raise RunError(f"{file}: row {total + 1}: torn, its end of line is missing")
+    for number, fields in enumerate(rows[:total], start=2):
+        if len(fields) != len(header):
+            raise RunError(f"{file}: row {number}: must have {len(header)} fields, got {len(fields)}")
+    table = pd.DataFrame(rows[:total], columns=header, index=range(2, min(total, len(rows)) + 2), dtype="object")
+    for block, count in counts.items():
+        if (got := int((table["block"] == block).sum())) != count:
+            raise RunError(f"{file}: block {block!r} must have {count} rows, got {got}")
+    described = topic_columns(file.stem)
+    columns = {**columns, **{name: described.get(name, PARAMETER) for name in header if name not in columns}}
+    table = table[[*columns]]
+    for name, column in columns.items():
+        table[name] = table[name].astype("str") if column.kind == "string" else _integers(file, table[name], column)
+    return table.reset_index(drop=True)
+
+
+def _integers(file: Path, texts: "pd.Series", column: Column) -> "pd.Series":
+    """The column as integers; its index is the row in the file."""
+    digits = texts.str.fullmatch("[0-9]{1,18}").astype(bool)
+    values = texts.where(digits, "0").astype("int64")
+    empty = texts == ""
+    allowed = digits & (values >= column.minimum) | (empty & (not column.required))
+    if not allowed.all():
+        row = allowed.idxmin()
+        requirement = f"{texts.name} must be an integer of at least {column.minimum}"
+        raise RunError(f"{file}: row {row}: {requirement}, got {texts[row]!r}")
+    return values if column.required else values.astype("Int64").mask(empty)

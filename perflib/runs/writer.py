@@ -1,0 +1,247 @@
+"""Writing runs: appended round by round, complete or recognised as torn, one measurement at a time.
+
+    RunWriter.start(...)        a new run, or the continuation of an interrupted one
+    measuring_lock()            context manager: one measurement at a time on a machine
+
+    with measuring_lock():
+        writer = RunWriter.start("quick", {"seed": 0}, machine())
+        with writer.block("matmul", "n=64") as append:
+            append(rows)
+        run = writer.finish()
+
+The process may be killed at any byte: rows of a block without a line in `blocks.csv` are cut off when the run is continued.
+Raises `RunError`, one line that says what to do.
+"""
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..files import PACKAGE, data_folder
+from ..hardware.facts import Machine
+from .integrity import SUMS, digest
+from .store import BLOCK_COLUMNS, COLUMNS, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, recorded_runs
+
+
+class RunWriter:
+    """Appends blocks to a run folder. `notices` says what was continued or why not."""
+
+    def __init__(self, path: Path, notices: Iterable[str] = ()) -> None:
+        self.path = path
+        self.notices = tuple(notices)
+        self._done = read_blocks(path)
+
+    @classmethod
+    def start(cls, command: str, settings: dict[str, Any], machine: Machine) -> "RunWriter":
+        """Continue the newest unfinished run of the same command, settings, machine and code, else begin a new one."""
+        facts = {"command": command, "settings": settings, "machine": machine.to_dict(), "code": _code()}
+        facts = json.loads(_json(facts))
+        notices = []
+        for path in reversed(recorded_runs()):
+            try:
+                meta = read_meta(path)
+                if meta["finished"] is not None or meta["command"] != command:
+                    continue
+                if not (differing := _differing(meta, facts)):
+                    return cls(path, [f"continuing run {path.name}"]).cut_unfinished()
+                reason = f"{', '.join(differing)} changed since"
+            except RunError as problem:
+                reason = str(problem)
+            notices.append(f"run {path.name} is not continued: {reason}; starting a new run")
+        return cls(_new_folder(facts), notices[:1])
+
+    def has(self, topic: str, block: str) -> bool:
+        """Whether the block is complete."""
+        return (topic, block) in self._done
+
+    @contextmanager
+    def block(
+        self, topic: str, block: str, parameters: Sequence[str] = (), columns: Iterable[str] = COLUMNS
+    ) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
+        """Append rows round by round through the function that is yielded; closed by a marker if all went well.
+
+        `parameters` are integer columns besides `columns`, those of samples or of one of TABLES; both are the same for all
+        blocks of a topic.
+        """
+        file, columns, written = self.path / f"{topic}.csv", (*columns, *parameters), 0
+
+        def append(rows: Iterable[dict[str, Any]]) -> None:
+            nonlocal written
+            lines = [_line(row.get(name, "") for name in columns) for row in rows]
+            _append(file, lines)
+            written += len(lines)
+
+        if not file.exists():
+            _append(file, [_line(columns)])
+        yield append
+        _append(self.path / "blocks.csv", [_line((topic, block, written))])
+        self._done[topic, block] = written
+
+    def finish(self, **results: Any) -> Run:
+        """Mark the run as finished, add results to run.json, write the checksums."""
+        text = _json(read_meta(self.path) | results | {"finished": f"{datetime.now(UTC):%FT%TZ}"})
+        with _storing(self.path):
+            sums = {f.name: digest(f.read_bytes()) for f in sorted(self.path.glob("*.csv"))}
+        sums["run.json"] = digest(text.encode())
+        _replace(self.path / SUMS, "".join(f"{value}  {name}\n" for name, value in sums.items()))
+        _replace(self.path / "run.json", text)  # last: it makes the checksums count
+        return load_run(self.path)
+
+    @property
+    def lost(self) -> list[dict[str, str]]:
+        """What could not be measured, and why."""
+        return read_meta(self.path).get("lost", [])
+
+    def lose(self, topic: str, block: str, case: str, reason: str) -> None:
+        """Note in run.json that a case is left out, and drop what the block has so far: it is measured again."""
+        entry = {"topic": topic, "block": block, "case": case, "reason": reason}
+        meta = read_meta(self.path)
+        if entry not in (lost := meta.get("lost", [])):
+            _replace(self.path / "run.json", _json(meta | {"lost": [*lost, entry]}))
+        self.cut_unfinished()
+
+    def cut_unfinished(self) -> "RunWriter":
+        """Drop rows of blocks without a marker, which are the last ones of their topic, and a torn marker."""
+        markers = (_line((*key, rows)) for key, rows in self._done.items())
+        _replace(self.path / "blocks.csv", _line(BLOCK_COLUMNS) + "".join(markers))
+        for file in self.path.glob("*.csv"):
+            if file.name == "blocks.csv":
+                continue
+            complete = sum(rows for (topic, _), rows in self._done.items() if topic == file.stem)
+            header, rows, _ = read_rows(file)
+            if complete:
+                _replace(file, "".join(map(_line, [header, *rows[:complete]])))
+            else:
+                with _storing(file):
+                    file.unlink()
+        return self
+
+
+@contextmanager
+def measuring_lock() -> Iterator[None]:
+    """Hold the machine's one measuring lock, or raise RunError with the process that holds it.
+
+    The system releases it when its owner ends, however it ends.
+    """
+    path = Path(tempfile.gettempdir()) / "perflib.lock"
+    with _storing(path):
+        opened = _opened(path)
+    with opened as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = file.read().strip() or "unknown"
+            raise RunError(f"another measurement runs on this machine (process {owner}); wait until it ends") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _opened(path: Path) -> io.TextIOWrapper:
+    """The lock file, opened without creating it first: Linux refuses O_CREAT on somebody else's file in /tmp."""
+    try:
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")
+    except FileNotFoundError:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT), "r+")
+        os.fchmod(file.fileno(), 0o666)  # every user of the machine takes the same lock
+        return file
+
+
+def _new_folder(facts: dict[str, Any]) -> Path:
+    """A folder for a run that starts now; names sort by time, so two within a second get different seconds."""
+    runs, now = data_folder() / "runs", datetime.now(UTC)
+    stamps = (f"{now + timedelta(seconds=later):%Y%m%dT%H%M%SZ}" for later in count())
+    stamp = next(stamp for stamp in stamps if not any(runs.glob(f"{stamp}-*")))
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\((r|tm)\)", " ", facts["machine"]["cpu"].lower()))
+    path = runs / "-".join([stamp, *words[:3], facts["command"]])
+    with _storing(path):
+        path.mkdir(parents=True)
+    _append(path / "blocks.csv", [_line(BLOCK_COLUMNS)])
+    _replace(path / "run.json", _json({"schema": SCHEMA, "started": f"{now:%FT%TZ}", "finished": None, **facts}))
+    return path
+
+
+def _differing(meta: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    """Names of the facts that are no longer so, such as `code.commit`."""
+    names = []
+    for key, now in facts.items():
+        then = meta[key]
+        if isinstance(now, dict) and isinstance(then, dict):
+            names += [f"{key}.{name}" for name in {**now, **then} if now.get(name) != then.get(name)]
+        elif now != then:
+            names.append(key)
+    return names
+
+
+def _code() -> dict[str, Any]:
+    """Which code measures: a digest of the package, and in a clone its commit and whether it was clean."""
+    sources = hashlib.sha256()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        sources.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
+
+    def git(*words: str) -> str | None:
+        done = subprocess.run(["git", "-C", PACKAGE, *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        tracked = git("ls-files", "--error-unmatch", "files.py")  # else it is somebody else's repository
+        commit, changes = (git("rev-parse", "HEAD"), git("status", "--porcelain")) if tracked else (None, None)
+    except OSError:  # no git here
+        commit = changes = None
+    return {"digest": sources.hexdigest()[:16], "commit": commit, "clean": None if changes is None else not changes}
+
+
+@contextmanager
+def _storing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise RunError(
+            f"cannot write {path}: {problem.strerror or problem}; make room there or set PERFLIB_DATA to another folder; "
+            "complete blocks are kept"
+        ) from None
+
+
+def _line(fields: Iterable[Any]) -> str:
+    """One line of CSV. The writer's own line end, \\r\\n, makes it quote either of the two inside a field."""
+    line = io.StringIO()
+    csv.writer(line).writerow(fields)
+    return line.getvalue()[:-2] + "\n"
+
+
+def _append(file: Path, lines: Iterable[str]) -> None:
+    with _storing(file), file.open("a", newline="", encoding="utf-8") as stream:
+        _write(stream, "".join(lines))
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file as a whole: it is the old one or the new one, never a part."""
+    part = file.with_name(f".{file.name}.part")
+    with _storing(file):
+        with part.open("w", newline="", encoding="utf-8") as stream:
+            _write(stream, text)
+        os.replace(part, file)
+
+
+def _write(stream: io.TextIOBase, text: str) -> None:
+    stream.write(text)
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

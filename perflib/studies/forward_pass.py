@@ -1,0 +1,520 @@
+"""The topic `forward` of a run: passes of a decoder, one row per part and pass; what fusing buys, what stopwatches cost.
+
+    record_forward(writer, quick)       15M; in full also 110M, and one series of 1.1B, which takes 4.5 GB of memory
+    FORWARD_PLAN, QUICK_PLAN            what is recorded: Series and Turns
+
+A row's `kernel` is the part (`forward_pass` is the whole), `dtype` the kind of the weights, `n` the tokens that the last
+new one looks at, `rows` the batch, `round` the pass; the parameter `new` is the new tokens of each sequence in a pass. A
+block is one series, named like "110M F32 generation 128 x 1".
+
+The block "read" holds reads of READ_BYTES, what generation is held against: `kernel` is "read, 4" for four streams.
+
+Of work that is done in two ways in turn (see `fused`) the `kernel` is name and way, "QKV, fused", `round` the turn. Such
+blocks are named like "110M F32 fused 128 x 1", and for the stopwatches "110M F32 stopwatches 128 x 1".
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedFormatter
+
+from ..display.figure import COLOURS, MARKERS, picture, plain_ticks
+from ..display.progress import progress_bar, step
+from ..display.table import Table, or_missing
+from ..display.text import text
+from ..errors import RunError
+from ..llm.decoder import Decoder, statistics
+from ..llm.fusion_experiment import READ_BYTES, alternatives, in_turn, reads, watched
+from ..llm.operation_counts import PACKING, PARTS, effort, work
+from ..llm.weights import SHAPES, RandomWeights
+from ..runs.queries import peak_gflops
+from ..runs.store import Run
+from ..runs.writer import RunWriter
+from ..section_timer import WHOLE
+from ..stats import Interval, median_interval, ratio_interval, shift_interval
+from ..timing.sampling import quiet
+
+PROMPT = 128
+READS = 12
+FIXED = {"scope": "call", "threads": 1, "reps": 1, "cpu_ns": 0, "switches": 0, "compiled": 0}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Passes of one kind on one model."""
+
+    shape: str
+    kind: str
+    context: int
+    """Tokens that the last new one looks at, itself included."""
+    batch: int = 1
+    new: int = 1
+    passes: int = 12
+
+    @property
+    def name(self) -> str:
+        """Of the block."""
+        return f"{self.shape} {self.kind} {'generation' if self.new == 1 else 'prompt'} {self.context} x {self.batch}"
+
+    @property
+    def cost(self) -> float:
+        """In passes of one token."""
+        return (self.passes + 1) * effort(self.batch * self.new)
+
+    def rows(self, decoder: Decoder) -> list[dict]:
+        """The passes: the cache holds what stands there, zeros or what another pass left, which costs the same."""
+        cache, stats = decoder.cache(self.batch, self.context), statistics()
+        tokens = np.random.default_rng(0).integers(0, decoder.shape.vocab_size, (self.batch, self.new))
+        for number in range(self.passes + 1):
+            cache.length = self.context - self.new
+            decoder.forward(tokens, cache, *((stats,) if number else ()))  # the first pass warms up
+        case = _case(self, n=self.context, rows=self.batch, new=self.new)
+        return [
+            {**case, "kernel": part, "round": number, "position": place, "elapsed_ns": max(1, ns)}
+            for number, one in enumerate(stats.passes)
+            for place, (part, ns) in enumerate(one.items())
+        ]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Work done in two ways, in turn, on one model; `what`: fused, or stopwatches (a pass of one token, off and on)."""
+
+    shape: str
+    what: str
+    new: int
+    """Rows that go through every layer at once."""
+    rounds: int
+    kind: str = "F32"
+
+    @property
+    def name(self) -> str:
+        """Of the block."""
+        return f"{self.shape} {self.kind} {self.what} {self.new if self.what == 'fused' else PROMPT} x 1"
+
+    @property
+    def cost(self) -> float:
+        """In passes of one token."""
+        return 2 * (self.rounds + 1) * effort(self.new)
+
+    def rows(self, decoder: Decoder) -> list[dict]:
+        """One for each way and round."""
+        runs = alternatives(decoder, self.new) if self.what == "fused" else watched(decoder, PROMPT)
+        case = _case(self, n=self.new if self.what == "fused" else PROMPT, rows=1, new=self.new)
+        return _turns(case, runs, self.rounds)
+
+
+def _case(series: Series | Turns, **counted: int) -> dict:
+    return {"block": series.name, "dtype": series.kind, **FIXED, **counted}
+
+
+def _turns(case: dict, runs: dict, rounds: int) -> list[dict]:
+    return [
+        {**case, "kernel": f"{name}, {way}", "round": number, "position": place, "elapsed_ns": max(1, ns)}
+        for number, place, name, way, ns in in_turn(runs, rounds)
+    ]
+
+
+def _plan(
+    shape: str, contexts: Iterable[int], batches: Iterable[int], passes: int, turns: int
+) -> tuple[Series | Turns, ...]:
+    prompts = [Series(shape, kind, PROMPT, new=PROMPT, passes=7) for kind in ("F32", "Q8_0")]
+    by_context = [Series(shape, "F32", context, passes=passes) for context in contexts]
+    by_batch = [Series(shape, "F32", PROMPT, batch, passes=passes) for batch in batches]
+    in_two_ways = Turns(shape, "fused", 1, turns), Turns(shape, "fused", PROMPT, 8), Turns(shape, "stopwatches", 1, turns)
+    return (*prompts, *by_context, *by_batch, *in_two_ways, Series(shape, "Q8_0", PROMPT, passes=passes))
+
+
+QUICK_PLAN = _plan("15M", (16, 128, 512), (8, 64), 8, 30)
+FORWARD_PLAN = (
+    *_plan("15M", (16, 128, 512, 1024), (2, 4, 8, 16, 32, 64), 24, 200),
+    *_plan("110M", (16, 128, 512, 1024), (2, 4, 8, 16, 32, 64), 16, 60),
+    Series("1.1B", "F32", 16, passes=6),
+)
+
+
+def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> None:
+    """Record every series that the run does not have yet. Weights are packed once per shape and kind."""
+    if not writer.has("forward", "read"):
+        case = {"block": "read", "dtype": "float32", "n": READ_BYTES, "rows": 1, "new": 0, **FIXED}
+        with quiet(), writer.block("forward", "read", ["new"]) as append:
+            append(_turns(case, reads(), READS))
+    missing = [s for s in (QUICK_PLAN if quick else FORWARD_PLAN) if not writer.has("forward", s.name)]
+    models = dict.fromkeys((s.shape, s.kind) for s in missing)
+    weights = {name: SHAPES[name].parameters for name, _ in models}  # the bar counts weights that are used
+    total = sum(PACKING * weights[name] for name, _ in models) + sum(s.cost * weights[s.shape] for s in missing)
+    with progress_bar(total, progress) as bar:
+        for shape, kind in models:
+            bar.set_description_str(f"forward: packing {shape} as {kind}")
+            decoder = Decoder(RandomWeights(SHAPES[shape]), kind, lambda count: bar.update(PACKING * count))
+            for series in missing:
+                if (series.shape, series.kind) == (shape, kind):
+                    done = step(bar, f"forward: {series.name}", series.cost * weights[shape])
+                    with done, quiet(), writer.block("forward", series.name, ["new"]) as append:
+                        append(series.rows(decoder))
+            del decoder  # before the next one is packed
+
+
+CLAIMED = {"attention": 40.0, "ffn": 50.0}
+MARGIN = 10.0
+PHASES = {"prompt": 128, "generation": 1}
+"""New tokens of a pass."""
+QUANTISED = ("attention/qkv", "attention/output", "ffn", "projection", WHOLE)
+JUDGED = {"prompt": "110M F32 prompt 128 x 1", "generation": "110M F32 generation 128 x 1"}
+
+
+def part_times(run: Run, series: str) -> pd.DataFrame:
+    """Nanoseconds of every part in every pass; `forward_pass` is the whole."""
+    samples = run.samples("forward")
+    mine = samples[samples["block"] == series]
+    if mine.empty:
+        raise RunError(f"run {run.id} has no {series!r} in forward")
+    return mine.pivot_table(index="round", columns="kernel", values="elapsed_ns")
+
+
+def part_share(run: Run, series: str, part: str) -> Interval:
+    """Percent of the whole, median over the passes with its 95 % interval."""
+    times = part_times(run, series)
+    return median_interval((100 * times[part] / times[WHOLE]).to_numpy(), serial=True)
+
+
+def read_gb_per_s(run: Run) -> Interval:
+    """By the number of streams that reads fastest, in the median of its rounds."""
+    times = part_times(run, "read")
+    best = times[times.median().idxmin()]
+    return median_interval((READ_BYTES / best).to_numpy(), serial=True)
+
+
+def hot_path(run: Run) -> tuple[str, str]:
+    """Are attention and FFN within 10 points of 40 % and 50 %, for a prompt and for generation? 110M, context 128."""
+    verdicts, told = [], []
+    for phase, series in JUDGED.items():
+        found = {part: part_share(run, series, part) for part in CLAIMED}
+        for part, share in found.items():
+            low, high = CLAIMED[part] - MARGIN, CLAIMED[part] + MARGIN
+            inside, outside = low <= share.low and share.high <= high, share.high < low or share.low > high
+            verdicts.append("HOLDS" if inside else "FAILS" if outside else "UNDECIDED")
+        told.append(f"{phase}: " + ", ".join(f"{name} {text(share, 1)} %" for name, share in found.items()))
+    verdict = "FAILS" if "FAILS" in verdicts else "HOLDS" if set(verdicts) == {"HOLDS"} else "UNDECIDED"
+    return verdict, "; ".join(told)
+
+
+def series_of(run: Run, shape: str, kind: str, phase: str, needed: bool = True) -> list[tuple[int, int, str]]:
+    """(context, batch, series) of a shape, in order."""
+    named = [name for topic, name in run.blocks if topic == "forward" and name.startswith(f"{shape} {kind} {phase} ")]
+    if needed and not named:
+        raise RunError(f"run {run.id} has no {shape} {kind} {phase} in forward")
+    return sorted((int(n.split()[3]), int(n.split()[5]), n) for n in named)
+
+
+@or_missing
+def breakdown_table(run: Run, shape: str) -> Table:
+    """Shares of the whole in percent; median of the passes."""
+    columns = [("prompt", *one) for one in series_of(run, shape, "F32", "prompt", needed=False)]
+    columns += [("generation", *one) for one in series_of(run, shape, "F32", "generation") if one[1] == 1]
+    parts = ("embedding", "attention", *(p for p in PARTS if p.startswith("attention/")), "ffn", "projection")
+    rows = [(part, *(text(part_share(run, name, part), 1) for *_, name in columns)) for part in parts]
+    whole = [text(_milliseconds(run, name), 2) for *_, name in columns]
+    closed = [f"{_closed(part_times(run, name)):.1%}" for *_, name in columns]
+    header = ("part, % of the pass", *(f"{phase}, context {context}" for phase, context, _, _ in columns))
+    return Table(header, (*rows, ("whole (ms)", *whole), ("explained by its parts", *closed)))
+
+
+def _milliseconds(run: Run, series: str) -> Interval:
+    return median_interval((part_times(run, series)[WHOLE] / 1e6).to_numpy(), serial=True)
+
+
+def _closed(times: pd.DataFrame) -> float:
+    parts = ["embedding", "attention", "ffn", "projection"]
+    return float(np.median(times[parts].sum(axis=1) / times[WHOLE]))
+
+
+@or_missing
+def batch_table(run: Run, shape: str) -> Table:
+    """Tokens per second, flops per byte of weights and cache, and the rates that come of them, against batch."""
+    peak, read, rows = peak_gflops(run).value, read_gb_per_s(run).value, []
+    for context, batch, name in series_of(run, shape, "F32", "generation"):
+        if context != 128:
+            continue
+        ms = _milliseconds(run, name)
+        done = work(SHAPES[shape], "F32", batch, 1, context - 1).values()
+        flops, moved = sum(w.flops for w in done), sum(w.bytes for w in done)
+        rate = flops / ms.value / 1e6
+        rows.append(
+            (
+                str(batch),
+                text(ms, 2),
+                f"{batch * 1e3 / ms.value:.0f}",
+                f"{flops / moved:.1f}",
+                f"{moved / ms.value / 1e6:.1f}",
+                f"{moved / ms.value / 1e6 / read:.0%}",
+                f"{rate:.1f}",
+                f"{rate / peak:.0%}",
+            )
+        )
+    header = ("batch", "pass (ms)", "tokens/s", "flop/byte", "GB/s", "of the best read", "GFLOP/s", "of peak")
+    return Table(header, tuple(rows))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What one change buys: time without it over time with it, and what it saves of a whole pass."""
+
+    what: str
+    phase: str
+    ratio: Interval
+    saved_percent: float
+
+
+def gains(run: Run, shape: str) -> list[Gain]:
+    """Of one shape: every kernel that is fused, taken in turn with what it replaces, then Q8_0 part by part."""
+    found = [gain for phase, new in PHASES.items() for gain in _fused(run, shape, phase, new)]
+    return [*found, *(gain for phase in PHASES for gain in _quantised(run, shape, phase))]
+
+
+def _fused(run: Run, shape: str, phase: str, new: int) -> list[Gain]:
+    block = f"{shape} F32 fused {new} x 1"
+    whole = _milliseconds(run, f"{shape} F32 {phase} 128 x 1").value
+    times, made = part_times(run, block) / 1e6, []
+    for name in (column.removesuffix(", fused") for column in times if column.endswith(", fused")):
+        together, apart = times[f"{name}, fused"], times[f"{name}, apart"]
+        faster = ratio_interval(apart.to_numpy(), together.to_numpy(), serial=True)
+        made.append(Gain(name, phase, faster, 100 * float(np.median(apart - together)) / whole))
+    return sorted(made, key=lambda gain: -gain.saved_percent)
+
+
+def _quantised(run: Run, shape: str, phase: str) -> list[Gain]:
+    """From two series of passes, which are no pairs."""
+    plain, packed = (part_times(run, f"{shape} {kind} {phase} 128 x 1") for kind in ("F32", "Q8_0"))
+    made = []
+    for part in QUANTISED:
+        saved = plain[part].median() - packed[part].median()
+        name = "whole pass" if part == WHOLE else part
+        faster = shift_interval(plain[part].to_numpy(), packed[part].to_numpy())
+        made.append(Gain(f"Q8_0, {name}", phase, faster, 100 * float(saved / plain[WHOLE].median())))
+    return made
+
+
+@or_missing
+def gain_table(run: Run, shape: str) -> Table:
+    """Times as fast with it as without, and what that saves of a float32 pass of that phase."""
+    rows = [(g.what, g.phase, text(g.ratio), f"{round(g.saved_percent, 1) + 0.0:+.1f}") for g in gains(run, shape)]
+    one, many = (_milliseconds(run, f"{shape} F32 {phase} 128 x 1").value for phase in ("generation", "prompt"))
+    rows.append(("128 tokens at once, not one by one", "prompt", f"{128 * one / many:.1f}", ""))
+    return Table(("what", "phase", "times as fast", "saves (% of the pass)"), tuple(rows))
+
+
+@or_missing
+def stopwatch_table(run: Run) -> Table:
+    """A pass of one token with the stopwatches switched off and on, in turn."""
+    rows = []
+    for shape in SHAPES:
+        name = f"{shape} F32 stopwatches 128 x 1"
+        if ("forward", name) in run.blocks:
+            times = part_times(run, name) / 1e6
+            off, on = (times[f"stopwatches, {way}"].to_numpy() for way in ("off", "on"))
+            cost = ratio_interval(on, off, serial=True)
+            cells = [text(median_interval(ms, serial=True), 3) for ms in (off, on)]
+            percent = Interval(*(100 * (end - 1) for end in (cost.value, cost.low, cost.high)), cost.coverage)
+            entered = 3 + 6 * SHAPES[shape].block_count
+            rows.append((shape, str(entered), *cells, text(percent)))
+    if not rows:
+        raise RunError(f"run {run.id} has no stopwatches in forward")
+    return Table(("shape", "sections in a pass", "off (ms)", "on (ms)", "on costs (%)"), tuple(rows))
+
+
+@or_missing
+def predicted_table(run: Run, shape: str) -> Table:
+    """A part takes as long as its flops at the peak or its bytes at the best rate from memory, whichever is longer."""
+    peak, rate, rows = peak_gflops(run).value, read_gb_per_s(run).value, []
+    phases = [(phase, f"{shape} F32 {phase} 128 x 1") for phase in PHASES]
+    done = [work(SHAPES[shape], "F32", 1, 128, 0), work(SHAPES[shape], "F32", 1, 1, 127)]
+    times = [part_times(run, name).median() / 1e6 for _, name in phases]
+    for part in PARTS:
+        cells = []
+        for counted, measured in zip(done, times, strict=True):
+            by_flops, by_bytes = counted[part].flops / peak / 1e6, counted[part].bytes / rate / 1e6
+            limit = "flops" if by_flops > by_bytes else "bytes"
+            cells += [f"{max(by_flops, by_bytes):.3f} ({limit})", f"{measured[part]:.3f}"]
+        rows.append((part, *cells))
+    header = (f"{phase}, {what}" for phase, _ in phases for what in ("predicted (ms)", "measured (ms)"))
+    return Table(("part", *header), tuple(rows))
+
+
+def counted_table(shape: str) -> Table:
+    """Work of a pass at context 128: a prompt of 128 tokens, and one token."""
+    prompt, token = work(SHAPES[shape], "F32", 1, 128, 0), work(SHAPES[shape], "F32", 1, 1, 127)
+    rows = []
+    for part in PARTS:
+        cells = [
+            (f"{w.flops / 1e6:.2f}", f"{w.bytes / 1e6:.2f}", f"{w.intensity:.2f}") for w in (prompt[part], token[part])
+        ]
+        rows.append((part, *cells[0], *cells[1]))
+    unit = ("Mflop", "MB", "flop/byte")
+    return Table(("part", *(f"prompt {u}" for u in unit), *(f"token {u}" for u in unit)), tuple(rows))
+
+
+LOOK = {  # part: label, colour, colour of the text on it
+    "attention/qkv": ("QKV", "#0072B2", "white"),
+    "attention/rope": ("RoPE", "#56B4E9", "black"),
+    "attention/scores": ("scores", "#D55E00", "white"),
+    "attention/output": ("output", "#004A73", "white"),
+    "ffn": ("FFN", "#009E73", "white"),
+    "projection": ("projection", "#E69F00", "black"),
+    "embedding": ("embedding", "#CC79A7", "black"),
+    "unexplained": ("unexplained", "#BBBBBB", "black"),
+}
+WRITTEN = 4.0  # percent: a share from which on its number fits into the bar
+APART = 4.2  # percent between two labels beside the last bar
+CLAIMED_ENDS = {"attention": 40.0, "FFN": 90.0}  # percent: where the seed's would end, one on the other
+SIDES = (((6, -10), (2, -24), (6, -14)), ((-4, 6), (-8, 2), (-24, -16)))
+"""Where names stand by their points, for one shape and the next: of a batch, of the curve, of a prompt."""
+
+
+@picture
+def breakdown(axes: Axes, run: Run, shape: str) -> str:
+    """Stacked shares of a pass, medians; dotted: where attention and FFN would end after the seed."""
+    prompts = [("prompt", *one) for one in series_of(run, shape, "F32", "prompt", needed=False)]
+    tokens = [("generation", *one) for one in series_of(run, shape, "F32", "generation") if one[1] == 1]
+    columns = [*prompts, *tokens]
+    shares = [_shares(run, name) for *_, name in columns]
+    places = np.arange(len(columns)) + 0.6 * np.array([phase == "generation" for phase, *_ in columns])
+    for place, own in zip(places, shares, strict=True):
+        below = 0.0
+        for part, share in own.items():
+            _, colour, ink = LOOK[part]
+            axes.bar(place, share, 0.84, below, color=colour, edgecolor="white", linewidth=0.6)
+            if share >= WRITTEN:
+                axes.text(place, below + share / 2, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=9)
+            below += share
+    _label_parts(axes, places[-1] + 0.5, shares[-1])
+    for part, level in CLAIMED_ENDS.items():
+        axes.hlines(level, places[0] - 0.42, places[-1] + 0.42, color="black", linestyle=":", linewidth=1)
+        if prompts:
+            _name(axes, f"seed:\n{part}\nends", (places[0] + 0.8, level), (0, 3), "black", "center")
+    axes.set_xticks(places, [f"{phase}\n{context}" for phase, context, *_ in columns])
+    axes.set_xlim(places[0] - 0.6, places[-1] + 1.5)
+    axes.set_ylim(0, 100)
+    axes.grid(visible=False)
+    axes.set_xlabel("tokens that the last one looks at")
+    axes.set_ylabel(f"% of the pass, {shape} float32, one thread")
+    first, last = shares[len(prompts)], shares[-1]
+    read = f"A prompt of {prompts[0][1]} spends {shares[0]['ffn']:.0f} % in the FFN. " if prompts else ""
+    return (
+        f"{read}In generation the projection takes {first['projection']:.0f} % at context {tokens[0][1]} and "
+        f"{last['projection']:.0f} % at {tokens[-1][1]}, the scores {first['attention/scores']:.0f} and "
+        f"{last['attention/scores']:.0f} %."
+    )
+
+
+def _shares(run: Run, series: str) -> dict[str, float]:
+    """Percent of the whole, the parts of attention first."""
+    times = part_times(run, series)
+    found = {part: float(np.median(100 * times[part] / times[WHOLE])) for part in LOOK if part in PARTS}
+    return found | {"unexplained": max(0.0, 100 - sum(found.values()))}
+
+
+def _label_parts(axes: Axes, x: float, shares: dict[str, float]) -> None:
+    """Names beside the last bar, each at its part or as near as the one below leaves it."""
+    below, lowest = 0.0, -np.inf
+    rest = APART * len(shares)
+    for part, share in shares.items():
+        label, colour, _ = LOOK[part]
+        rest -= APART
+        lowest = min(max(below + share / 2, lowest + APART), 101 - rest - APART / 2)
+        axes.plot([x - 0.07, x + 0.03], [below + share / 2, lowest], color=colour, linewidth=1)
+        axes.annotate(
+            label, (x + 0.06, lowest), va="center", fontsize=9, color=colour if part != "unexplained" else "#666666"
+        )
+        below += share
+
+
+@picture
+def batches(axes: Axes, run: Run, shapes: Sequence[str] = ("15M", "110M")) -> str:
+    """GFLOP/s against flops per byte of weights and cache: one more sequence, and every weight is used once more."""
+    recorded = [shape for shape in shapes if series_of(run, shape, "F32", "generation", needed=False)]
+    if not recorded:
+        raise RunError(f"run {run.id} has no forward passes of {' or '.join(shapes)}")
+    peak, rate, told = peak_gflops(run).value, read_gb_per_s(run).value, []
+    _draw_roofs(axes, peak, rate)
+    for number, shape in enumerate(recorded):
+        tokens = [one for one in series_of(run, shape, "F32", "generation") if one[0] == PHASES["prompt"]]
+        reached = [_reached(run, shape, batch, 1, name) for _, batch, name in tokens]
+        prompts = [
+            (one[0], _reached(run, shape, 1, *one[::2])) for one in series_of(run, shape, "F32", "prompt", needed=False)
+        ]
+        colour, sides = COLOURS[number % len(COLOURS)], SIDES[number % len(SIDES)]
+        axes.plot(*zip(*reached, strict=True), color=colour, marker=MARKERS[number])
+        for (_, batch, _), place in zip(tokens, reached, strict=True):
+            _name(axes, str(batch), place, sides[0], colour)
+        _name(axes, f"{shape}, batch", reached[0], sides[1], colour, "right" if sides[1][0] < 0 else "left")
+        for context, place in prompts:
+            axes.plot(*place, color=colour, marker=MARKERS[number], markerfacecolor="white", markersize=7)
+            _name(axes, f"{shape}, prompt of {context}", place, sides[2], colour)
+        told.append(f"{shape} from {reached[0][1]:.0f} at batch {tokens[0][1]} to {reached[-1][1]:.0f} at {tokens[-1][1]}")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_xlabel("flops per byte of weights, keys and values")
+    axes.set_ylabel("GFLOP/s, one core, float32")
+    plain_ticks(axes)
+    return f"GFLOP/s climb with the batch from the roof of memory towards the peak of {peak:.0f}: {'; '.join(told)}."
+
+
+def _name(axes: Axes, words: str, place: tuple[float, float], offset: tuple, colour: str, ha: str = "left") -> None:
+    axes.annotate(words, place, offset, textcoords="offset points", fontsize=8.5, color=colour, ha=ha)
+
+
+def _draw_roofs(axes: Axes, peak: float, rate: float) -> None:
+    """The best read of memory, up to the multiply-add peak."""
+    intensity = np.array([0.25, peak / rate, 128])
+    axes.plot(intensity, np.minimum(intensity * rate, peak), color="#555555", linewidth=1.2)
+    _name(axes, f"read from memory {rate:.0f} GB/s", (2, 2 * rate), (-8, 2), "#555555", "right")
+    _name(axes, f"multiply-add peak {peak:.0f}", (intensity[-1], peak), (0, 4), "#555555", "right")
+
+
+def _reached(run: Run, shape: str, batch: int, new: int, name: str) -> tuple[float, float]:
+    """Flops per byte, and GFLOP/s by the median pass."""
+    done = work(SHAPES[shape], "F32", batch, new, PHASES["prompt"] - new).values()
+    flops, moved = sum(w.flops for w in done), sum(w.bytes for w in done)
+    return flops / moved, flops / float(part_times(run, name)[WHOLE].median())
+
+
+@picture
+def gain_map(axes: Axes, run: Run, shape: str) -> str:
+    """Time without over time with, 95 % intervals; the number beside it is what that saves of the pass."""
+    found = gains(run, shape)
+    names = list(dict.fromkeys(gain.what for gain in found))
+    for number, phase in enumerate(PHASES):
+        for gain in (g for g in found if g.phase == phase):
+            place, ratio = -names.index(gain.what) + 0.17 - 0.34 * number, gain.ratio
+            reach = [[ratio.value - ratio.low], [ratio.high - ratio.value]]
+            colour = COLOURS[number]
+            axes.errorbar(ratio.value, place, xerr=reach, color=colour, marker=MARKERS[number], capsize=2)
+            axes.annotate(
+                f"{round(gain.saved_percent, 1) + 0.0:+.1f} %",
+                (1.01, place),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=8,
+                color=colour,
+            )
+    for number, (phase, new) in enumerate(PHASES.items()):
+        axes.plot([], [], color=COLOURS[number], marker=MARKERS[number], label=f"{phase}, {new} new token{'s' * (new > 1)}")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8.5)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log", base=2)
+    plain_ticks(axes)
+    axes.set_yticks([-place for place in range(len(names))], names)
+    axes.yaxis.set_major_formatter(FixedFormatter(names))
+    axes.grid(visible=False, axis="y")
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.8), max(high, 4.5))
+    axes.set_xlabel(f"times as fast with it as without, {shape}; to the right: saved of the pass")
+    best = max(found, key=lambda gain: gain.saved_percent if "whole" not in gain.what else 0)
+    return (
+        f"{best.what} in {best.phase} saves most, {best.saved_percent:.0f} % of the pass, {best.ratio.value:.1f} times the "
+        "speed; to the right stands what each saves."
+    )

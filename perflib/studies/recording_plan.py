@@ -1,0 +1,89 @@
+"""What a run of a machine contains, and the program that records it.
+
+    plan(quick)         the blocks of samples: topics, kernels, sizes, and the seconds meant for each
+    record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
+
+Seconds, quick / full: limits 7 / 10, timing 6 / 16, matmul 32 / 200, tiles 18 / 480, packing 2 / 35, conflicts 11 / 35,
+rmsnorm 11 / 25, memory 14 / 110, stencil 2 / 20, forward 2 / 75, harness 6 / 45; the first time compiling adds 50.
+What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
+what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
+"""
+
+import sys
+from collections.abc import Iterable
+
+from ..errors import RunError
+from ..hardware.facts import Machine, machine
+from ..hardware.limits import copy_elements
+from ..kernels.catalog import find
+from ..kernels.peers import LIBRARIES, installed
+from ..kernels.probes.peak import FMA_PEAK_OPS
+from ..runs.grid import Cell
+from ..runs.recorder import Block, record_blocks
+from ..runs.store import Run
+from ..runs.sweep import work_of
+from ..runs.writer import RunWriter, measuring_lock
+from .forward_pass import record_forward
+from .harnesses import record_harnesses
+from .matmul_scaling import count_code, matmul_blocks
+from .memory import memory_blocks, width_block
+from .rmsnorm import rmsnorm_blocks
+from .tile_size import conflict_block, packing_block, tile_blocks
+from .timing import record_clock_steps, self_comparison_blocks, timing_blocks
+from .your_kernel import stencil_blocks
+
+
+def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: bool = False) -> Run:
+    """Measure this machine. An interrupted recording is continued; what it has is not measured again.
+
+    peers: MKL and PyTorch beside NumPy, those that are installed; the run's settings name them with their versions. Raises
+    RunError where none is, where another measurement runs or nothing can be written, WrongResult for a wrong kernel.
+    """
+    found = _peers() if peers else {}
+    with measuring_lock():
+        here = machine()
+        writer = RunWriter.start("quick" if quick else "full", {"seed": seed, "peers": found}, here)
+        if progress:
+            absent = [name for key, name in LIBRARIES.items() if peers and key not in {"numpy", *found}]
+            missing = [f"not installed, recorded without: {name}" for name in absent]
+            _say(*writer.notices, *missing, f"recording into {writer.path}")
+        record_blocks(writer, blocks := plan(quick, here, found), seed, progress)
+        if not writer.has("clock", "steps"):
+            record_clock_steps(writer)
+        record_forward(writer, quick, progress)
+        record_harnesses(writer, quick, progress)
+        return writer.finish(codegen=count_code(), work=work_of(blocks))
+
+
+def _peers() -> dict[str, str]:
+    """Versions of the libraries that are here besides NumPy."""
+    found = {name: version for name, version in installed().items() if name != "numpy"}
+    if not found:
+        raise RunError("peers must be installed before they can be recorded, got none; pip install 'perflib[peers]'")
+    return found
+
+
+def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block]:
+    """All blocks of samples, in the order in which they are measured: comparisons of a kernel with itself all along.
+
+    peers: prefixes of the names of other libraries' kernels.
+    """
+    libraries = ("numpy", *peers)
+    others = [*_limits(quick, machine), *timing_blocks(quick), *matmul_blocks(quick, libraries), *tile_blocks(quick)]
+    others += [packing_block(quick), conflict_block(quick), *rmsnorm_blocks(quick, libraries), *stencil_blocks(quick)]
+    others += [width_block(), *memory_blocks(quick, machine)]
+    again = self_comparison_blocks(20 if quick else 60)
+    step = len(again) / len(others)
+    return [b for i, block in enumerate(others) for b in (block, *again[round(i * step) : round((i + 1) * step)])]
+
+
+def _limits(quick: bool, machine: Machine) -> list[Block]:
+    peaks = tuple(Cell(find("fma_peak"), FMA_PEAK_OPS, dtype=d) for d in ("float32", "float64"))
+    elements = copy_elements(machine)
+    copies = *(Cell(find(k), elements) for k in ("copy_loop", "memory_copy_nt")), Cell(find("numpy_copy"), elements, "call")
+    return [Block("limits", "peak", peaks, 1), Block("limits", "copy", copies, 1 if quick else 5)]
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)

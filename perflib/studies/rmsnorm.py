@@ -1,0 +1,145 @@
+"""The study of notebook 04-rmsnorm: time, bandwidth and passes over memory of the RMS norms."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..display.figure import LOOKS, cache_lines, curve, label_ends, level, log_axes, picture, plain_ticks
+from ..display.table import Table, or_missing
+from ..display.text import text
+from ..kernels.catalog import NORMS, find
+from ..models.access_counts import count_accesses, count_allocations
+from ..runs.grid import Cell
+from ..runs.queries import copy_gb_per_s, ns_text, ratio, scaling_rows, summary
+from ..runs.recorder import Block
+from ..runs.store import Run
+from ..stats import Interval
+from .published import RMS, RMS_SIZES, fitted, published_factor, rms_fit, seed_figures, seed_points
+
+
+def rms_ratio(run: Run, n: int, kernel: str = "rms_norm_fast") -> Interval:
+    """Time of the standard RMS norm over that of another at n, corrected for three sizes looked at."""
+    shared = {"n": n, **RMS}
+    over, under = ({**shared, "kernel": k} for k in ("rms_norm_standard", kernel))
+    return ratio(run, "rmsnorm", over, under, comparisons=len(RMS_SIZES))
+
+
+def rmsnorm_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
+    norms = [f"{name}_rms_norm" for name in libraries if name != "mkl"]  # which has none
+    sizes = [64, 128, 256, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192]
+    sizes += [2**k for k in range(14, 23, 2 if quick else 1)]
+    rows = [4**k for k in range(7)] if quick else [2**k for k in range(15)]
+    blocks = []
+    for dtype in ("float32", "float64"):
+        cells = [Cell(find(k), n, "kernel", dtype) for k in NORMS for n in sizes]
+        cells += [Cell(find(k), n, "call", dtype) for k in norms for n in sizes]
+        blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), 2 if quick else 8))
+    called = [Cell(find(k), n, "call") for k in (*NORMS, *norms) for n in (512, 1024, 2048)]
+    blocks.append(Block("rmsnorm", "float32 called", tuple(called), 1 if quick else 3))
+    batch = [Cell(find(k), 2048, values={"rows": r}) for k in NORMS for r in rows]
+    blocks.append(Block("rmsnorm", "float32 batch", tuple(batch), 2 if quick else 5))
+    return blocks
+
+
+@or_missing
+def rms_table(run: Run) -> Table:
+    """The compiled RMS norms at the seed's sizes, kernel scope, and the standard one's time over each, paired."""
+    rows = []
+    for n in RMS_SIZES:
+        case = {"n": n, "rows": 1, "scope": "kernel", "dtype": "float32"}
+        found = summary(run, "rmsnorm", **case).set_index("kernel")
+        names = [name for name in NORMS if name in found.index]
+        cells = [ns_text(found.loc[name]) for name in names]
+        rows.append((str(n), *cells, *(text(rms_ratio(run, n, name)) for name in names[1:])))
+    columns = (*(f"{name} (ns)" for name in names), *(f"standard / {name}" for name in names[1:]))
+    return Table(("n", *columns), tuple(rows))
+
+
+def pass_table(n: int = 256) -> Table:
+    """What each RMS norm does per element: counted in the uncompiled lane; temporaries by Numba's runtime statistics."""
+    rows = []
+    for name in ("rms_norm_standard", "rms_norm_fast"):
+        kernel = find(name)
+        args = kernel.make(n, "float32", np.random.default_rng(0), rows=1)
+        seen = count_accesses(kernel.compiled, args)
+        rows.append(
+            (
+                name,
+                f"{seen.reads / n:.0f}",
+                f"{seen.writes / n:.0f}",
+                str(seen.passes),
+                f"{count_allocations(kernel.compiled, args):.0f}",
+            )
+        )
+    return Table(("kernel", "reads per element", "writes per element", "passes", "temporary arrays"), tuple(rows))
+
+
+@picture
+def rms_times(axes: Axes, run: Run) -> str:
+    """Time of each RMS norm against n, the fitted line of the fast one, and the seed's whole microseconds."""
+    table = summary(run, "rmsnorm", dtype="float32", rows=1)
+    table = table[table["n"] <= 8192]
+    for name in _norms(table):
+        rows = scaling_rows(table, name, "kernel" if name in NORMS else "call")
+        curve(axes, name, rows["n"], rows["ns"], rows["low_ns"], rows["high_ns"])
+    fit = rms_fit(run)
+    line = fitted(axes, fit, 1)
+    seed = seed_figures()
+    seed = seed[seed["kernel"] == "rms_norm_fast"]
+    stars = seed_points(axes, seed, 1e3)
+    log_axes(axes, table["n"].unique(), "n (one row, float32)", "time of one row (ns)")
+    axes.legend(handles=[line, stars], loc="lower right")
+    label_ends(axes)
+    fast = scaling_rows(table, "rms_norm_fast", "kernel")
+    return (
+        f"RMS-norm time against n: the fast kernel follows a line of slope {fit.exponent.value:.2f}; the seed's published "
+        f"microseconds lie {published_factor(seed, fast):.0f} times as high."
+    )
+
+
+@picture
+def rms_bandwidth(axes: Axes, run: Run) -> str:
+    """Useful GB/s of each RMS norm against the bytes of one row, with cache sizes and the copy bandwidth."""
+    table = summary(run, "rmsnorm", dtype="float32", rows=1)
+    copy = _against_bytes(axes, run, table, 12 * table["n"], "x, weight and out together (KiB)")
+    fast = scaling_rows(table, "rms_norm_fast", "kernel")["gb_per_s"]
+    return (
+        f"RMS-norm bandwidth against working set: the fast kernel reaches {fast.max():.0f} GB/s inside the caches and "
+        f"{fast.iloc[-1]:.0f} GB/s at the largest row, where a copy reaches {copy:.0f}."
+    )
+
+
+@picture
+def rms_batch(axes: Axes, run: Run) -> str:
+    """Useful GB/s of the compiled RMS norms over a batch of rows of 2048, against the bytes that go in and out."""
+    table = summary(run, "rmsnorm", block="float32 batch")
+    copy = _against_bytes(axes, run, table, 4 * table["n"] * (2 * table["rows"] + 1), "rows in, out, and weights (KiB)")
+    last = table[table["rows"] == table["rows"].max()].set_index("kernel")["gb_per_s"]
+    ends = ", ".join(f"{LOOKS[name][0]} {last[name]:.0f}" for name in _norms(table))
+    return f"RMS norm over a batch: at the largest one the GB/s are {ends}; the best copy of the run makes {copy:.0f}."
+
+
+def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
+    """GB/s of every norm of a table against the bytes in `moved`; the best copy, which is returned, as a line."""
+    table = table.assign(kib=moved / 1024)
+    for name in _norms(table):
+        rows = table[(table["kernel"] == name) & (table["scope"] == ("kernel" if name in NORMS else "call"))]
+        rows = rows.drop_duplicates("kib").sort_values("kib")
+        curve(axes, name, rows["kib"], rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
+    copy = copy_gb_per_s(run).value
+    level(axes, copy, f"best copy from memory {copy:.0f}", at=0.3)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel(label)
+    axes.set_ylabel("GB/s of useful bytes, one core")
+    plain_ticks(axes)
+    cache_lines(axes, run.machine.data_caches(), lambda size: size / 1024, "fill")
+    label_ends(axes)
+    return copy
+
+
+def _norms(table) -> list[str]:
+    """The RMS norms of a run, ours first."""
+    found = set(table["kernel"])
+    return [name for name in (*NORMS, "numpy_rms_norm", "torch_rms_norm") if name in found]

@@ -1,0 +1,279 @@
+"""The seed's claims, judged on a run by rules that were fixed before any data existed.
+
+    judge_all(run)      -> a Claim for each of S1 to S10
+    Claim               what is claimed, the rule, HOLDS / FAILS / UNDECIDED, and the evidence in a sentence
+    claims_table(run)   the verdicts as a table; rules_table() the rules
+
+A ratio or an exponent holds if its whole interval lies on the right side, fails if the whole interval lies on the wrong
+side, and is undecided otherwise, as it is where the run lacks the series. A claim that fails is a result.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..display.table import Table
+from ..display.text import text
+from ..errors import RunError, SampleError
+from ..kernels.catalog import find
+from ..kernels.description import verify
+from ..models.access_counts import count_accesses, count_allocations
+from ..models.tile_choice import default_losses
+from ..runs.queries import peak_gflops, ratio, summary
+from ..runs.store import Run
+from ..scaling import ScalingFit
+from ..stats import Interval
+from ..timing.case import Case, case
+from ..timing.race import race
+from .forward_pass import hot_path
+from .published import ALONE, RMS_SIZES, SEED, matmul_fit, rms_fit
+from .rmsnorm import rms_ratio
+
+HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the seed and what a run says of it."""
+
+    id: str
+    text: str
+    rule: str
+    verdict: str
+    evidence: str
+
+
+@lru_cache(maxsize=4)
+def judge_all(run: Run) -> tuple[Claim, ...]:
+    """Every claim, in order; one whose series the run lacks is undecided and says so."""
+    return tuple(_judge(run, *stated) for stated in _CLAIMS)
+
+
+def claims_table(run: Run, *ids: str) -> Table:
+    """The verdicts and their evidence, of all claims or of those named."""
+    header = ("id", "claim", "verdict", "evidence")
+    chosen = [c for c in judge_all(run) if not ids or c.id in ids]
+    return Table(header, tuple((c.id, c.text, c.verdict, c.evidence) for c in chosen))
+
+
+def rules_table() -> Table:
+    """The rule behind each verdict, the same for every machine."""
+    return Table(("id", "claim", "rule"), tuple((name, stated, rule) for name, stated, rule, _ in _CLAIMS))
+
+
+def above(interval: Interval, threshold: float) -> str:
+    """HOLDS if the whole interval is above the threshold, FAILS if it is below."""
+    return HOLDS if interval.low > threshold else FAILS if interval.high < threshold else UNDECIDED
+
+
+def _judge(run: Run, name: str, stated: str, rule: str, judge: Callable[[Run], tuple[str, str]]) -> Claim:
+    try:
+        verdict, evidence = judge(run)
+    except (RunError, SampleError) as problem:
+        verdict, evidence = UNDECIDED, f"not recorded: {problem}"
+    return Claim(name, stated, rule, verdict, evidence)
+
+
+def _exponent(fit: ScalingFit, expected: float) -> tuple[str, str]:
+    verdict = {"consistent": HOLDS, "inconsistent": FAILS, "inconclusive": UNDECIDED}[fit.verdict(expected)]
+    local = f"local exponents {min(fit.local):.2f} to {max(fit.local):.2f}"
+    return verdict, f"{fit!r}; Theil-Sen {fit.theil_sen.value:.3f}; {local}"
+
+
+def _s1(run: Run) -> tuple[str, str]:
+    return _exponent(matmul_fit(run), 3)
+
+
+def _s2(run: Run) -> tuple[str, str]:
+    return _exponent(rms_fit(run), 1)
+
+
+def _s3(run: Run) -> tuple[str, str]:
+    peak = peak_gflops(run)
+    row = summary(run, "matmul", kernel="matmul_tiled", n=256, block="float32 scaling", **SEED).iloc[0]
+    share = Interval(row["gflops"] / peak.value, row["low_gflops"] / peak.high, row["high_gflops"] / peak.low, 0.9)
+    grows = _s1(run)[0]
+    slow = grows == HOLDS and share.high < 0.1
+    verdict = HOLDS if share.low >= 0.5 else FAILS if slow else UNDECIDED
+    return (
+        verdict,
+        f"S1 {grows}, and at n = 256 the kernel reaches {text(share, 3)} of the peak of {peak.value:.0f} GFLOP/s",
+    )
+
+
+def _s4(run: Run) -> tuple[str, str]:
+    naive, tiled = {"kernel": "matmul_naive", **ALONE}, {"kernel": "matmul_tiled", **SEED}
+    common = set(summary(run, "matmul", **naive)["n"]) & set(summary(run, "matmul", **tiled)["n"])
+    if not common:
+        raise RunError("no size of both matmul_naive and matmul_tiled")
+    n = max(common)
+    found = ratio(run, "matmul", {**naive, "n": n}, {**tiled, "n": n})
+    return above(found, 1.1), f"naive / tiled 64 at n = {n}: {text(found)}"
+
+
+def _s5(run: Run) -> tuple[str, str]:
+    losses = default_losses(run)
+    verdicts = [above(loss, 1.05) for loss in losses.values()]
+    verdict = FAILS if HOLDS in verdicts else HOLDS if set(verdicts) == {FAILS} else UNDECIDED
+    worst = max(losses, key=lambda n: losses[n].value)
+    over = sum(v == HOLDS for v in verdicts)
+    return verdict, (
+        f"tile 64 / best tile is above 1.05 at {over} of {len(losses)} sizes; worst {text(losses[worst])} at n = {worst}"
+    )
+
+
+def _s6(run: Run) -> tuple[str, str]:
+    counts = run.meta.get("codegen", {})
+    if "matmul_tiled" not in counts:
+        raise RunError("no code was counted")
+    free, strict = counts["matmul_tiled"], counts["matmul_tiled, strict"]
+    verdict = HOLDS if free["packed_fma"] else FAILS
+    return verdict, (
+        f"{free['packed_fma']} packed multiply-adds, fed by {free['gathers']} gathers, where sums may be reordered; "
+        f"{strict['packed_fma']} where they may not"
+    )
+
+
+def _s7(run: Run) -> tuple[str, str]:
+    ratios = {n: rms_ratio(run, n) for n in RMS_SIZES}
+    verdicts = [above(r, 1.6) for r in ratios.values()]
+    verdict = FAILS if FAILS in verdicts else HOLDS if set(verdicts) == {HOLDS} else UNDECIDED
+    return verdict, "standard / fast: " + ", ".join(f"{text(r)} at {n}" for n, r in ratios.items())
+
+
+def _s8(run: Run) -> tuple[str, str]:
+    counts = {}
+    for name in ("rms_norm_standard", "rms_norm_fast"):
+        kernel = find(name)
+        args = kernel.make(256, "float32", np.random.default_rng(0), rows=1)
+        counts[name] = count_accesses(kernel.compiled, args).passes, round(count_allocations(kernel.compiled, args))
+    (passes, arrays), (fast_passes, fast_arrays) = counts.values()
+    verdict = HOLDS if counts == {"rms_norm_standard": (4, 2), "rms_norm_fast": (2, 0)} else FAILS
+    return verdict, (
+        f"counted: {fast_passes} passes instead of {passes} and {fast_arrays} temporary arrays instead of {arrays}"
+    )
+
+
+def _s9(run: Run) -> tuple[str, str]:
+    step = int(run.samples("clock")["elapsed_ns"].min())
+    row = summary(run, "timing", kernel="timer_start_and_elapsed").iloc[0]
+    cost = Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95)
+    verdict = FAILS if step >= 100 or cost.low > 1000 else HOLDS if cost.high < 1000 else UNDECIDED
+    return verdict, f"smallest step {step} ns; start and elapsed together {text(cost, 0)} ns"
+
+
+_CLAIMS = (
+    (
+        "S1",
+        "Matmul time grows eightfold per doubling of n: O(n³)",
+        "exponent of matmul_tiled, tile 64, inside 3 ± 0.1",
+        _s1,
+    ),
+    ("S2", "RMS-norm time grows twofold per doubling: O(n)", "exponent of rms_norm_fast inside 1 ± 0.1", _s2),
+    (
+        "S3",
+        "Growing as expected shows an efficient implementation",
+        "fails if S1 holds while the kernel stays below 0.1 of the peak at n = 256; holds if it reaches 0.5",
+        _s3,
+    ),
+    (
+        "S4",
+        "Tiling makes large matrices faster through cache hits",
+        "naive / tiled 64 at the largest common size above 1.1",
+        _s4,
+    ),
+    ("S5", "64 is the right tile for modern CPUs", "tile 64 / best tile below 1.05 at every size recorded", _s5),
+    (
+        "S6",
+        "The seed's inner loop is easy to vectorise",
+        "the code generated for it contains packed multiply-adds",
+        _s6,
+    ),
+    (
+        "S7",
+        "The fast RMS norm is about twice as fast as the standard one",
+        "standard / fast above 1.6 at 512, 1024 and 2048",
+        _s7,
+    ),
+    ("S8", "It needs two passes instead of four and no temporary instead of two", "counted", _s8),
+    (
+        "S9",
+        "The timer resolves nanoseconds and costs less than one microsecond",
+        "smallest step below 100 ns, start and elapsed together below 1000 ns",
+        _s9,
+    ),
+    (
+        "S10",
+        "In a forward pass attention and FFN are the hot path: 40 % and 50 %",
+        "both within 10 points, for prompt and generation, 110M shape at context 128",
+        hot_path,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class LiveClaim:
+    """`slow` takes at least `threshold` times as long as `fast`: each is a kernel, a scope and a size."""
+
+    text: str
+    topic: str
+    slow: Mapping[str, Any]
+    fast: Mapping[str, Any]
+    threshold: float
+
+
+LIVE = {
+    "call": LiveClaim(
+        "an RMS norm of 64 numbers takes at least 4 times as long when it is called from Python",
+        "timing",
+        {"kernel": "rms_norm_fast", "scope": "call", "n": 64},
+        {"kernel": "rms_norm_fast", "scope": "kernel", "n": 64},
+        4,
+    ),
+    "order": LiveClaim(
+        "the naive product of 256 takes at least 2.5 times as long as the one in ikj order",
+        "matmul",
+        {"kernel": "matmul_naive", "scope": "kernel", "n": 256},
+        {"kernel": "matmul_ikj", "scope": "kernel", "n": 256},
+        2.5,
+    ),
+    "expression": LiveClaim(
+        "RMS norm of 512 as a NumPy expression takes at least 5 times as long as the compiled loop",
+        "rmsnorm",
+        {"kernel": "numpy_rms_norm", "scope": "call", "n": 512},
+        {"kernel": "rms_norm_fast", "scope": "kernel", "n": 512},
+        5,
+    ),
+}
+
+
+def settle(name: str) -> str:
+    """Race a live claim on this machine and say what came out, with the claim behind it."""
+    claim = _claim(name)
+    slow, fast = _arm(claim.slow), _arm(claim.fast)
+    return f"{race(slow.run, fast.run, claim.threshold)}: {claim.text}"
+
+
+def recorded_ratio(run: Run, name: str) -> float:
+    """Recorded time of the slow arm over that of the fast one, float32."""
+    claim = _claim(name)
+    return ratio(run, claim.topic, *({**arm, "dtype": "float32"} for arm in (claim.slow, claim.fast))).value
+
+
+def _claim(name: str) -> LiveClaim:
+    if name not in LIVE:
+        raise ValueError(f"live claim must be one of {', '.join(LIVE)}; got {name!r}")
+    return LIVE[name]
+
+
+def _arm(chosen: Mapping[str, Any]) -> Case:
+    kernel = find(chosen["kernel"])
+    args = kernel.make(chosen["n"], "float32", np.random.default_rng(0), **kernel.params)
+    kernel.call(*args)
+    verify(kernel.name, args[kernel.output], *kernel.exact(*args))
+    if chosen["scope"] == "kernel":
+        return case(kernel.name, kernel.compiled, kernel.unchecked(*args), "kernel")
+    return case(kernel.name, kernel.call, args, "call")

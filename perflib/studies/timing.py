@@ -1,0 +1,191 @@
+"""The study of notebook 01-timing: the clock, both scopes, other harnesses, cold caches, a kernel against itself."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..display.figure import label_ends, log_axes, picture
+from ..display.table import Table, or_missing
+from ..display.text import text
+from ..errors import RunError
+from ..kernels.catalog import find
+from ..kernels.description import Kernel
+from ..runs.grid import Cell
+from ..runs.queries import ns_text, ratio, scaling_rows, summary
+from ..runs.recorder import Block
+from ..runs.store import Run
+from ..runs.writer import RunWriter
+from ..stats import Interval
+from ..timer import Timer, clock_step_ns
+from ..timing.measure import MARGIN
+from .harnesses import FIRST_CALLS, HARNESSES
+
+
+def self_ratios(run: Run) -> list[Interval]:
+    """Paired ratio of rms_norm_fast at 512 with itself, one per A/A block of the run."""
+    blocks = sorted(b for topic, b in run.blocks if topic == "timing" and b.startswith("a-a"))
+    if not blocks:
+        raise RunError(f"run {run.id} has no kernel compared with itself")
+    pair = [{"kernel": k, "n": 512} for k in ("rms_norm_fast", "rms_norm_fast (again)")]
+    return [ratio(run, "timing", *({**case, "block": b} for case in pair)) for b in blocks]
+
+
+AGAIN = " (again)"  # the second label of a kernel that is compared with itself
+COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
+
+
+def _clock(name: str, call) -> Kernel:
+    return Kernel(name, call, make=lambda n, dtype, rng: (), flops=lambda n: 0, bytes=lambda n, itemsize: 0)
+
+
+def timing_blocks(quick: bool) -> list[Block]:
+    fast = find("rms_norm_fast")
+    clocks = (
+        _clock("two_clock_readings", lambda: (time.perf_counter_ns(), time.perf_counter_ns())),
+        _clock("timer_start_and_elapsed", lambda: Timer().elapsed_ns()),
+    )
+    scopes = [Cell(fast, n, scope) for n in (64, 512, 4096, 32768) for scope in ("kernel", "call")]
+    cold = [Cell(fast, n, mode=mode) for n in COLD_SIZES for mode in ("throughput", "cold")]
+    cold += [Cell(find("read_lines"), 12 * n, mode=mode) for n in COLD_SIZES for mode in ("throughput", "cold")]
+    return [
+        Block("timing", "clock", tuple(Cell(k, None, "call") for k in clocks), 0.2),
+        Block("timing", "scopes", tuple(scopes), 1),
+        Block("timing", "cold", tuple(cold), 1 if quick else 4),
+    ]
+
+
+def self_comparison_blocks(count: int) -> list[Block]:
+    fast = find("rms_norm_fast")
+    twins = Cell(fast, 512), Cell(replace(fast, name=fast.name + AGAIN), 512)
+    return [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(count)]
+
+
+def record_clock_steps(writer: RunWriter) -> None:
+    """The smallest step of the clock, thirty times: a step is no batch, so each row is one observation."""
+    with writer.block("clock", "steps") as append:
+        for number in range(30):
+            row = {"kernel": "perf_counter_ns", "scope": "call", "threads": 1, "round": number, "position": 0, "reps": 1}
+            step = max(1, clock_step_ns(readings=2000))
+            append([{"block": "steps", **row, "elapsed_ns": step, "cpu_ns": 0, "switches": 0, "compiled": 0}])
+
+
+@or_missing
+def clock_table(run: Run) -> Table:
+    """Smallest step of the clock, and the cost of two readings and of a Timer."""
+    rows = [("smallest step of the clock", str(int(run.samples("clock")["elapsed_ns"].min())))]
+    for kernel, label in (("two_clock_readings", "two readings"), ("timer_start_and_elapsed", "Timer: start and elapsed")):
+        rows.append((label, ns_text(summary(run, "timing", kernel=kernel).iloc[0])))
+    return Table(("what", "ns [95 % interval]"), tuple(rows))
+
+
+@or_missing
+def scope_table(run: Run) -> Table:
+    """rms_norm_fast at several sizes: kernel, call, and the difference, which is dispatch and checks."""
+    rows = []
+    for n in sorted(int(v) for v in summary(run, "timing", kernel="rms_norm_fast")["n"].unique()):
+        kernel, call = (
+            summary(run, "timing", kernel="rms_norm_fast", n=n, scope=s, block="scopes").iloc[0] for s in ("kernel", "call")
+        )
+        rows.append(
+            (
+                str(n),
+                ns_text(kernel, 1),
+                ns_text(call),
+                f"{call['ns'] - kernel['ns']:.0f}",
+                f"{call['ns'] / kernel['ns']:.1f}",
+            )
+        )
+    return Table(("n", "kernel scope (ns)", "call scope (ns)", "difference (ns)", "call / kernel"), tuple(rows))
+
+
+@or_missing
+def cold_table(run: Run) -> Table:
+    """rms_norm_fast on the same arrays in every run and on others in every run, and the proof that those were cold."""
+    rows = []
+    for n in COLD_SIZES:
+        of_n = {"n": n, "scope": "kernel", "block": "cold"}
+        warm, cold = ({"kernel": f"rms_norm_fast{mode}", **of_n} for mode in ("", " (cold)"))
+        lines = [{"kernel": f"read_lines{mode}", **of_n, "n": 12 * n} for mode in (" (cold)", "")]
+        times = [ns_text(summary(run, "timing", **case).iloc[0]) for case in (warm, cold)]
+        slower, proof = ratio(run, "timing", cold, warm), ratio(run, "timing", *lines)
+        rows.append((str(n), f"{12 * n / 1024:.0f}", *times, text(slower, 1), text(proof, 1)))
+    return Table(
+        (
+            "n",
+            "touched (KiB)",
+            "warm (ns)",
+            "cold (ns)",
+            "cold / warm",
+            "reading a byte of each line, cold / warm",
+        ),
+        tuple(rows),
+    )
+
+
+@or_missing
+def harness_table(run: Run) -> Table:
+    """What each harness says of rms_norm_fast at n = 512 called from Python, and perflib of the kernel itself too."""
+    order = {name: place for place, name in enumerate((*HARNESSES, *FIRST_CALLS, "kernel", "call"))}
+    cases = run.table("harness").groupby(["harness", "first_call", "scope", "version", "loops", "samples", "wall_ms"])
+    rows = []
+    for case, told in sorted(cases, key=lambda group: [order.get(name, len(order)) for name in group[0][:3]]):
+        harness, first_call, scope, version, loops, samples, wall_ms = case
+        says = _says(dict(zip(told["statistic"], told["reported_ps"] / 1e3, strict=True)))
+        rows.append((f"{harness} {version}", first_call, scope, says, f"{loops}", f"{samples}", f"{wall_ms / 1e3:.1f}"))
+    return Table(("harness", "first call", "scope", "reports (ns)", "runs per sample", "samples", "took (s)"), tuple(rows))
+
+
+def _says(told: dict[str, float]) -> str:
+    """`best 292`, `mean 294 ± 6.3`, `mean 444, median 421` or `median 59.5 [59.0, 60.1]`, as the harness puts it."""
+    figures = {name: f"{ns:.0f}" if ns >= 100 else f"{ns:.1f}" for name, ns in told.items()}
+    shown = {name: f"{name} {figures[name]}" for name in ("best", "mean", "median") if name in figures}
+    if {"mean", "std"} <= figures.keys():
+        shown["mean"] += f" ± {figures['std']}"
+    if {"median", "low", "high"} <= figures.keys():
+        shown["median"] += f" [{figures['low']}, {figures['high']}]"
+    return ", ".join(shown.values())
+
+
+@picture
+def scopes(axes: Axes, run: Run) -> str:
+    """The same kernel in both scopes: what a Python call adds."""
+    table = summary(run, "timing", kernel="rms_norm_fast")
+    kernel, call = (scaling_rows(table, "rms_norm_fast", scope) for scope in ("kernel", "call"))
+    for rows, label, look in ((kernel, "kernel scope", "#0072B2"), (call, "call scope", "#D55E00")):
+        reach = [rows["ns"] - rows["low_ns"], rows["high_ns"] - rows["ns"]]
+        axes.errorbar(rows["n"], rows["ns"], reach, color=look, marker="s", capsize=3, label=label)
+    log_axes(axes, kernel["n"], "n (one row, float32)", "time of one run of rms_norm_fast (ns)")
+    label_ends(axes)
+    factors = (call["ns"].to_numpy() / kernel["ns"].to_numpy()).round(1)
+    return (
+        f"The same RMS norm in both scopes: a call from Python takes {factors[0]:.0f} times the kernel at "
+        f"n = {kernel['n'].iloc[0]} and {factors[-1]:.1f} times at n = {kernel['n'].iloc[-1]}."
+    )
+
+
+@picture
+def self_comparisons(axes: Axes, run: Run) -> str:
+    """Ratio of a kernel with itself, block by block: what this machine calls different although it is the same."""
+    found = self_ratios(run)
+    places = np.arange(len(found))
+    middle = np.array([r.value for r in found])
+    reach = [[r.value - r.low for r in found], [r.high - r.value for r in found]]
+    wrong = np.array([not r.low <= 1 <= r.high for r in found])
+    for chosen, colour, label in ((~wrong, "#0072B2", "covers 1"), (wrong, "#D55E00", "misses 1")):
+        if chosen.any():
+            axes.errorbar(
+                places[chosen], middle[chosen], np.array(reach)[:, chosen], fmt="o", color=colour, capsize=2, label=label
+            )
+    axes.axhspan(1 / (1 + MARGIN), 1 + MARGIN, color="#DDDDDD", label=f"margin of compare: {100 * MARGIN:.0f} %", zorder=0)
+    axes.axhline(1, color="black", linestyle="--", linewidth=1)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("comparison, from the start of the recording to its end")
+    axes.set_ylabel("time of a kernel / time of the same kernel")
+    axes.legend()
+    beyond = sum(r.inside(1 / (1 + MARGIN), 1 + MARGIN) is False for r in found)
+    return (
+        f"A kernel compared with itself {len(found)} times: {int(wrong.sum())} of the 95 % intervals miss 1; all medians "
+        f"lie within {100 * abs(middle - 1).max():.1f} % of it, {beyond} intervals wholly beyond the margin."
+    )

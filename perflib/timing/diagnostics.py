@@ -1,0 +1,130 @@
+"""What a set of samples is worth: a state with all reasons for it, and the verdict on a ratio.
+
+    judge(evidence)                     -> (state, reasons): `invalid` beats `noisy` beats `stable`
+    drifts(times)                       -> the reason, if times move in one direction
+    verdict(ratio, margin, bound)       -> faster, slower, equivalent or unresolved
+
+Pure functions: no clock. The thresholds stand here, one place for all of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..stats import Interval, drift, lag1
+from .sampling import Sample
+
+HALF_WIDTH = 0.05  # a wider interval is noisy
+DRIFT_P, DRIFT_TAU = 0.001, 0.3
+LAG1 = 0.5
+CANARY_SPREAD = 0.10  # from the 10th to the 90th percentile; an idle guest stays below 0.09 in 9 of 10 comparisons
+OFTEN = 0.10  # share of samples; of an idle guest's 1 % are interrupted, with two busy neighbours 10 to 50 %
+LOST = 0.02  # share of the time; a long sample is always interrupted, for below 1 %; two busy neighbours take 7 to 50 %
+WAITED = 0.05  # share of the time, interrupted samples left out; of an idle guest's below 1 %
+SUSPENDED_NS = 50_000_000  # beyond the usual wait and the turns of others
+TURN_NS = 20_000_000  # for each interruption: a scheduler lets others run for 3 to 12 ms at a time
+GARBAGE = 10_000  # objects; the session itself leaves some hundred
+ROOF = 1.1  # times the measured peak: the peak itself is known to some percent only
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a measurement is judged by."""
+
+    own: Sequence[Sample]
+    canary: Sequence[Sample]
+    net: Interval
+    """Nanoseconds of one run without the loop."""
+    floor: Interval
+    """Nanoseconds of the loop around nothing."""
+    scope: str = "call"
+    threads: int = 1
+    """Cores that the function may use."""
+    garbage: int = 0
+    """Objects in cycles that the collector found between the rounds."""
+    flops: int = 0
+    peak_gflops: float = float("inf")
+    varies: bool = False
+    """Whether two calls with the same arguments returned different results."""
+    overflowed: bool = False
+    """Whether a chain of runs ended in NaN or infinity."""
+
+
+def judge(evidence: Evidence) -> tuple[str, tuple[str, ...]]:
+    """State and every reason for it, the grave ones first."""
+    invalid, noisy = list(_invalid(evidence)), [*_disturbed(evidence), *_unsteady(evidence)]
+    return ("invalid" if invalid else "noisy" if noisy else "stable"), (*invalid, *noisy)
+
+
+def verdict(ratio: Interval, margin: float, bound: float) -> str:
+    """`faster` or `slower` beyond `bound`, `equivalent` within the margin, else `unresolved`; a ratio of times."""
+    if ratio.high < 1 / (1 + bound):
+        return "faster"
+    if ratio.low > 1 + bound:
+        return "slower"
+    return "equivalent" if ratio.inside(1 / (1 + margin), 1 + margin) else "unresolved"
+
+
+def drifts(times: Sequence[float] | np.ndarray) -> str | None:
+    """The reason against times that move in one direction, None for all others."""
+    tau, p = drift(times)
+    return f"drift over the rounds (tau {tau:+.2f})" if p < DRIFT_P and abs(tau) > DRIFT_TAU else None
+
+
+def _invalid(e: Evidence) -> Iterator[str]:
+    """What makes a number wrong."""
+    if compiled := sum(s.compiled for s in e.own):
+        yield f"{compiled} compilations during the timed part"
+    if e.net.low <= (e.floor.high if e.scope == "kernel" else 0):
+        yield "not distinguishable from an empty body: the work may have been eliminated"
+    elif (rate := e.flops / e.net.value) > ROOF * e.peak_gflops:
+        yield f"{rate:.3g} GFLOP/s is above this machine's roof of {e.peak_gflops:.3g}: work was eliminated or miscounted"
+    if e.overflowed:
+        yield "the chain of runs ended in NaN or infinity: other values may take another time"
+
+
+def _disturbed(e: Evidence) -> Iterator[str]:
+    """What else happened on the machine or in the process."""
+    count = len(e.own)
+    usual = float(np.median([s.waited_ns for s in e.own]))  # a function may wait by itself
+    stopped = [s for s in e.own if s.waited_ns > max(s.cpu_ns, usual + SUSPENDED_NS + TURN_NS * s.switches)]
+    if stopped:
+        yield f"suspended in {len(stopped)} of {count} samples, for up to {max(s.waited_ns for s in stopped) / 1e6:.0f} ms"
+    interrupted = [s for s in e.own if s.switches]
+    lost = _share_waited(interrupted, e.own)
+    if len(interrupted) > OFTEN * count and lost > LOST:
+        yield f"other work took the core in {len(interrupted)} of {count} samples, {100 * lost:.0f} % of the time"
+    waited = _share_waited([s for s in e.own if not s.switches and s not in stopped], e.own)
+    if waited > WAITED:
+        yield f"waited {100 * waited:.0f} % of the time without being interrupted: it sleeps, or waits for others"
+    if collected := sum(s.collections > 0 for s in e.own):
+        yield f"garbage was collected in {collected} of {count} samples"
+    if e.garbage > GARBAGE:
+        yield f"garbage in cycles was left: {e.garbage} objects were collected between the rounds, not in the time"
+    if (faulted := sum(s.faults > 0 for s in e.own)) > count / 4:
+        yield f"page faults in {faulted} of {count} samples"
+    busy = float(np.median([s.process_ns / max(1, s.elapsed_ns) for s in e.own]))
+    if busy > 1.2 * e.threads:
+        yield f"{busy:.1f} cores were busy where threads = {e.threads} was declared"
+    low, middle, high = np.percentile([s.per_run_ns for s in e.canary], [10, 50, 90])
+    if (high - low) / middle > CANARY_SPREAD:
+        yield f"the canary moved by {100 * (high - low) / middle:.0f} %: clock frequency or stolen time"
+
+
+def _share_waited(some: Sequence[Sample], every: Sequence[Sample]) -> float:
+    """Time in which some samples waited, of the time of all."""
+    return sum(s.waited_ns for s in some) / max(1, sum(s.elapsed_ns for s in every))
+
+
+def _unsteady(e: Evidence) -> Iterator[str]:
+    """What the times themselves show."""
+    times = [s.per_run_ns for s in e.own]
+    if e.net.half_width > HALF_WIDTH:
+        yield f"half-width {100 * e.net.half_width:.1f} % of the median"
+    if reason := drifts(times):
+        yield reason
+    if (r := lag1(times)) > LAG1:
+        yield f"neighbouring rounds resemble each other (lag-1 {r:.2f})"
+    if e.varies:
+        yield "results differ from call to call: runs may not do the same work"

@@ -1,0 +1,257 @@
+"""How long a function takes, and which of several is faster: numbers with intervals, a state and reasons.
+
+    measure(fn, *args)              -> Measurement
+    compare({name: fn, ...}, *args) -> Comparison, against the first name
+    peak_gflops(dtype)              multiply-add peak of one core, measured once per process
+
+    `call` scope    what a Python caller pays: dispatch, unboxing, the kernel
+    `kernel` scope  the loop runs in compiled code: the kernel alone (functions compiled by numba.njit)
+
+    >>> m = measure(sorted, [3, 1, 2])
+    >>> m.scope, m.time_ns.low <= m.time_ns.value <= m.time_ns.high
+    ('call', True)
+
+Raises `Unmeasurable` for a function that raises or changes its arguments, `WrongResult` where a check fails, `TypeError` or
+`ValueError` for a bad argument, a call that takes longer than the budget included.
+"""
+
+import inspect
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numba.core.errors import NumbaError
+
+from ..display.text import first_line
+from ..kernels.catalog import find
+from ..kernels.checks import positive_integer
+from ..kernels.description import verify
+from ..kernels.probes.peak import FMA_PEAK_OPS
+from ..stats import Interval, fewest_samples
+from ..timer import Clock
+from .case import Case, case, is_compiled, require_known
+from .diagnostics import Evidence, judge, verdict
+from .preflight import Conduct, compiling_s, rehearse
+from .processes import in_processes
+from .results import Comparison, Measurement
+from .sampling import quiet
+from .session import Session, take
+
+MARGIN = 0.02  # the smallest difference that a comparison calls one
+PEAK_S = 0.3  # seconds for the multiply-add peak
+
+
+def measure(
+    fn: Callable,
+    *args: Any,
+    scope: str | None = None,
+    mode: str = "throughput",
+    flops: int = 0,
+    bytes: int = 0,
+    exact: tuple[np.ndarray, np.ndarray] | None = None,
+    budget_s: float = 1.0,
+    threads: int = 1,
+    processes: int = 1,
+    seed: int = 0,
+    clock: Clock = time.perf_counter_ns,
+) -> Measurement:
+    """Measure one run of `fn(*args)`.
+
+    scope: both for a function compiled by Numba, `kernel` with `.call` beside it; `call` for any other; or the one named.
+    mode: `throughput` (same arguments, runs may overlap), `latency` (each run waits for the output of the last), `cold`
+    (other arrays in every run). flops, bytes: work of one run, for the rates. exact: (float64 result, elementwise bound)
+    that the result must agree with first. budget_s: seconds for the rounds; at least six are taken. processes: repeat in
+    so many fresh processes, where the layout of memory is drawn anew, each with this budget.
+    """
+    _require(scope, mode, budget_s, threads)
+    if positive_integer("processes", processes) > 1:
+        settings = {"scope": scope, "mode": mode, "flops": flops, "bytes": bytes, "budget_s": budget_s, "threads": threads}
+        return in_processes(measure, processes, fn, args, {**settings, "exact": exact, "seed": seed})
+    label = _name(fn)
+    with quiet(threads):
+        subject = _subject(label, fn, args, budget_s, clock, mode)
+        if exact is not None:
+            verify(label, fn(*args), *exact)
+        scopes = (scope,) if scope is not None else ("kernel", "call") if subject.compiled else ("call",)
+        cases = _cases(subject, scopes, clock, optional=scope is None)
+        session = take(cases, budget_s, lambda so_far: [so_far.gross(c.label) for c in cases], seed, clock)
+        work = {"flops": flops, "bytes": bytes, "seed": seed}
+        main, *others = (_summary(c, session, subject, threads, work) for c in cases)
+    if not others:
+        return main
+    return replace(main, call=others[0], dispatch_ns=session.difference(cases[1].label, cases[0].label))
+
+
+def compare(
+    functions: Mapping[str, Callable],
+    *args: Any,
+    scope: str | None = None,
+    mode: str = "throughput",
+    margin: float = MARGIN,
+    budget_s: float = 1.0,
+    threads: int = 1,
+    seed: int = 0,
+    clock: Clock = time.perf_counter_ns,
+) -> Comparison:
+    """Compare functions on the same arguments, interleaved in one run, against the first of them.
+
+    scope: `kernel` if all are compiled by Numba, else `call`, or the one named. margin: a difference up to this share
+    counts as none. The error rate of the intervals is divided by the number of comparisons. A hidden pair (the baseline
+    under two labels) measures what this session can tell apart.
+    """
+    if len(functions) < 2:
+        raise ValueError(f"functions must be at least 2, got {len(functions)}")
+    if not 0 < margin < 1:
+        raise ValueError(f"margin must lie between 0 and 1, got {margin}")
+    _require(scope, mode, budget_s, threads)
+    baseline, *others = functions
+    again = f"<{baseline} again>"
+    with quiet(threads):
+        subjects = {name: _subject(name, fn, args, budget_s, clock, mode) for name, fn in functions.items()}
+        scope = scope or ("kernel" if all(s.compiled for s in subjects.values()) else "call")
+        cases = {name: _cases(subject, (scope,), clock)[0] for name, subject in subjects.items()}
+        cases[again] = replace(cases[baseline], label=again)
+
+        def ratios(session: Session) -> dict[str, Interval]:
+            over = {name: session.ratio(name, baseline, again, comparisons=len(others)) for name in others}
+            return over | {again: session.ratio(again, baseline)}
+
+        least = fewest_samples(len(others))
+        session = take(list(cases.values()), budget_s, lambda so_far: ratios(so_far).values(), seed, clock, least)
+        found = {n: _summary(cases[n], session, subject, threads, {"seed": seed}) for n, subject in subjects.items()}
+    over = ratios(session)
+    same = over.pop(again)
+    bound = max(margin, float(np.expm1(abs(np.log([same.low, same.high]))).max()))
+    doubtful = {n for n in others if "invalid" in (found[n].state, found[baseline].state)}
+    verdicts = {n: "unresolved" if n in doubtful else verdict(ratio, margin, bound) for n, ratio in over.items()}
+    return Comparison(baseline, found, over, verdicts, same, bound)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A function that behaves, with what each scope needs."""
+
+    label: str
+    fn: Callable
+    args: tuple
+    compiled: Callable | None
+    """The machine code behind the function: its own, or that of a described kernel's public wrapper."""
+    compiled_args: tuple
+    output: int | None
+    mode: str
+    conduct: Conduct
+
+
+def _name(fn: Callable) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)
+
+
+def _require(scope: str | None, mode: str, budget_s: float, threads: int) -> None:
+    """Refuse settings before anything is called: a call may take minutes."""
+    require_known("call" if scope is None else scope, mode)
+    positive_integer("threads", threads)
+    if not budget_s > 0:
+        raise ValueError(f"budget_s must be above 0, got {budget_s}")
+
+
+def _subject(label: str, fn: Callable, args: tuple, budget_s: float, clock: Clock, mode: str) -> _Subject:
+    """Rehearse the function and find its machine code."""
+    described = find(fn)
+    output = described.output if described and described.output is not None else None
+    conduct = rehearse(label, fn, args, () if output is None else (output,), clock)
+    if conduct.call_s > budget_s:
+        needed = f"{fewest_samples() * conduct.call_s:.2g} for six calls of {label}"
+        raise ValueError(f"budget_s must be at least {needed}, which takes {conduct.call_s:.2g} s a call; got {budget_s}")
+    compiled, compiled_args = (fn, args) if is_compiled(fn) else (described and described.compiled, args)
+    if compiled is not None and compiled is not fn:
+        bound = inspect.signature(fn).bind(*args)
+        bound.apply_defaults()
+        if "out" in bound.arguments and bound.arguments["out"] is None:
+            bound.arguments["out"] = fn(*args)
+        compiled_args = described.unchecked(*bound.args)
+    return _Subject(label, fn, args, compiled, compiled_args, output, mode, conduct)
+
+
+def _cases(subject: _Subject, scopes: Sequence[str], clock: Clock, optional: bool = False) -> list[Case]:
+    """A case per scope, each compiled; `optional`: `call` alone, with a note, where the kernel does not compile."""
+    cases: list[Case] = []
+    notes: tuple[str, ...] = ()
+    for scope in scopes:
+        in_code = scope == "kernel" and subject.compiled
+        fn, args = (subject.compiled, subject.compiled_args) if in_code else (subject.fn, subject.args)
+        output = subject.output if subject.output is not None and subject.output < len(args) else None
+        build = partial(case, subject.label, fn, args, scope, subject.mode, output)
+        try:
+            one, compile_s = compiling_s(build, clock)
+        except NumbaError as problem:
+            reason = f"no kernel scope: Numba cannot compile it in nopython mode: {_first_line(problem)}"
+            if not optional:
+                raise TypeError(f"{subject.label} has {reason}; use scope='call'") from None
+            notes = (reason,)
+            continue
+        label = subject.label if not cases else f"<{subject.label}, {scope}>"
+        cases.append(replace(one, label=label, compile_s=subject.conduct.compile_s + compile_s, notes=(*one.notes, *notes)))
+    return cases
+
+
+def _first_line(problem: NumbaError) -> str:
+    """What the innermost frame of Numba's message says."""
+    innermost = str(problem).split("Failed in nopython mode pipeline (step: nopython frontend)")[-1]
+    return re.sub(r" at 0x\w+", "", first_line(innermost))
+
+
+def _summary(case: Case, session: Session, subject: _Subject, threads: int, work: Mapping[str, int]) -> Measurement:
+    own = tuple(session.samples[case.label])
+    flops = work.get("flops", 0)
+    evidence = Evidence(
+        own,
+        session.canary,
+        net=session.net(case.label),
+        floor=session.floor(case.scope),
+        scope=case.scope,
+        threads=threads,
+        garbage=session.garbage,
+        flops=flops,
+        peak_gflops=peak_gflops().high * threads if flops else np.inf,
+        varies=subject.conduct.varies,
+        overflowed=subject.mode == "latency" and _overflowed(case.run(own[-1].reps)),
+    )
+    state, reasons = judge(evidence)
+    return Measurement(
+        label=subject.label,
+        scope=case.scope,
+        mode=subject.mode,
+        time_ns=evidence.net,
+        gross_ns=session.gross(case.label),
+        floor_ns=evidence.floor,
+        samples=own,
+        state=state,
+        reasons=reasons,
+        ended_by=session.ended_by,
+        seconds=session.seconds,
+        compile_s=case.compile_s,
+        notes=case.notes,
+        **work,
+    )
+
+
+@cache
+def peak_gflops(dtype: str = "float32") -> Interval:
+    """Measure the multiply-add peak of one core, GFLOP/s, once per process; no rate of useful work lies above it."""
+    kernel = find("fma_peak")
+    args = kernel.make(FMA_PEAK_OPS, dtype, np.random.default_rng(0))
+    with quiet():
+        peak = case(kernel.name, kernel.compiled, args, "kernel")
+        session = take([peak], PEAK_S, lambda so_far: [so_far.gross(peak.label)])
+    return session.net(peak.label).inverse(kernel.flops(FMA_PEAK_OPS))
+
+
+def _overflowed(result: Any) -> bool:
+    """Whether a number or an array in what a chain of runs left is not finite."""
+    values = result if isinstance(result, tuple) else (result,)
+    numbers = [np.asarray(v) for v in values if isinstance(v, (float, complex, np.generic, np.ndarray))]
+    return any(not np.isfinite(v).all() for v in numbers if v.dtype.kind in "fc")

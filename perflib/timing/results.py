@@ -1,0 +1,197 @@
+"""What measuring returns: numbers with intervals, the samples behind them, a state and reasons.
+
+    Measurement     one function: time of a run, rates, what a call adds
+    Comparison      several functions against the first: ratios and verdicts
+
+Both are plain records; `measure` makes them. They show themselves as aligned text, and in a notebook as a table whose
+pictures are the samples in the order taken, and the ratios on a common axis.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..display.html import Drawn, reach, strip, table
+from ..display.text import duration, on_one_line, quantity
+from ..stats import MIN_SAMPLES, Interval, median, median_interval
+from .sampling import Sample
+
+SPREAD = 0.02  # medians that differ by more than this, and by more than their own intervals, are worth a reason
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Time of one run in nanoseconds: median and 95 % interval, net of the loop's own cost (`floor_ns`)."""
+
+    label: str
+    scope: str
+    mode: str
+    """`throughput`, `latency` or `cold`."""
+    time_ns: Interval
+    gross_ns: Interval
+    floor_ns: Interval
+    samples: tuple[Sample, ...]
+    state: str
+    """`stable`, `noisy` or `invalid`; the reasons say why it is not stable."""
+    reasons: tuple[str, ...]
+    ended_by: str
+    """What ended the rounds: `half-width` reached, or `budget` spent."""
+    seconds: float
+    """How long the rounds took."""
+    seed: int
+    """Of the order within the rounds."""
+    compile_s: float = 0.0
+    """Seconds of the first run, if Numba compiled in it; 0 if it did not."""
+    flops: int = 0
+    bytes: int = 0
+    notes: tuple[str, ...] = ()
+    """What a reader should know, though nothing went wrong."""
+    call: "Measurement | None" = None
+    """The same function called from Python in the same rounds, where both scopes were measured."""
+    dispatch_ns: Interval | None = None
+    """What the call adds to the kernel: call less kernel, paired by round."""
+    processes_ns: tuple[float, ...] = field(default=(), repr=False)
+    """Median of each process, where several were asked for."""
+
+    @property
+    def gflops(self) -> Interval | None:
+        """GFLOP/s (10^9 per second), None without a count of flops."""
+        return self.time_ns.inverse(self.flops) if self.flops and self.time_ns.low > 0 else None
+
+    @property
+    def gb_per_s(self) -> Interval | None:
+        """GB/s (10^9 bytes per second), None without a count of bytes."""
+        return self.time_ns.inverse(self.bytes) if self.bytes and self.time_ns.low > 0 else None
+
+    def __str__(self) -> str:
+        return _padded(self._lines())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return table(("what", "time [95 %]", "rate", "state", "samples"), self._cells(), "; ".join(self.notes))
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """Head and text of each line; a note has no head."""
+        where = ", ".join((f"{self.scope} scope", self.mode, *self._rates()))
+        lines = [(f"{self.label}:", f"{duration(self.time_ns)} ({where}), {_state(self.state, self.reasons)}")]
+        if self.call and self.dispatch_ns:
+            called = f"{duration(self.call.time_ns)}, {_state(self.call.state, self.call.reasons)}"
+            lines += [("    from Python:", called), ("    dispatch:", duration(self.dispatch_ns))]
+        if self.processes_ns:
+            lines.append((f"    {len(self.processes_ns)} processes:", self._spread()))
+        return [*lines, *(("", note) for note in self.notes)]
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """Rows of the table in a notebook."""
+        what = " ".join(
+            (self.label, f"({self.scope} scope)" if self.mode == "throughput" else f"({self.scope}, {self.mode})")
+        )
+        state = _state(self.state, self.reasons)
+        rows = [(what, duration(self.time_ns), ", ".join(self._rates()), state, self._strip())]
+        if self.call and self.dispatch_ns:
+            rows += [*self.call._cells(), ("dispatch, the difference", duration(self.dispatch_ns), "", "", "")]
+        if self.processes_ns:
+            rows.append((f"{len(self.processes_ns)} processes", self._spread(), "", "", ""))
+        return rows
+
+    def _rates(self) -> list[str]:
+        rates = ((self.gflops, "GFLOP/s"), (self.gb_per_s, "GB/s"))
+        return [f"{rate.value:.3g} {unit}" for rate, unit in rates if rate]
+
+    def _spread(self) -> str:
+        return f"{quantity(min(self.processes_ns))} to {quantity(max(self.processes_ns))}"
+
+    def _strip(self) -> Drawn:
+        what = (
+            f"{len(self.samples)} samples in the order taken, over the interval of their median, {duration(self.gross_ns)}"
+        )
+        return strip([s.per_run_ns for s in self.samples], self.gross_ns, what)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every alternative against the first: `ratios[name]` is time / time of the baseline, `verdicts[name]` what follows.
+
+    `again` is the hidden comparison of the baseline with itself: no effect smaller than `bound` may be claimed.
+    """
+
+    baseline: str
+    measurements: Mapping[str, Measurement]
+    ratios: Mapping[str, Interval]
+    verdicts: Mapping[str, str]
+    """`faster`, `slower`, `equivalent` or `unresolved`; `unresolved` too where a measurement is invalid."""
+    again: Interval
+    bound: float
+
+    def __str__(self) -> str:
+        lines = self.measurements[self.baseline]._lines()
+        for name in self.ratios:
+            verdict = f"{self.verdicts[name]} (smallest claim {100 * self.bound:.1f} %)"
+            lines += [*self.measurements[name]._lines(), ("", f"{self._ratio(name)} of {self.baseline}: {verdict}")]
+        return _padded(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        reached = [e for r in (*self.ratios.values(), self.again) for e in (r.low, r.high)]
+        ends = min(0.95, *reached), max(1.05, *reached)
+        rows = []
+        for name, found in self.measurements.items():
+            ratio = self.ratios.get(name, self.again)
+            verdict = self.verdicts.get(name, f"with itself {self._ratio(name)}: smallest claim {100 * self.bound:.1f} %")
+            told = self._ratio(name) if name in self.ratios else "1"
+            picture = reach(ratio, ends, f"time of {name} / time of {self.baseline}, from {ends[0]:.3g} to {ends[1]:.3g}")
+            rows.append((name, duration(found.time_ns), told, verdict, _state(found.state, found.reasons), picture))
+        scope = self.measurements[self.baseline].scope
+        header = (f"{scope} scope", "time [95 %]", f"of {self.baseline}", "verdict", "state", "ratio, 1 dashed")
+        return table(header, rows)
+
+    def _ratio(self, name: str) -> str:
+        return f"{self.ratios.get(name, self.again):.3f}"
+
+
+def _padded(lines: Sequence[tuple[str, str]]) -> str:
+    """Texts under each other, right of the longest head."""
+    heads = [on_one_line(head) if head[:1] != " " else "    " + on_one_line(head) for head, _ in lines]
+    width = max(map(len, heads))
+    return "\n".join(f"{head:<{width}} {on_one_line(text)}".rstrip() for head, (_, text) in zip(heads, lines, strict=True))
+
+
+def _state(state: str, reasons: Sequence[str]) -> str:
+    return f"{state}: {'; '.join(reasons)}" if reasons else state
+
+
+def combined(found: Sequence[Measurement]) -> Measurement:
+    """One measurement of many: the median process, all samples, every reason, and how far the processes lie apart."""
+    medians = tuple(m.time_ns.value for m in found)
+    reasons = list({re.sub(r"[\d.]+", "", reason): reason for m in reversed(found) for reason in m.reasons}.values())
+    spread = max(medians) / max(min(medians), 1e-9) - 1
+    if spread > max(SPREAD, *(2 * m.time_ns.half_width for m in found)):
+        reasons.append(f"processes differ by {100 * spread:.0f} %: layout of memory")
+    states = {m.state for m in found} | ({"noisy"} if reasons else set())
+    starts = [sum(1 + m.samples[-1].round for m in found[:i]) for i in range(len(found))]
+    samples = [replace(s, round=s.round + start) for m, start in zip(found, starts, strict=True) for s in m.samples]
+    return replace(
+        found[0],
+        time_ns=_pooled([m.time_ns for m in found]),
+        gross_ns=_pooled([m.gross_ns for m in found]),
+        floor_ns=_pooled([m.floor_ns for m in found]),
+        samples=tuple(samples),
+        ended_by="budget" if any(m.ended_by == "budget" for m in found) else found[0].ended_by,
+        state=next(state for state in ("invalid", "noisy", "stable") if state in states),
+        reasons=tuple(reasons),
+        seconds=sum(m.seconds for m in found),
+        call=combined([m.call for m in found]) if found[0].call else None,
+        dispatch_ns=_pooled([m.dispatch_ns for m in found]) if found[0].dispatch_ns else None,
+        processes_ns=medians,
+    )
+
+
+def _pooled(intervals: Sequence[Interval]) -> Interval:
+    """The median process; around it the order statistics of the processes, or all of their intervals where they are few."""
+    middles = [i.value for i in intervals]
+    if len(middles) >= MIN_SAMPLES:
+        return median_interval(middles)
+    low, high = min(i.low for i in intervals), max(i.high for i in intervals)
+    return Interval(median(middles), low, high, min(i.coverage for i in intervals))

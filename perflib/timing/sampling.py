@@ -1,0 +1,176 @@
+"""Taking samples: every alternative in every round, in random order, in batches long enough for the clock.
+
+    calibrate(run)          how many runs make a batch of about a millisecond
+    batch_time_ns(case, reps)   roughly how long such a batch takes
+    plan_rounds(...)        how many rounds each case gets from a budget: 6 to 30
+    rounds(cases, ...)      yields the samples of one round after another
+    Sample                  one timed batch, and what disturbed it
+    quiet(threads)          context manager: thread counts set, garbage collection off, both restored
+
+Times are integer nanoseconds per batch, as read; nothing is averaged and nothing is dropped here.
+"""
+
+import gc
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..stats import MIN_SAMPLES
+from ..timer import Clock, clock_step_ns
+from .case import Case
+from .loops import compilations
+
+BATCH_NS = 1_000_000
+MAX_ROUNDS = 30
+GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many one takes (Weyl)
+CLOCK_STEPS = 1000  # a batch is never shorter than this many steps of the clock
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One timed batch, and what happened meanwhile."""
+
+    label: str
+    round: int
+    position: int
+    """Place in the round."""
+    reps: int
+    elapsed_ns: int
+    cpu_ns: int
+    """CPU time of this thread."""
+    switches: int
+    """Involuntary context switches."""
+    compiled: int
+    """Compilations by Numba."""
+    faults: int = 0
+    """Page faults, minor and major."""
+    collections: int = 0
+    """Runs of the garbage collector."""
+    process_ns: int = 0
+    """CPU time of all threads."""
+
+    @property
+    def per_run_ns(self) -> float:
+        """Nanoseconds of one run."""
+        return self.elapsed_ns / self.reps
+
+    @property
+    def waited_ns(self) -> int:
+        """Time in which this thread did not run."""
+        return max(0, self.elapsed_ns - self.cpu_ns)
+
+
+def plan_rounds(case_ns: Mapping[str, float], budget_s: float, least: int = MIN_SAMPLES) -> dict[str, int]:
+    """Rounds per label: its share of the budget over the time of one sample, at least `least` and at most 30."""
+    share_ns = budget_s * 1e9 / len(case_ns)
+    return {label: int(min(MAX_ROUNDS, max(least, share_ns / ns))) for label, ns in case_ns.items()}
+
+
+def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, batch_ns: int = BATCH_NS) -> int:
+    """Runs per batch: compiles first, grows at most tenfold, must reach the target twice in a row, or once by far."""
+    target = max(batch_ns, CLOCK_STEPS * clock_step_ns(clock, 1000))
+    run(1)
+    reps, reached = 1, 0
+    while True:
+        start = clock()
+        run(reps)
+        took = max(1, clock() - start)
+        reached = reached + 1 if took >= target else 0
+        if reached == 2 or (reps == 1 and took >= 1000 * target):
+            return reps
+        if not reached:
+            reps = min(10 * reps, int(reps * target * 1.1 / took) + 1)
+
+
+def rounds(
+    cases: Sequence[Case],
+    reps: Mapping[str, int],
+    rng: np.random.Generator,
+    planned: Mapping[str, int],
+    clock: Clock = time.perf_counter_ns,
+    first: int = 0,
+) -> Iterator[list[Sample]]:
+    """Yield the samples of each round: all cases, order drawn anew, batches lengthened by 0 to 20 %.
+
+    `planned` gives rounds per label: a case with fewer sits some out, spread evenly, and takes part only in rounds that
+    every case with more takes part in, so that pairs stay pairs. Numbers start at `first`.
+    """
+    total = max(planned.values())
+    spread = np.argsort(np.argsort(np.arange(total) * GOLDEN % 1))
+    for number in range(total):
+        due = [c for c in cases if spread[number] < planned[c.label]]
+        samples = []
+        for position, index in enumerate(rng.permutation(len(due))):
+            one = due[index]
+            jittered = int(reps[one.label] * (1 + rng.uniform(0, 0.2)))
+            samples.append(_sample(one, first + number, position, jittered, clock))
+        yield samples
+
+
+def batch_time_ns(case: Case, reps: int, clock: Clock = time.perf_counter_ns) -> int:
+    """Nanoseconds of one batch and of what prepares it, at least 1."""
+    start = clock()
+    if case.prepare:
+        case.prepare()
+    case.run(reps)
+    return max(1, clock() - start)
+
+
+def _sample(case: Case, number: int, position: int, reps: int, clock: Clock) -> Sample:
+    if case.prepare:
+        case.prepare()
+    before, collected = resource.getrusage(resource.RUSAGE_SELF), _collections()
+    with compilations() as seen:
+        process, cpu = time.process_time_ns(), time.thread_time_ns()
+        start = clock()
+        case.run(reps)
+        elapsed = clock() - start
+        cpu, process = time.thread_time_ns() - cpu, time.process_time_ns() - process
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return Sample(
+        case.label,
+        number,
+        position,
+        reps,
+        elapsed,
+        cpu,
+        after.ru_nivcsw - before.ru_nivcsw,
+        seen.compiled,
+        after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt,
+        _collections() - collected,
+        process,
+    )
+
+
+def _collections() -> int:
+    return sum(generation["collections"] for generation in gc.get_stats())
+
+
+@contextmanager
+def quiet(threads: int = 1) -> Iterator[None]:
+    """BLAS, PyTorch and Numba on `threads` threads, no garbage collection; restored on the way out, also after Ctrl-C."""
+    import numba
+    from threadpoolctl import threadpool_limits
+
+    before, collecting = numba.get_num_threads(), gc.isenabled()
+    torch = sys.modules.get("torch")  # who has not loaded it has no threads of it
+    torch_before = torch.get_num_threads() if torch else None
+    try:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        gc.disable()
+        with threadpool_limits(limits=threads):
+            if torch:
+                torch.set_num_threads(threads)
+            yield
+    finally:
+        if torch:
+            torch.set_num_threads(torch_before)
+        numba.set_num_threads(before)
+        if collecting:
+            gc.enable()

@@ -1,0 +1,146 @@
+"""A measuring session: all cases in every round, with the floor of each scope and the canary, until it is enough.
+
+    take(cases, budget_s, ...)          -> Session
+    session.gross(label), net(label)    median time of a run with interval, with and without the cost of the loop
+    session.ratio(over, under)          median of the ratios of a round
+    session.difference(over, under)     median of the differences of a round, net
+
+Rounds are added until every interval asked for is narrow, or the budget is spent; the session says which.
+"""
+
+import gc
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
+from ..timer import Clock
+from .case import CANARY, FLOORS, Case
+from .sampling import BATCH_NS, Sample, batch_time_ns, calibrate, plan_rounds, rounds
+
+HALF_WIDTH = 0.01  # of the value: narrow enough
+GROWTH = 1.5  # the intervals are looked at after half as many rounds again: few looks keep their coverage
+GARBAGE = 10_000  # objects that wait for the collector before it runs, between two rounds
+CANARY_LABEL = "<canary>"
+"""Label of the fixed chain; no function is called so."""
+
+
+@dataclass
+class Session:
+    """Samples by label, and how the session went."""
+
+    scopes: Mapping[str, str]
+    """Scope of each label: which floor is its own."""
+    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
+    rounds: int = 0
+    seconds: float = 0.0
+    """Calibration and rounds, compilation excluded."""
+    ended_by: str = "budget"
+    """`half-width` reached, or `budget` spent."""
+    garbage: int = 0
+    """Objects in cycles that the collector found between the rounds."""
+
+    @property
+    def canary(self) -> Sequence[Sample]:
+        """Samples of the fixed chain."""
+        return self.samples[CANARY_LABEL]
+
+    def gross(self, label: str) -> Interval:
+        """Median time of a run in nanoseconds, the loop included."""
+        return _median(s.per_run_ns for s in self.samples[label])
+
+    def floor(self, scope: str) -> Interval:
+        """Median time of a turn of the loop around nothing."""
+        return self.gross(_floor_label(scope))
+
+    def net(self, label: str) -> Interval:
+        """Median time of a run, the floor of its round taken off."""
+        return _median(self._net_by_round(label).values())
+
+    def difference(self, over: str, under: str) -> Interval:
+        """Median over the rounds of net time less net time."""
+        pairs = _paired(self._net_by_round(over), self._net_by_round(under))
+        return _median(a - b for a, b in pairs)
+
+    def ratio(self, over: str, *under: str, comparisons: int = 1) -> Interval:
+        """Median over the rounds of time / time, or / geometric mean of the times of several that are the same.
+
+        The error rate is divided by `comparisons`. Time in which other work had the core counts for neither.
+        """
+        above, *below = (_own_time(self.samples[label]) for label in (over, *under))
+        shared = sorted(set(above).intersection(*below))
+        means = [math.prod(times[r] for times in below) ** (1 / len(below)) for r in shared]
+        return ratio_interval([above[r] for r in shared], means, comparisons=comparisons, serial=True)
+
+    def _net_by_round(self, label: str) -> dict[int, float]:
+        floor = {s.round: s.per_run_ns for s in self.samples[_floor_label(self.scopes[label])]}
+        return {s.round: s.per_run_ns - floor[s.round] for s in self.samples[label] if s.round in floor}
+
+
+def take(
+    cases: Sequence[Case],
+    budget_s: float,
+    intervals: Callable[[Session], Iterable[Interval]],
+    seed: int = 0,
+    clock: Clock = time.perf_counter_ns,
+    least: int = MIN_SAMPLES,
+) -> Session:
+    """Sample until all `intervals` are narrow; at least `least` rounds, however long they last.
+
+    The order within a round and the length of each batch are drawn from `seed`.
+    """
+    session = Session({c.label: c.scope for c in cases})
+    hidden = [replace(FLOORS[scope], label=_floor_label(scope)) for scope in dict.fromkeys(session.scopes.values())]
+    everything = (*cases, *hidden, replace(CANARY, label=CANARY_LABEL))
+    begun = clock()
+    reps = {c.label: calibrate(c.run, clock) for c in cases}
+    reps |= {c.label: calibrate(c.run, clock, BATCH_NS // 4) for c in everything if c.label not in reps}
+    planned = plan_rounds({c.label: batch_time_ns(c, reps[c.label], clock) for c in everything}, budget_s, least)
+    rng = np.random.default_rng(seed)
+    gc.collect()  # what compiling left is nobody's fault later
+    end = clock() + budget_s * 1e9
+    while True:
+        for batch in rounds(everything, reps, rng, planned, clock, session.rounds):
+            for sample in batch:
+                session.samples[sample.label].append(sample)
+            if gc.get_count()[0] > GARBAGE:
+                session.garbage += gc.collect(1)  # what is new: all objects would take 50 ms and more
+            if clock() >= end and all(len(session.samples[label]) >= least for label in planned):
+                break
+        session.rounds = 1 + batch[0].round
+        session.seconds = (clock() - begun) / 1e9
+        if all(interval.half_width <= HALF_WIDTH for interval in intervals(session)):
+            session.ended_by = "half-width"
+            return session
+        if clock() >= end:
+            return session
+        planned = {label: further_rounds(len(session.samples[label])) for label in planned}
+
+
+def further_rounds(taken: int) -> int:
+    """Rounds until the intervals are looked at again."""
+    return max(1, int((GROWTH - 1) * taken))
+
+
+def _floor_label(scope: str) -> str:
+    return f"<{scope} floor>"
+
+
+def _paired(a: Mapping[int, float], b: Mapping[int, float]) -> list[tuple[float, float]]:
+    return [(a[r], b[r]) for r in sorted(a.keys() & b.keys())]
+
+
+def _own_time(samples: Sequence[Sample]) -> dict[int, float]:
+    """Nanoseconds of a run by round; off an interrupted sample goes what it waited longer than those that were not."""
+    waits = [s.waited_ns / s.reps for s in samples if not s.switches] or [min(s.waited_ns / s.reps for s in samples)]
+    usual = median(waits)
+    lost = {s.round: max(0.0, s.waited_ns / s.reps - usual) if s.switches else 0.0 for s in samples}
+    return {s.round: s.per_run_ns - lost[s.round] for s in samples}
+
+
+def _median(times: Iterable[float]) -> Interval:
+    return median_interval(list(times), serial=True)

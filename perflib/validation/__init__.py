@@ -1,0 +1,1 @@
+"""Everything that is held against a target."""

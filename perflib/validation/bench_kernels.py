@@ -1,0 +1,266 @@
+"""The contests of `perflib bench`: who meets whom, on which sizes, for how long, and the rows that come of it.
+
+    plan(quick, libraries, machine)     what is measured, step by step: a name and a function that returns rows
+    calls_ns(libraries)                 what the call of a library takes, on a product of 1 x 1
+
+Every step is one session. What one of them needs and this machine does not have (a library, a second core) is left out.
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ..hardware.facts import Machine
+from ..hardware.limits import copy_elements
+from ..kernels.buffers import aligned_empty, aligned_random
+from ..kernels.catalog import find
+from ..kernels.description import Kernel
+from ..kernels.gemm.blocked import default_blocks
+from ..kernels.gemm.microkernel import register_tile
+from ..kernels.jit.compile import compiled
+from ..kernels.jit.simd import lanes, load, splat, total
+from ..kernels.probes.peak import FMA_PEAK_OPS
+from ..runs.grid import Cell
+from .head_to_head import Row, Step, contest, of_shape, side_by_side
+
+LIBRARY, BEST, PEAK = "product / library", "product / best library", "product / multiply-add peak"
+ODD, DOUBLE, THREADS = "odd shape / NumPy", "float64 product / NumPy", "two threads / one"
+BLOCKS = "blocks by the model / best of a sweep"
+CORE, LOADS = "norm in L1 / 1.5 cycles per 16 elements", "norm in L1 / its loads at the speed of L1"
+COPY, STANDARD = "norm, rows in memory / best copy", "norm / standard"
+TORCH, FUSED = "norm / PyTorch", "residual fused / add, then norm"
+
+OURS, PACKED, NORM = "matmul", "matmul_packed", "rms_norm"
+"""The upper ends of the ladders."""
+
+SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+QUICK_SIZES = (32, 64, 96, 128, 256, 512)
+SHAPES = (  # M, K, N
+    (33, 33, 33),
+    (97, 97, 97),
+    (127, 255, 511),
+    (1000, 37, 513),
+    (640, 1000, 17),
+    (3, 2048, 2048),
+    (2048, 2048, 3),
+    (1, 4096, 4096),
+    (513, 513, 513),
+    (1023, 769, 1025),
+)
+QUICK_SHAPES = SHAPES[1:5]
+NORM_SIZES = (512, 1024, 2048, 4096)
+WIDTH = 2048  # of the rows of a batch, and of the norm that is held against the bounds
+IN_L1 = 4096  # float32 that L1 holds on every machine, 16 KiB
+BLOCK_SIZES = (1024, 2048)
+LARGE = 2048  # of the product on two threads
+
+
+def plan(quick: bool, libraries: Sequence[str], machine: Machine) -> list[Step]:
+    """Every step in the order of the table; libraries by the prefixes of their kernels."""
+    budget_s = 0.3 if quick else 3.0
+    sizes = QUICK_SIZES if quick else SIZES
+    steps: list[Step] = [(f"product, n = {n}", partial(_square, n, libraries, budget_s)) for n in sizes]
+    for m, k, n in QUICK_SHAPES if quick else SHAPES:
+        steps.append((f"product, {m} x {k} x {n}", partial(_odd, (m, k, n), budget_s)))
+    steps += [(f"float64 product, n = {n}", partial(_double, n, budget_s)) for n in sizes]
+    if machine.logical_cpus > 1 and _takes(OURS, "threads"):
+        steps.append(("two threads", partial(_two_threads, budget_s)))
+    steps += [(f"blocks, n = {n}", partial(_blocks, n, 2 * budget_s)) for n in (BLOCK_SIZES[:1] if quick else BLOCK_SIZES)]
+    steps.append(("norm in L1", partial(_in_core, 2 * budget_s)))
+    rows = copy_elements(machine) // WIDTH
+    steps.append(("norm, rows in memory", partial(_in_memory, rows, 2 * budget_s)))
+    steps += [(f"norm against the standard one, n = {n}", partial(_standard, n, budget_s)) for n in NORM_SIZES[:3]]
+    if "torch" in libraries:
+        steps += [(f"norm against PyTorch, n = {n}", partial(_torch, n, budget_s)) for n in NORM_SIZES]
+    if _takes(NORM, "residual"):
+        steps.append(("residual fused", partial(_fused, rows, 2 * budget_s)))
+    return steps
+
+
+def _takes(name: str, parameter: str) -> bool:
+    """Whether the public function of a kernel has such a parameter."""
+    return parameter in inspect.signature(find(name).call).parameters
+
+
+def calls_ns(libraries: Sequence[str]) -> dict[str, float]:
+    """Nanoseconds of a product of 1 x 1 by each library: next to nothing but the call."""
+    cells = {name: Cell(find(f"{name}_matmul"), 1, "call") for name in libraries}
+    found = contest(list(cells.values()), 0.3)
+    return {name: found.session.gross(cell.label).value for name, cell in cells.items()}
+
+
+def _square(n: int, libraries: Sequence[str], budget_s: float) -> list[Row]:
+    """Against every library as a user calls them, and the compiled kernel against the peak, all in the same rounds."""
+    ours, inner = (Cell(find(OURS), n, scope) for scope in ("call", "kernel"))
+    peers = [Cell(find(f"{name}_matmul"), n, "call") for name in libraries]
+    peak = Cell(find("fma_peak"), FMA_PEAK_OPS)
+    pairs = [*((peer.label, ours.label) for peer in peers), (peak.label, inner.label)]
+    found = contest([ours, inner, *peers, peak], budget_s, pairs)
+    best = found.fastest(peers)
+    rows = [found.row(LIBRARY, ours, peer, found.speed(ours, peer)) for peer in peers]
+    work = inner.kernel.flops(n) / peak.kernel.flops(FMA_PEAK_OPS)
+    return [
+        *rows,
+        found.row(BEST, ours, best, found.speed(ours, best)),
+        found.row(PEAK, inner, peak, found.speed(inner, peak, work)),
+    ]
+
+
+def _pair(what: str, ours: Cell, peer: Cell, budget_s: float, n: int | str | None = None) -> list[Row]:
+    found = contest([ours, peer], budget_s)
+    return [found.row(what, ours, peer, found.speed(ours, peer), n)]
+
+
+def _odd(shape: tuple[int, int, int], budget_s: float) -> list[Row]:
+    make = of_shape(*shape)
+    ours, peer = (Cell(replace(find(name), make=make), shape[2], "call") for name in (OURS, "numpy_matmul"))
+    return _pair(ODD, ours, peer, budget_s, "x".join(map(str, shape)))
+
+
+def _double(n: int, budget_s: float) -> list[Row]:
+    return _pair(DOUBLE, *(Cell(find(name), n, "call", "float64") for name in (OURS, "numpy_matmul")), budget_s)
+
+
+def _two_threads(budget_s: float) -> list[Row]:
+    one = find(OURS)
+    two = Cell(replace(one, name=f"{OURS}, two threads", call=partial(one.call, threads=2)), LARGE, "call")
+    single = Cell(replace(one, name=f"{OURS}, one thread"), LARGE, "call")
+    found = contest([two, single], budget_s, threads=2)
+    return [found.row(THREADS, two, single, found.speed(two, single))]
+
+
+def _blocks(n: int, budget_s: float) -> list[Row]:
+    """The packed product with the blocks of the model, against the best of a sweep around them."""
+    packed, model = find(PACKED), default_blocks(np.dtype("float32"))
+    cells = {blocks: Cell(packed, n, values=dict(zip(packed.tuning, blocks, strict=True))) for blocks in _around(model)}
+    ours, *others = cells.values()
+    found = contest([ours, *others], budget_s)
+    best = found.fastest(others)
+    name = f"{PACKED}, {' x '.join(str(best.values[name]) for name in packed.tuning)}"
+    return [found.row(BLOCKS, ours, name, found.speed(ours, best))]
+
+
+def _around(model: Sequence[int]) -> list[tuple[int, ...]]:
+    """The blocks of the model first, then MC, KC and NC by other factors, in whole register tiles."""
+    mr, nr = register_tile("float32")
+    factors = [
+        (1, 1, 1),
+        (0.5, 1, 1),
+        (2, 1, 1),
+        (1, 0.25, 1),
+        (1, 0.5, 1),
+        (1, 2, 1),
+        (1, 1, 0.25),
+        (1, 1, 0.5),
+        (1, 1, 2),
+    ]
+    factors += [(2, 0.5, 1), (0.5, 2, 1), (1, 0.5, 2), (1, 2, 0.5)]
+    wanted = [tuple(round(b * f) for b, f in zip(model, each, strict=True)) for each in factors]
+    return [tuple(max(u, b // u * u) for u, b in zip((mr, 16, nr), blocks, strict=True)) for blocks in wanted]
+
+
+def _in_core(budget_s: float) -> list[Row]:
+    """A row that stays in L1, against a bound counted in cycles and against what L1 was seen to deliver."""
+    ours = Cell(replace(find(NORM), make=side_by_side), WIDTH)
+    loads = Cell(L1_LOADS, IN_L1)
+    found = contest([ours, loads], budget_s)
+    work = 3 * WIDTH * 4 / L1_LOADS.bytes(IN_L1, 4)  # x twice, the weights once
+    return [
+        found.row(CORE, ours, "bound", found.share_of(1.5 * WIDTH / 16, ours)),
+        found.row(LOADS, ours, loads, found.speed(ours, loads, work)),
+    ]
+
+
+def _in_memory(rows: int, budget_s: float) -> list[Row]:
+    """A batch that no cache holds, counted bytes per second against those of every copy there is."""
+    ours = Cell(find(NORM), WIDTH, values={"rows": rows})
+    elements = rows * WIDTH
+    plain = find("copy_loop")
+    explicit = [replace(plain, name=name, compiled=find(name).compiled) for name in ("memory_copy", "memory_copy_nt")]
+    copies = [*(Cell(copy, elements) for copy in (plain, *explicit)), Cell(find("numpy_copy"), elements, "call")]
+    found = contest([ours, *copies], budget_s, [(copy.label, ours.label) for copy in copies])
+    best = found.fastest(copies)
+    work = ours.kernel.bytes(WIDTH, 4, rows=rows) / best.kernel.bytes(elements, 4)
+    return [found.row(COPY, ours, best, found.speed(ours, best, work), f"{rows}x{WIDTH}")]
+
+
+def _standard(n: int, budget_s: float) -> list[Row]:
+    cells = (Cell(replace(find(name), make=side_by_side), n) for name in (NORM, "rms_norm_standard"))
+    return _pair(STANDARD, *cells, budget_s)
+
+
+def _torch(n: int, budget_s: float) -> list[Row]:
+    return _pair(TORCH, *(Cell(find(name), n, "call") for name in (NORM, "torch_rms_norm")), budget_s)
+
+
+def _fused(rows: int, budget_s: float) -> list[Row]:
+    """The residual updated and normalised row by row, against all of it updated and then normalised, out of every cache."""
+    norm = find(NORM).call
+
+    def fused(x: np.ndarray, weight: np.ndarray, eps: float, residual: np.ndarray, out: np.ndarray) -> None:
+        norm(x, weight, eps, out, residual=residual)
+
+    def one_after_the_other(x: np.ndarray, weight: np.ndarray, eps: float, residual: np.ndarray, out: np.ndarray) -> None:
+        _add(x, residual)
+        norm(residual, weight, eps, out)
+
+    both = replace(
+        find(NORM),
+        name=f"{NORM}, residual",
+        call=fused,
+        make=_with_residual,
+        exact=lambda x, weight, eps, residual, out: find(NORM).exact(x + residual, weight, eps, out),
+        output=4,
+        prepare=lambda x, weight, eps, residual, out: residual.fill(1),
+    )
+    apart = replace(both, name=f"add, then {NORM}", call=one_after_the_other)
+    return _pair(FUSED, *(Cell(kernel, WIDTH, "call", values={"rows": rows}) for kernel in (both, apart)), budget_s)
+
+
+def _with_residual(n: int, dtype: str, rng: np.random.Generator, rows: int) -> tuple:
+    """x, weight, eps, a residual of ones, to which every run adds x once more, and out."""
+    x, weight, eps, out = find(NORM).make(n, dtype, rng, rows=rows)
+    residual = aligned_empty(x.shape, dtype)
+    residual.fill(1)
+    return x, weight, eps, residual, out
+
+
+@compiled
+def _add(x, residual):
+    """residual += x, (rows, n), with the plain stores that the fused one has too."""
+    for r in range(x.shape[0]):
+        added, total = x[r], residual[r]
+        for j in range(x.shape[1]):
+            total[j] += added[j]
+
+
+@compiled
+def _loads(x, passes):
+    """The sum of x, (n,), again and again from L1, eight sums in flight; n in steps of eight vectors."""
+    step = lanes(x)
+    s0, s1, s2, s3 = splat(0, x), splat(0, x), splat(0, x), splat(0, x)
+    s4, s5, s6, s7 = splat(0, x), splat(0, x), splat(0, x), splat(0, x)
+    for _ in range(passes):
+        for i in range(0, x.size, 8 * step):
+            j = i + 4 * step
+            s0, s1, s2, s3 = s0 + load(x, i), s1 + load(x, i + step), s2 + load(x, i + 2 * step), s3 + load(x, i + 3 * step)
+            s4, s5, s6, s7 = s4 + load(x, j), s5 + load(x, j + step), s6 + load(x, j + 2 * step), s7 + load(x, j + 3 * step)
+    return total(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
+
+
+PASSES = 16  # the sum of the lanes is then below a hundredth of it
+L1_LOADS = Kernel(
+    "L1 loads",
+    _loads,
+    compiled=_loads,
+    make=lambda n, dtype, rng: (aligned_random(n, dtype, rng), PASSES),
+    exact=lambda x, passes: (
+        np.array(passes * x.sum(dtype=np.float64)),
+        passes * x.size * np.finfo(x.dtype).eps * abs(x).sum(dtype=np.float64),
+    ),
+    flops=lambda n: PASSES * n,
+    bytes=lambda n, itemsize: PASSES * n * itemsize,
+)

@@ -1,0 +1,184 @@
+"""Do the intervals hold what they promise? Known truths, seeded noise, the share of trials that found them; no clock.
+
+    interval_coverage(trials, seed)     -> IntervalCoverage: how often the interval that ended a session covers the median
+    exponent_coverage(trials, seed)     -> ExponentCoverage: how often `fit_scaling` covers the exponent of a known law
+
+Each simulation draws samples as a machine might give them, hands them to the function that judges real ones, and counts.
+The same seed gives the same figures. Raises `SampleError` for too few trials.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import SampleError
+from ..scaling import FEWEST_SIZES, ScalingFit, fit_scaling
+from ..stats import median_interval
+from ..timing.diagnostics import drifts
+from ..timing.session import HALF_WIDTH, further_rounds
+
+TIMES: Mapping[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, count: 0.03 * rng.standard_normal(count),
+    "skewed": lambda rng, count: 0.04 * (rng.exponential(size=count) - np.log(2)),
+    "spiky": lambda rng, count: 0.02 * rng.standard_normal(count) + 0.5 * _spikes(rng, count),
+}
+"""Logarithms of times whose median is 0: symmetric, with a tail, and with a tenth of the samples disturbed either way."""
+FIRST, MOST = (9, 30), 200
+"""Rounds of the first look, as for a long and for a short function, and what the budget allows."""
+
+LAWS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "n": lambda n: n,
+    "n log n": lambda n: n * np.log(n),
+    "n^2": lambda n: n**2,
+    "n^2.81": lambda n: n**2.81,
+    "n^3": lambda n: n**3,
+}
+NOISE = 0.03
+"""Standard deviation of the logarithm of a time: 3 %."""
+ROUNDS = (6, 9, 30)
+RHO = 0.5
+"""Correlation of neighbouring rounds; the reference run has 0.3 to 0.5."""
+
+
+@dataclass(frozen=True)
+class IntervalCoverage:
+    """Shares of the sessions of `interval_coverage`, from 0 to 1."""
+
+    sessions: int
+    overall: float
+    """The interval contains the median."""
+    by_times: Mapping[str, float]
+    drift_flagged: float
+    """Of sessions whose times grow by 20 % those in which the drift is a reason against them."""
+
+
+def interval_coverage(trials: int = 1000, seed: int = 0) -> IntervalCoverage:
+    """Run `trials` sessions for each kind of TIMES, each ended as a real one is, and count.
+
+    A session ends when its interval is narrow or its rounds are spent; that choice favours narrow intervals, which is why
+    the coverage is simulated and not taken from the formula.
+    """
+    if trials < len(FIRST):
+        raise SampleError(f"trials must be at least {len(FIRST)}, got {trials}")
+    rng = np.random.default_rng(seed)
+    covered = {
+        name: [_covers(draw(rng, MOST), FIRST[number % len(FIRST)]) for number in range(trials)]
+        for name, draw in TIMES.items()
+    }
+    ramps = (TIMES["normal"](rng, MOST) + np.linspace(0, 0.2, MOST) for _ in range(trials))
+    return IntervalCoverage(
+        sessions=trials * len(TIMES),
+        overall=float(np.mean(list(covered.values()))),
+        by_times={name: float(np.mean(hits)) for name, hits in covered.items()},
+        drift_flagged=float(np.mean([drifts(np.exp(ramp)) is not None for ramp in ramps])),
+    )
+
+
+def _covers(logs: np.ndarray, first: int) -> bool:
+    count = first
+    while True:
+        interval = median_interval(np.exp(logs[:count]), serial=True)
+        if interval.half_width <= HALF_WIDTH or count == len(logs):
+            return interval.low <= 1 <= interval.high
+        count = min(len(logs), count + further_rounds(count))
+
+
+def _spikes(rng: np.random.Generator, count: int) -> np.ndarray:
+    """-1, 0 or 1: a twentieth of the samples on either side."""
+    return rng.choice([-1, 0, 1], count, p=[0.05, 0.9, 0.05])
+
+
+@dataclass(frozen=True)
+class ExponentCoverage:
+    """Shares of the fits of `exponent_coverage`, from 0 to 1."""
+
+    fits: int
+    overall: float
+    """The interval contains the exponent."""
+    by_law: Mapping[str, float]
+    by_noise: Mapping[str, float]
+    told_apart: float
+    """Of the fits of n^2.81 those that exclude 3, and of the fits of n^3 those that exclude 2.81."""
+
+    def __repr__(self) -> str:
+        laws = ", ".join(f"{law} {share:.3f}" for law, share in self.by_law.items())
+        return f"{self.overall:.3f} of {self.fits} intervals cover ({laws}); n^2.81 told from n^3 in {self.told_apart:.3f}"
+
+
+def exponent_coverage(trials: int = 300, seed: int = 0) -> ExponentCoverage:
+    """Fit `trials` series of each law with 3 % noise, over 8 to 12 sizes and 6, 9 or 30 rounds, and count.
+
+    The exponent to cover is the slope that least squares gives the noiseless curve on the same sizes: the power itself, and
+    for n log n, whose slope 1 + 1 / log n falls with the size, a mean of it. Noise: each kind of NOISES in turn.
+    """
+    if trials < len(NOISES):
+        raise SampleError(f"trials must be at least {len(NOISES)}, one for each kind of noise, got {trials}")
+    rng = np.random.default_rng(seed)
+    hits = {(law, noise): [] for law in LAWS for noise in NOISES}
+    told = []
+    for number in range(trials):
+        for law in LAWS:
+            noise = tuple(NOISES)[number % len(NOISES)]
+            fit, exponent = _trial(rng, law, noise)
+            hits[law, noise].append(_contains(fit, exponent))
+            if law in ("n^2.81", "n^3"):
+                told.append(not _contains(fit, 3 if law == "n^2.81" else 2.81))
+    return ExponentCoverage(
+        fits=trials * len(LAWS),
+        overall=_share(hits, ""),
+        by_law={law: _share(hits, law) for law in LAWS},
+        by_noise={noise: _share(hits, noise) for noise in NOISES},
+        told_apart=float(np.mean(told)),
+    )
+
+
+def _trial(rng: np.random.Generator, law: str, noise: str) -> tuple[ScalingFit, float]:
+    """A fit of noisy times, and the exponent of the noiseless ones."""
+    largest, count = rng.integers(512, 4097), rng.integers(FEWEST_SIZES, 13)
+    sizes = np.round(np.geomspace(64, largest, count))
+    logs = np.log(LAWS[law](sizes))
+    scatter = NOISES[noise](rng, int(rng.choice(ROUNDS)), len(sizes))
+    return fit_scaling(sizes, np.exp(logs + scatter)), float(np.polyfit(np.log(sizes), logs, 1)[0])
+
+
+def _independent(rng: np.random.Generator, rounds: int, sizes: int) -> np.ndarray:
+    return NOISE * rng.standard_normal((rounds, sizes))
+
+
+def _drifting(rng: np.random.Generator, rounds: int, sizes: int) -> np.ndarray:
+    """A machine that slows down and recovers: every round has a factor in common, a random walk."""
+    walk = NOISE * np.cumsum(rng.standard_normal((rounds, 1)), axis=0)
+    return walk + _independent(rng, rounds, sizes)
+
+
+def _tilting(rng: np.random.Generator, rounds: int, sizes: int) -> np.ndarray:
+    """Every round has an exponent of its own, half of the variance: the scatter around a line does not show that."""
+    lean = np.linspace(-1, 1, sizes)
+    tilts = NOISE * rng.standard_normal((rounds, 1)) * lean / lean.std()
+    return (tilts + _independent(rng, rounds, sizes)) / np.sqrt(2)
+
+
+def _correlated(rng: np.random.Generator, rounds: int, sizes: int) -> np.ndarray:
+    """Each size keeps part of its deviation for the next round: a stationary autoregression of order one."""
+    series = rng.standard_normal((rounds, sizes))
+    for number in range(1, rounds):
+        series[number] = RHO * series[number - 1] + np.sqrt(1 - RHO**2) * series[number]
+    return NOISE * series
+
+
+NOISES: Mapping[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
+    "independent": _independent,
+    "drifting": _drifting,
+    "tilting": _tilting,
+    "correlated": _correlated,
+}
+
+
+def _contains(fit: ScalingFit, exponent: float) -> bool:
+    return fit.exponent.low <= exponent <= fit.exponent.high
+
+
+def _share(hits: Mapping[tuple[str, str], list[bool]], word: str) -> float:
+    """Of the trials of this law or noise; of all for an empty word."""
+    return float(np.mean([hit for names, found in hits.items() if not word or word in names for hit in found]))

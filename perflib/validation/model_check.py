@@ -1,0 +1,113 @@
+"""What the models of the caches are worth on a run: time lost by trusting them, time explained by them, beside the bars.
+
+    trust(run)      -> Trust: a figure per line, its bar, and whether it is met; shows itself as a table
+    JUDGES          what gives the figures: functions of a run
+    lost(...)       a figure of time lost, for such a function
+
+A figure whose series the run lacks, or has too little of, stays open and says why.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import RunError, SampleError
+from ..models.block_choice import block_loss, conflicts
+from ..models.tile_choice import model_losses
+from ..models.time_model import explain, miss_table
+from ..runs.store import Run
+from .scorecard import Score, Scorecard, Target, at_least, at_most
+
+FEWEST_SIZES = 12  # below it says little that a size was left out
+
+
+@dataclass(frozen=True)
+class Trust(Scorecard):
+    """All figures of a run."""
+
+    unmeasured = "open"
+    run_id: str
+    figures: tuple[Score, ...]
+
+    def scores(self) -> tuple[Score, ...]:
+        """In the order of `JUDGES`."""
+        return self.figures
+
+    def __str__(self) -> str:
+        return f"Models of the caches, run {self.run_id}\n\n{self.table()!r}"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def trust(run: Run) -> Trust:
+    """Judge the models on a run, in the order of `JUDGES`."""
+    return Trust(run.id, tuple(figure for what, judge in JUDGES.items() for figure in _judged(run, what, judge)))
+
+
+def _judged(run: Run, what: str, judge: Callable[[Run], list[Score]]) -> list[Score]:
+    """Its figures, or an open one where the run cannot tell."""
+    try:
+        return judge(run)
+    except (RunError, SampleError) as lack:
+        return [Score(what, str(lack), "", None)]
+
+
+def lost(what: str, ratio: float, most: float, among: str) -> Score:
+    """Time at the model's choice / time at the best one, of which at most `most` may be lost."""
+    return Target(f"<= {100 * (most - 1):.0f} %", high=most).score(what, ratio, f"{100 * (ratio - 1):.1f} % ({among})")
+
+
+TILE = "time lost by the model's tile"
+
+
+def _tiles(run: Run) -> list[Score]:
+    """Where the model's tile is the best, nothing is lost, and nothing gained either."""
+    losses = {n: max(1.0, found.loss.value) for n, found in model_losses(run).items()}
+    worst = max(losses, key=losses.get)
+    median = lost(f"{TILE}, median", float(np.median(list(losses.values()))), 1.05, f"{len(losses)} sizes")
+    return [median, lost(f"{TILE}, worst", losses[worst], 1.15, f"n = {worst}")]
+
+
+TIME = "time of the ladder by flops, loops and misses"
+
+
+def _explained(run: Run) -> list[Score]:
+    """Of every rung, over at least `FEWEST_SIZES` sizes; beside it what the same line says without misses."""
+    found = explain(miss_table(run))
+    enough = found.sizes >= FEWEST_SIZES
+    sizes = f"{found.sizes} sizes" + ("" if enough else f" of {FEWEST_SIZES} at least")
+    fit, error = (found.r_squared, found.held_out_error) if enough else (None, None)
+    errors = f"{100 * found.held_out_error:.1f} % ({100 * found.without_misses:.1f} % without misses)"
+    return [
+        at_least(0.9, ">= {:g}").score(f"{TIME}, R^2", fit, f"{found.r_squared:.3f} ({sizes})"),
+        Target("<= 20 %", high=0.2).score(f"{TIME}, held-out error", error, errors),
+    ]
+
+
+BLOCKS = "time lost by the model's blocks"
+
+
+def _blocks(run: Run) -> list[Score]:
+    found = block_loss(run)
+    model, best = (f"{mc} x {kc}" for mc, kc in (found.model, found.best))
+    return [lost(BLOCKS, max(found.loss.value, 1.0), 1.03, f"n = {found.n}, MC x KC: {model}, best {best}")]
+
+
+POWER = "time per flop at a power of two / beside it"
+
+
+def _conflicts(run: Run) -> list[Score]:
+    """Tiles show it and the top of the ladder does not; the bars are for 1024 against 1040."""
+    figures = []
+    for found in conflicts(run):
+        name = found.kernel if found.tile is None else f"{found.kernel}, tile {found.tile}"
+        target = at_most(1.05, "<= {:g}") if found.tile is None else at_least(1.3, ">= {:g}")
+        value = found.loss.value if found.power == 1024 else None
+        figures.append(target.score(f"{POWER}, {name}", value, f"{found.loss:.2f} ({found.power} / {found.padded})"))
+    return figures
+
+
+JUDGES: dict[str, Callable[[Run], list[Score]]] = {TILE: _tiles, BLOCKS: _blocks, POWER: _conflicts, TIME: _explained}
+"""By what stands there where the run lacks what it takes."""

@@ -1,0 +1,239 @@
+"""How far this machine's numbers can be trusted: experiments whose right answer is known, run here and now.
+
+    selfcheck(quick)        -> Selfcheck: the figures, each against its bar
+    Selfcheck.to_dict()     what --json writes
+
+The same thing under two names must not be called different, and a slow-down that was planted must be found, both with the
+budget and the margin that `compare` has by default. An interval must cover what it says, a kernel's time must agree with a
+method that knows no floor, and the clock must cost little. Takes some minutes, most of them beside busy neighbours.
+"""
+
+import itertools
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ..display.progress import progress_bar, step
+from ..kernels.buffers import aligned_empty
+from ..kernels.rmsnorm.textbook import _rms_norm_fast
+from ..runs.writer import measuring_lock
+from ..studies.harnesses import HARNESSES, Refusal, ask, question
+from ..timer import Timer
+from ..timing.case import FLOORS, Case, case
+from ..timing.loops import canary
+from ..timing.measure import compare, measure
+from ..timing.sampling import calibrate, quiet
+from ..timing.session import take
+from .interval_coverage import exponent_coverage, interval_coverage
+from .scorecard import Score, Scorecard, Target, at_least, at_most
+
+ROUNDS = 101
+TIMES = 300, 315  # the planted slow-down; so many that a call from Python weighs nothing
+BARS: dict[str, tuple[str, Target]] = {
+    "aa_false_positive_rate": ("a kernel and itself called different, idle", at_most(0.03)),
+    "aa_false_positive_rate_busy": ("the same beside a busy process per core", at_most(0.05)),
+    "power_5_percent": ("planted slow-down of 5 % found", at_least(0.95)),
+    "interval_coverage": ("coverage of 95 % intervals, simulated", Target("0.93 to 0.98", 0.93, 0.98)),
+    "exponent_coverage": ("coverage of exponents, simulated", at_least(0.93)),
+    "kernel_scope_error": ("kernel scope against the slope over batch lengths", at_most(0.03)),
+    "timer_overhead_ns": ("Timer, start and elapsed (ns)", Target("< 1000", high=math.nextafter(1000, 0))),
+    "timer_overhead_ratio": ("the same / two bare readings of the clock", at_most(5)),
+    "pyperf_over_perflib": ("time of pyperf's default run / time to ± 1 % here", at_least(10)),
+}
+
+
+@dataclass(frozen=True)
+class Selfcheck(Scorecard):
+    """What was found. Rates and coverages are shares of 1."""
+
+    figures: dict[str, Any]
+    quick: bool
+
+    def scores(self) -> tuple[Score, ...]:
+        """Of the figures that were measured."""
+        measured = ((*BARS[key], self.figures[key]) for key in BARS if key in self.figures)
+        return tuple(target.score(what, value, f"{value:.4g}") for what, target, value in measured)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a program that reads on."""
+        return self.figures
+
+    def __str__(self) -> str:
+        f = self.figures
+        trials = f"{f['aa_comparisons']} comparisons idle and as many busy, {f['power_trials']} planted"
+        notes = [f"{trials}; {f['seconds_to_1_percent']:.2g} s to ± 1 % of a kernel of {f['kernel_ns']:.0f} ns"]
+        if self.quick:
+            notes.append("quick: too few trials for rates of some percent; leave --quick out for 200 and 40")
+        if "pyperf_over_perflib" not in f:
+            notes.append("not compared with pyperf: it takes half a minute, and the extra `harnesses`")
+        return "\n".join((repr(self.table()), *notes))
+
+
+def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
+    """Run every experiment; raises RunError where another measurement runs."""
+    pairs, planted = (24, 8) if quick else (200, 40)
+    figures: dict[str, Any] = {"aa_comparisons": pairs, "power_trials": planted}
+    steps = 2 * pairs + planted + 5
+    with measuring_lock(), progress_bar(steps, progress) as bar:
+
+        def share(what: str, trial: Callable[[int], bool], count: int) -> float:
+            hits = 0
+            for number in range(count):
+                with step(bar, what):
+                    hits += trial(number)
+            return hits / count
+
+        figures["aa_false_positive_rate"] = share("a function and itself", _false_positive, pairs)
+        figures["power_5_percent"] = share("5 % planted", _planted, planted)
+        with _busy_cores():
+            figures["aa_false_positive_rate_busy"] = share("a function and itself, cores busy", _false_positive, pairs)
+        for what, experiment in (
+            ("kernel scope", _kernel_scope),
+            ("timer", _timer),
+            ("coverage of intervals", lambda: {"interval_coverage": interval_coverage(300 if quick else 2000).overall}),
+            ("coverage of exponents", lambda: {"exponent_coverage": exponent_coverage(100 if quick else 1000).overall}),
+            ("time to 1 %", lambda: _against_pyperf(quick)),
+        ):
+            with step(bar, what):
+                figures |= experiment()
+    return Selfcheck(figures, quick)
+
+
+@njit
+def _chain(x, weight, out, times):
+    """A chain of dependent integer operations."""
+    return canary(1000 * times)
+
+
+@njit
+def _norm(x, weight, out, times):
+    """RMS norms, in L1."""
+    for _ in range(times):
+        _rms_norm_fast(x, weight, 1e-5, out)
+
+
+@njit
+def _copy(x, weight, out, times):
+    """Copies, in L2."""
+    for _ in range(times):
+        for i in range(x.shape[0]):
+            for j in range(x.shape[1]):
+                out[i, j] = x[i, j]
+
+
+def _filled(*shape: int) -> np.ndarray:
+    array = aligned_empty(shape, np.float32)
+    array[...] = np.random.default_rng(0).standard_normal(shape)
+    return array
+
+
+@cache
+def _kinds() -> list[tuple[Callable, tuple]]:
+    """Three kinds of work, to be done a number of times, and their arrays."""
+    widths = {_chain: 1, _norm: 64, _copy: 2048}
+    return [(work, (_filled(20, n), _filled(n), _filled(20, n))) for work, n in widths.items()]
+
+
+def _planted(number: int) -> bool:
+    """Whether `compare` finds that the same takes longer where it is done 5 % more often.
+
+    Both are calls of one machine code: compiled twice, it would differ by some percent by where it lies in memory.
+    """
+    work, arrays = _kinds()[number % 3]
+    first, second = (partial(_repeated, work, times) for times in TIMES)
+    found = compare({"first": first, "second": second}, *arrays, seed=number)
+    return found.verdicts["second"] == "slower"
+
+
+def _repeated(work: Callable, times: int, *arrays: np.ndarray) -> None:
+    work(*arrays, times)
+
+
+def _false_positive(number: int) -> bool:
+    """Whether `compare` tells a compiled function from itself."""
+    work, arrays = _kinds()[number % 3]
+    found = compare({"first": work, "same": work}, *arrays, 1, seed=number)
+    return found.verdicts["same"] in ("faster", "slower")
+
+
+@contextmanager
+def _busy_cores() -> Iterator[None]:
+    """A process per core that does nothing but compute."""
+    neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+
+
+def _norm_args() -> tuple:
+    """512 numbers each, in one stretch of memory: addresses that differ by multiples of 4 KiB would hinder each other."""
+    x, weight, out = _filled(3, 528)[:, None, :512]
+    return x, weight[0], 1e-5, out
+
+
+def _kernel_scope() -> dict[str, float]:
+    """A kernel of some sixty nanoseconds: batches of a millisecond less the floor, against the slope over batch lengths.
+
+    The slope knows neither floor nor calibration: what each batch costs once is in its intercept. Both are of the same
+    machine code, because the same loop compiled again lands elsewhere in memory and differs by up to a tenth.
+    """
+    kernel = case("kernel", _rms_norm_fast, _norm_args(), "kernel").run
+    with quiet():
+        usual = calibrate(kernel)
+        lengths = usual // 8 * np.arange(1, 9, 2)
+        arms = [partial(kernel, n) for n in (*lengths.tolist(), usual)] + [partial(FLOORS["kernel"].run, usual)]
+        rng, took = np.random.default_rng(0), np.empty((ROUNDS, len(arms)))
+        for times in took:
+            for which in rng.permutation(len(arms)):
+                timer = Timer()
+                arms[which]()
+                times[which] = timer.elapsed_ns()
+    *several, gross, floor = np.quantile(took, 0.25, axis=0)  # beside busy neighbours half of the batches are interrupted
+    net, slope = float(gross - floor) / usual, float(np.polyfit(lengths, several, 1)[0])
+    return {"kernel_scope_error": abs(net / slope - 1), "kernel_ns": net}
+
+
+def _timer() -> dict[str, float]:
+    """A Timer, started and read, beside two bare readings of the clock, both called from Python's own loop."""
+    clock = time.perf_counter_ns
+
+    def timer(reps: int) -> None:
+        for _ in itertools.repeat(None, reps):
+            Timer.start_timer().elapsed_ns()
+
+    def bare(reps: int) -> None:
+        for _ in itertools.repeat(None, reps):
+            clock()
+            clock()
+
+    with quiet():
+        cases = [Case("timer", "call", timer), Case("bare", "call", bare)]
+        session = take(cases, 1.0, lambda so_far: [so_far.ratio("timer", "bare")])
+    cost = session.net("timer").value
+    return {"timer_overhead_ns": cost, "timer_overhead_ratio": cost / session.net("bare").value}
+
+
+def _against_pyperf(quick: bool) -> dict[str, float]:
+    """Seconds until the interval of the kernel is 1 % wide on either side, and how often pyperf's default run is longer."""
+    found = measure(_rms_norm_fast, *_norm_args(), scope="kernel", budget_s=20)
+    figures = {"seconds_to_1_percent": found.seconds}
+    if quick or not HARNESSES["pyperf"].version():
+        return figures
+    try:
+        figures["pyperf_seconds"] = ask(HARNESSES["pyperf"], question("warmed")).wall_ms / 1e3
+    except Refusal:
+        return figures
+    return figures | {"pyperf_over_perflib": figures["pyperf_seconds"] / found.seconds}

@@ -1,0 +1,34 @@
+"""Cached machine code: used again as long as every kernel source is what it was."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import perflib
+
+PROGRAM = """
+from perflib.kernels.probes import peak
+import numpy as np
+out = peak.fma_peak(np.full(1, 0.5), 3, np.empty(1))
+stats = peak._fma_peak_steps.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), out[0] > 0)
+"""
+
+
+def test_code_comes_from_the_cache_until_a_source_it_was_made_of_changes(tmp_path):
+    shutil.copytree(Path(perflib.__file__).parent, tmp_path / "perflib", ignore=shutil.ignore_patterns("__pycache__"))
+
+    alone = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def compiled_and_loaded():
+        return subprocess.run(
+            [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=alone, capture_output=True, text=True, check=True
+        ).stdout.split()
+
+    assert compiled_and_loaded() == ["0", "1", "True"]
+    assert compiled_and_loaded() == ["1", "0", "True"]
+    with (tmp_path / "perflib" / "kernels" / "jit" / "vector.py").open("a") as source:
+        source.write("# an edit of what the kernel calls\n")
+    assert compiled_and_loaded() == ["0", "1", "True"]

@@ -1,0 +1,79 @@
+"""The pages in a real browser, with the network cut: nothing is requested, everything is drawn, everybody can read it."""
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed: pages were only parsed, not opened in a browser")
+
+from browser import NEEDS_CHROMIUM, chromium, faults
+
+from perflib.report.notebooks import NOTEBOOKS
+
+pytestmark = NEEDS_CHROMIUM
+STEMS = ["index", *sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")), "performance-guide", "api-reference"]
+AS_SHOWN = [(1200, "light"), (360, "dark")]
+
+
+@pytest.fixture(scope="module")
+def browser(handmade_report, quick_report, tmp_path_factory):
+    """Opened when the reports are there, because both use an event loop."""
+    with chromium(tmp_path_factory.mktemp("profile"), offline=True) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_page_is_whole_offline_and_accessible_wide_and_light_narrow_and_dark(browser, quick_report, stem):
+    assert [f for as_shown in AS_SHOWN for f in faults(browser, quick_report / f"{stem}.html", *as_shown)] == []
+
+
+@pytest.mark.parametrize("name", ["reports/index.html", "reports/01-first.html", "single.html"])
+def test_hostile_labels_run_nothing_and_break_nothing(browser, handmade_report, name):
+    assert [f for as_shown in AS_SHOWN for f in faults(browser, handmade_report.parent / name, *as_shown)] == []
+
+
+def test_one_file_shows_the_page_that_was_asked_for_and_prints_all(browser, handmade_report):
+    page = browser.new_page()
+    shown = "[...document.querySelectorAll('.page')].filter(p => p.checkVisibility()).map(p => p.id)"
+    page.goto((handmade_report.parent / "single.html").as_uri())
+    assert page.evaluate(shown) == ["index"]
+
+    page.click("nav >> text=second")
+    assert page.evaluate(shown) == ["02-second"]
+    page.go_back()
+    assert page.evaluate(shown) == ["index"]
+
+    page.emulate_media(media="print")
+    assert len(page.evaluate(shown)) == 5
+    page.close()
+
+
+def test_the_keyboard_reaches_the_text_first_and_every_link_shows_where_it_is(browser, handmade_report):
+    page = browser.new_page()
+    page.goto((handmade_report / "index.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the text"
+
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "perflib report"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.close()
+
+
+def test_the_check_sees_every_kind_of_fault(browser, tmp_path):
+    policy = '<meta http-equiv="Content-Security-Policy" content="img-src https:; script-src \'none\'">'
+    wide, pale = '<div style="width: 2000px">wide</div>', '<p style="color: #aaaaaa; background: #ffffff">pale</p>'
+    (tmp_path / "bad.html").write_text(
+        f'{policy}<img src="https://example.org/a.png" alt="far"><script>1</script><h1>a</h1><h3>b</h3>{wide}{pale}'
+    )
+
+    found = "\n".join(faults(browser, tmp_path / "bad.html", 1200, "light"))
+
+    for fault in (
+        "requests https://example.org/a.png",
+        "console: Executing inline script violates",
+        "a picture is not drawn: far",
+        "pixels too wide for 1200",
+        "headings out of order: [1, 3]",
+        "axe: color-contrast, 1 times",
+        "axe: html-has-lang",
+    ):
+        assert fault in found

@@ -1,0 +1,56 @@
+"""The guide: every step with its ratio and its figure, or with what is missing."""
+
+import re
+
+import pytest
+from runs import isolate
+from synthetic import SIZES, cell, full, matmul, matmul_called, noisy, record
+
+from perflib.report.guide_page import STEPS, guide_page
+from perflib.report.page import Page
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(tmp_path_factory.mktemp("data"), patch)
+        topic, block, ladder = matmul()
+        ladder += [cell("matmul", n, noisy(2 * n**3 / 80), dtype="float32") for n in SIZES]
+        return guide_page(
+            full(matmul=[(topic, block, ladder), matmul_called()]),
+            {"03-tile-size": Page("03-tile-size", "Which tile?", "", "", (), "tile")},
+        )
+
+
+def test_every_step_has_its_figure_and_its_ratio(shown):
+    assert shown.body.count("<figure>") == len(STEPS)
+    assert "not recorded" not in shown.body
+    assert [entry["id"] for entry in shown.toc] == [*(f"step-{i}" for i in range(1, len(STEPS) + 1)), "last"]
+
+
+def test_the_ratios_are_those_of_the_run(shown):
+    factors = re.findall(r"<strong>([\d.]+) \[([\d.]+), ([\d.]+)\]</strong>", shown.body)
+
+    call, again, balance, passes, order, vectors, tile, top = (tuple(map(float, factor)) for factor in factors)
+    assert all(low <= value <= high for value, low, high in (call, again, balance, passes, order, vectors, tile, top))
+    assert call[0] == pytest.approx(564 / 64, rel=0.02)
+    assert again[0] == pytest.approx(1, abs=0.02)
+    assert balance[0] == pytest.approx(100 / 20, rel=0.02)
+    assert passes[0] == pytest.approx(2, rel=0.02)
+    assert order[0] == pytest.approx(25 / 2, rel=0.02)
+    assert vectors[0] == pytest.approx(20 / 2, rel=0.02)
+    assert tile[0] == pytest.approx(1.2, rel=0.02)
+    assert top[0] == pytest.approx(80 / 25, rel=0.02)
+
+
+def test_a_step_leads_to_its_page_where_there_is_one(shown):
+    assert re.findall(r'href="([\w-]+\.html)"', shown.body) == ["03-tile-size.html"]
+
+
+def test_without_samples_the_advice_stays(tmp_path, monkeypatch):
+    isolate(tmp_path, monkeypatch)
+
+    body = guide_page(record(), {}).body
+
+    assert body.count("<strong>not recorded</strong>") == body.count("Not in this run: ") == len(STEPS)
+    assert "Exchange loops" in body

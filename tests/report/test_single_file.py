@@ -1,0 +1,98 @@
+"""The report as one file: the same pages, every place and link inside it, the samples attached."""
+
+import base64
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pages
+import pytest
+from handmade import RUN_ID, digests
+from PIL import Image
+
+from perflib.report import build
+from perflib.report.page import Page
+from perflib.report.single_file import joined
+from perflib.runs.store import load_run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def single(handmade_report):
+    return handmade_report.parent / "single.html"
+
+
+def page(stem, body):
+    return Page(stem, stem, "", body, (), stem)
+
+
+def test_it_is_offline_described_and_in_order(single):
+    assert pages.problems(single) == []
+
+
+def test_it_has_every_page_and_leads_to_none_outside(single, handmade_report):
+    shown = pages.Page(single)
+
+    assert set(shown.ids) >= {file.stem for file in handmade_report.glob("*.html")}
+    assert {a["href"].partition(":")[0] for a in shown.all("a") if not a["href"].startswith("#")} <= {"data", "https"}
+
+
+def test_the_samples_are_inside(single, handmade_report):
+    (link,) = (a for a in pages.Page(single).all("a") if "download" in a)
+
+    packed = base64.b64decode(link["href"].partition(",")[2])
+    assert link["download"] == f"{RUN_ID}.zip"
+    assert packed == (handmade_report / "data" / f"{RUN_ID}.zip").read_bytes()
+    assert f"{RUN_ID}/run.json" in zipfile.ZipFile(io.BytesIO(packed)).namelist()
+
+
+def test_places_and_links_carry_their_page():
+    first = page("index", '<h2 id="a">A</h2><a href="other.html">o</a><a href="other.html#a">oa</a><a href="#a">a</a>')
+    other = page("other", '<h2 id="a">A</h2><a href="#a">a</a><a href="index.html#a">i</a><a href="data/x.zip">x</a>')
+
+    one, two = joined([first, other])
+
+    assert re.findall(r'(?:id|href)="(.*?)"', one.body) == ["index.a", "#other", "#other.a", "#index.a"]
+    assert re.findall(r'(?:id|href)="(.*?)"', two.body) == ["other.a", "#other.a", "#index.a", "data/x.zip"]
+
+
+def test_headings_go_one_level_down_but_on_the_first_page():
+    one, two = joined([page("index", "<h2>a</h2><hr>"), page("other", "<h2>a</h2><h3>b</h3><hr>")])
+
+    assert (one.body, two.body) == ("<h2>a</h2><hr>", "<h3>a</h3><h4>b</h4><hr>")
+
+
+def test_text_that_looks_like_a_place_stays():
+    body = '<pre>&lt;p id="a"&gt; href="#a" h2</pre>'
+
+    assert joined([page("index", ""), page("other", body)])[1].body == body
+
+
+def test_pictures_keep_every_pixel_and_their_description():
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(png := io.BytesIO(), "PNG")
+    shown = f'<img src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}" alt="a &gt; b">'
+
+    (one,) = joined([page("index", shown)])
+
+    kind, packed, rest = re.fullmatch(r'<img src="data:(.*?);base64,(.*?)"(.*)>', one.body).groups()
+    assert (kind, rest) == ("image/webp", ' alt="a &gt; b"')
+    assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(packed)))) == pixels).all()
+
+
+def test_the_full_reference_run_fits_into_a_mail(tmp_path, monkeypatch):
+    """Its notebooks as they are committed, so that none is executed."""
+    monkeypatch.setattr(build, "execute_all", lambda paths, _: [(path, nbformat.read(path, 4)) for path in paths])
+
+    run = load_run(next((ROOT / "data" / "reference").iterdir()))
+    assert run.meta["command"] == "full"
+    assert build.build_single(run, tmp_path / "mail.html").stat().st_size < 3_000_000
+
+
+def test_it_replaces_the_file_as_a_whole(single):
+    assert [p.name for p in single.parent.iterdir() if p.name.startswith(".")] == []
+    assert digests(single.parent)

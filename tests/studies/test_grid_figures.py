@@ -1,0 +1,126 @@
+"""Figures of any topic, on runs whose times are known: what the sentences say is what was put in."""
+
+import pytest
+from runs import isolate
+from synthetic import cell, limits, noisy, record
+
+from perflib.display.figure import Picture
+from perflib.display.table import Missing
+from perflib.errors import RunError
+from perflib.studies import grid_figures
+
+SIZES = (64, 80, 100, 128, 160, 200, 256, 320)
+HOSTILE = "<script>alert('x')</script>\n\"quoted\" $x$"
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    return isolate(tmp_path, monkeypatch)
+
+
+def power(kernel, exponent, at_64=1000.0, **columns):
+    return [cell(kernel, n, noisy(at_64 * (n / 64) ** exponent, 0.001), **columns) for n in SIZES]
+
+
+def test_times_and_rates_are_drawn_for_every_kernel_of_a_topic():
+    run = record(*limits(), ("mine", "all sizes", [*power("matmul_naive", 3), *power("matmul_ikj", 3, 500.0)]))
+
+    drawn = grid_figures.times(run, "mine")
+    assert isinstance(drawn, Picture)
+    assert "matmul_naive from 1 µs at 64" in drawn.alt
+    assert "matmul_ikj from 500" in drawn.alt
+    assert "matmul_naive reaches" in (rates := grid_figures.rates(run, "mine").alt)
+    assert "below a peak of " in rates
+
+
+@pytest.mark.parametrize("ns", [0.0, -0.4])
+def test_a_kernel_of_which_the_floor_leaves_nothing_is_shown_all_the_same(ns):
+    run = record(("mine", "all sizes", [cell("k", 64, [ns] * 8), cell("k", 128, [2.0] * 8)]))
+
+    assert [row[2].partition(" ")[0] for row in grid_figures.grid_table(run, "mine").rows] == [
+        f"{ns:.{3 + (ns != 0)}f}",
+        "2.000",
+    ]
+    assert "from " in grid_figures.times(run, "mine").alt
+
+
+def test_a_parameter_is_the_best_one_only_where_there_was_a_choice():
+    one, two = [cell("k", 64, [100] * 8, tile=8)], [cell("k", 64, [90] * 8, tile=16)]
+
+    headers = [grid_figures.grid_table(record(("mine", "all sizes", rows)), "mine").header for rows in (one, one + two)]
+
+    assert [header[2] for header in headers] == ["tile", "best tile"]
+
+
+def test_a_table_has_one_unit_and_four_digits_that_count():
+    rows = [cell("k", 2**power, [ns] * 8) for power, ns in ((8, 195.54), (14, 11_214.0), (22, 31_595_047.0))]
+
+    told = grid_figures.grid_table(record(("mine", "all sizes", rows)), "mine")
+
+    assert told.header[2] == "time (µs) [95 %]"
+    assert [row[2].partition(" ")[0] for row in told.rows] == ["0.1955", "11.21", "31595"]
+
+
+@pytest.mark.parametrize(("exponent", "verdict"), [(3, "consistent"), (2.5, "inconsistent")])
+def test_growth_is_judged_by_the_rule_of_fit_scaling(exponent, verdict):
+    told = grid_figures.growth_table(record(("mine", "all sizes", power("k", exponent))), "mine", 3)
+
+    assert told.rows[0][:2] == ("k", "3")
+    assert told.rows[0][5] == verdict
+
+
+def test_an_exponent_is_asked_for_one_value_of_each_parameter(refused):
+    rows = [*power("k", 2, tile=8), *power("k", 1, tile=16)]
+    run = record(("mine", "all sizes", rows))
+
+    assert grid_figures.scaling(run, "mine", "k", tile=8).exponent.value == pytest.approx(2, abs=0.01)
+    with refused(ValueError, "tile must be chosen, mine has k with 8, 16"):
+        grid_figures.scaling(run, "mine", "k")
+    with refused(RunError, "has no 'other'"):
+        grid_figures.scaling(run, "other", "k")
+
+
+def test_a_map_says_the_best_value_at_each_size_and_what_the_worst_reaches():
+    times = {(64, 8): 100, (64, 16): 200, (128, 8): 800, (128, 16): 400}
+    run = record(("mine", "n", [cell("k", n, ns, tile=tile) for (n, tile), ns in times.items()]))
+
+    told = grid_figures.heat_map(run, "mine", "tile").alt
+
+    assert "the best tile is 8 at 64, 16 at 128" in told
+    assert "reaches 0.50 of the best speed" in told
+
+
+def test_a_table_takes_the_fastest_parameters_at_each_size():
+    times = {(64, 8): 100, (64, 16): 200, (128, 8): 800, (128, 16): 400}
+    run = record(("mine", "n", [cell("k", n, ns, tile=tile) for (n, tile), ns in times.items()]))
+
+    assert [row[:3] for row in grid_figures.grid_table(run, "mine").rows] == [("k", "64", "8"), ("k", "128", "16")]
+
+
+def test_below_the_ridge_the_copy_is_the_roof_and_above_it_the_peak():
+    """Peak 100, copy 20: the ridge is at 5 flops per byte. A norm does 4 n for 12 n bytes, a product 2 n^3 for 12 n^2."""
+    low = [cell("rms_norm_fast", n, noisy(4 * n / 5, 0.001), rows=1) for n in SIZES]
+    high = [cell("matmul_ikj", n, noisy(2 * n**3 / 50, 0.001)) for n in SIZES]
+    told = grid_figures.roofline(record(*limits(), ("mine", "n", [*low, *high])), "mine").alt
+
+    assert "rms_norm_fast at 0.333 flops per byte gets 0.75 of what the copy bandwidth allows" in told
+    assert "matmul_ikj at 53.3 flops per byte gets 0.50 of what the multiply-add peak allows" in told
+
+
+def test_a_kernel_whose_work_nobody_counted_has_times_and_no_rates():
+    run = record(*limits(), ("mine", "n", power("unknown", 1)))
+
+    assert isinstance(grid_figures.times(run, "mine"), Picture)
+    assert isinstance(grid_figures.rates(run, "mine"), Missing)
+    assert isinstance(grid_figures.roofline(run, "mine"), Missing)
+
+
+def test_a_name_is_text_in_figures_and_tables(monkeypatch):
+    run = record(*limits(), ("mine", "n", power(HOSTILE, 1)))
+
+    drawn, table = grid_figures.times(run, "mine"), grid_figures.grid_table(run, "mine")
+
+    assert "<script>alert('x')</script> \"quoted\" $x$ from" in drawn.alt
+    assert len(repr(table).splitlines()) == 2 + len(SIZES)
+    assert "<script>" not in table._repr_html_()
+    assert set(run.samples("mine")["kernel"]) == {HOSTILE, "floor"}

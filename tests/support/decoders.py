@@ -1,0 +1,40 @@
+"""Small decoders, their weights, and the float64 logits that they must have."""
+
+import numpy as np
+import pytest
+import reference
+
+from perflib.llm.decoder import widen
+from perflib.llm.weights import RandomWeights, Shape, tensor_shapes
+
+PLAIN = Shape(40, 32, 2, 48, 4, 4, 64)
+GROUPED = Shape(67, 48, 2, 52, 8, 2, 64, freq_base=500.0, tied=False)  # heads of 6, four to a key
+ODD = Shape(33, 30, 3, 37, 3, 1, 80, layer_norm_rms_epsilon=1e-2)  # heads of 10
+LIMIT = 1e-4  # relative to the largest logit
+
+every_shape = pytest.mark.parametrize("shape", [PLAIN, GROUPED, ODD], ids=["plain", "grouped", "odd"])
+
+
+class Given:
+    """Weights from a dictionary."""
+
+    def __init__(self, shape, tensors):
+        self.shape, self.tensor = shape, tensors.__getitem__
+
+
+def weights(shape, seed=0):
+    source = RandomWeights(shape, seed)
+    return {name: source.tensor(name) for name in tensor_shapes(shape)}
+
+
+def exact(shape, tensors, tokens):
+    return reference.decoder(shape, {name: np.float64(widen(value)) for name, value in tensors.items()}, tokens)
+
+
+def drawn(shape, count, seed=0):
+    return np.random.default_rng(seed).integers(0, shape.vocab_size, count)
+
+
+def close(result, expected):
+    """Positively, so that NaN is not."""
+    return result.shape == expected.shape and bool(abs(result - expected).max() <= LIMIT * abs(expected).max())

@@ -1,0 +1,224 @@
+"""Fresh processes: what travels and how, and what many measurements make together."""
+
+import functools
+import io
+import operator
+import os
+import pickle
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from numba import njit
+
+from perflib import kernels, measure
+from perflib.errors import Unmeasurable
+from perflib.stats import Interval, median_interval
+from perflib.timing import processes as timing_processes
+from perflib.timing.processes import _packed, in_processes
+from perflib.timing.results import _pooled, combined
+
+
+@njit
+def _sum(x):
+    return x.sum()
+
+
+def unpacked(payload):
+    """What a fresh process reads: the path, then what is wanted."""
+    stream = io.BytesIO(payload)
+    return pickle.load(stream), pickle.load(stream)
+
+
+def add(amount):
+    return lambda x: x + amount
+
+
+@pytest.mark.parametrize(
+    ("fn", "name"),
+    [
+        (_sum, (__name__, "_sum")),
+        (unpacked, (__name__, "unpacked")),
+        (kernels.matmul_tiled, ("perflib.kernels.gemm.textbook", "matmul_tiled")),
+        (os.path.join, ("posixpath", "join")),
+    ],
+)
+def test_what_a_module_holds_travels_by_name(fn, name):
+    path, (_, reference, args, settings) = unpacked(_packed(measure, fn, (1,), {"seed": 3}))
+
+    assert path == sys.path
+    assert (reference, args, settings) == (name, (1,), {"seed": 3})
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        add(2),
+        lambda x: x + 2,
+        functools.partial(operator.add, 2),
+        njit(lambda x: x + 2),
+        operator.methodcaller("__add__", 2),
+    ],
+)
+def test_anything_else_travels_by_value(fn):
+    _, (_, copy, _, _) = unpacked(_packed(measure, fn, (), {}))
+
+    assert copy(1) == 3
+
+
+def test_a_function_whose_name_means_another_one_travels_by_value():
+    impostor = add(2)
+    impostor.__module__, impostor.__qualname__ = __name__, "add"
+
+    _, (_, copy, _, _) = unpacked(_packed(measure, impostor, (), {}))
+
+    assert copy(1) == 3
+
+
+def test_what_cannot_travel_is_refused_in_one_line(refused):
+    with refused(TypeError, "processes needs a function and arguments that can be pickled, got cannot pickle"):
+        _packed(measure, add, (threading.Lock(),), {})
+
+
+def noisy(measurement, middle, **changes):
+    return measurement(np.arange(middle - 2, middle + 4), **changes)
+
+
+def test_the_median_process_speaks_for_all(measurement):
+    found = combined([noisy(measurement, ns) for ns in (1010, 1012, 1050)])
+
+    assert found.processes_ns == (1000.5, 1002.5, 1040.5)
+    assert (found.time_ns.value, found.gross_ns.value, found.floor_ns.value) == (1002.5, 1012.5, 10)
+    assert (found.time_ns.low, found.time_ns.high) == (998, 1043), "all of their intervals"
+    assert found.time_ns.coverage == noisy(measurement, 1010).time_ns.coverage
+
+
+def test_from_six_processes_on_the_interval_is_one_of_processes(measurement):
+    medians = [1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1100]
+    wide = [Interval(ns, ns - 500, ns + 500, 0.97) for ns in medians]
+
+    assert _pooled(wide) == median_interval(medians)
+    assert _pooled(wide[:5]) == Interval(1002, 500, 1504, 0.97)
+
+
+def test_all_samples_are_kept_and_rounds_counted_through(measurement):
+    found = combined([measurement(seconds=1.5), measurement(seconds=2.0)])
+
+    assert [s.round for s in found.samples] == list(range(12))
+    assert found.seconds == 3.5
+
+
+@pytest.mark.parametrize(
+    ("states", "together"),
+    [
+        (("stable", "stable"), "stable"),
+        (("stable", "noisy"), "noisy"),
+        (("invalid", "stable"), "invalid"),
+        (("noisy", "invalid"), "invalid"),
+    ],
+)
+def test_the_worst_state_counts(measurement, states, together):
+    assert combined([measurement(state=state) for state in states]).state == together
+
+
+def test_every_reason_is_given_once_whatever_its_numbers(measurement):
+    each = [("drift (tau 0.5)", "page faults in 8 of 30 samples"), ("page faults in 9 of 45 samples",), ("discarded",)]
+
+    found = combined([measurement(state="noisy", reasons=reasons) for reasons in each])
+
+    assert sorted(found.reasons) == ["discarded", "drift (tau 0.5)", "page faults in 8 of 30 samples"]
+
+
+@pytest.mark.parametrize(
+    ("medians", "reasons"),
+    [
+        ((1010, 1029), ()),
+        ((1010, 1035), ("processes differ by 2 %: layout of memory",)),
+        ((1510, 1010, 1020), ("processes differ by 50 %: layout of memory",)),
+    ],
+)
+def test_processes_that_differ_are_a_reason(measurement, medians, reasons):
+    found = combined([measurement((ns,) * 6) for ns in medians])
+
+    assert found.reasons == reasons
+    assert found.state == ("noisy" if reasons else "stable")
+
+
+def test_processes_that_differ_by_less_than_their_own_intervals_are_none(measurement):
+    wide = [measurement(time_ns=Interval(ns, ns * 0.9, ns * 1.1, 0.97)) for ns in (1000, 1150)]
+
+    assert combined(wide).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("ended", "together"), [(("half-width", "half-width"), "half-width"), (("half-width", "budget"), "budget")]
+)
+def test_the_budget_ended_it_if_it_ended_one(measurement, ended, together):
+    assert combined([measurement(ended_by=by) for by in ended]).ended_by == together
+
+
+def test_both_scopes_and_the_dispatch_are_putcombined(measurement):
+    each = [
+        measurement(call=measurement((ns,) * 6), dispatch_ns=Interval(ns, ns - 1, ns + 1, 0.97))
+        for ns in (2010, 2020, 2012)
+    ]
+
+    found = combined(each)
+
+    assert found.call.time_ns.value == 2002
+    assert found.call.processes_ns == (2000, 2010, 2002)
+    assert found.dispatch_ns == Interval(2012, 2009, 2021, 0.97)
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("import sys; sys.exit('ValueError: no')", "ValueError: no"),
+        ("print('noise', file=__import__('sys').stderr); raise KeyError(1)", "KeyError: 1"),
+        ("import os; os.abort()", "exit status -6"),
+        ("", "exit status 0"),
+    ],
+)
+def test_a_process_that_fails_is_told_by_its_last_line(monkeypatch, refused, code, line):
+    run = subprocess.run
+    monkeypatch.setattr(timing_processes.subprocess, "run", lambda command, **how: run([sys.executable, "-c", code], **how))
+
+    with refused(Unmeasurable, "a fresh process could not measure it", line):
+        in_processes(measure, 2, add(2), (1,), {})
+
+
+def test_a_lambda_is_measured_in_two_fresh_processes_whatever_it_prints():
+    """Live. Python's prints and those below Python are no answer."""
+    told = {"one": 1}
+
+    def work(x):
+        print("from Python")
+        os.write(1, b"from below")
+        return np.sum(x) + told["one"]
+
+    found = measure(work, np.ones(100), processes=2, budget_s=0.02)
+
+    assert (found.label, found.scope, len(found.processes_ns)) == ("work", "call", 2)
+    assert len(found.samples) >= 12
+    assert found.time_ns.low <= min(found.processes_ns) <= max(found.processes_ns) <= found.time_ns.high
+
+
+def test_a_function_that_fails_in_a_fresh_process_gives_one_line(refused):
+    """Live: it behaves here and nowhere else."""
+    here = os.getpid()
+
+    def work():
+        if os.getpid() != here:
+            raise RuntimeError("not\nhere")
+
+    with refused(Unmeasurable, "a fresh process could not measure it: Unmeasurable: work must not raise", "not"):
+        measure(work, processes=2, budget_s=0.02)
+
+
+def test_settings_are_refused_before_a_process_is_started(monkeypatch, refused):
+    monkeypatch.setattr(timing_processes.subprocess, "run", None)
+
+    with refused(ValueError, "mode must be one of"):
+        measure(add(2), 1, processes=2, mode="warm")
