@@ -16,15 +16,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import PerflibError, RunError
-from .runs.store import list_runs, load_run
+
+if TYPE_CHECKING:
+    from .runs.store import Run
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit status."""
+def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
+    """Run one command; returns the exit status. Call `loaded` between loading Numba and the command."""
     args = _parser().parse_args(argv)
+    from . import kernels as kernels  # half a second, which a wrong word or --help does not wait for
+
+    loaded()
     try:
         return args.command(args) or 0
     except KeyboardInterrupt:
@@ -98,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _load(name: str | Path | None) -> "Run":
+    from .runs.store import load_run  # brings Numba, see run
+
+    return load_run(name)
+
+
 def _machine(args: argparse.Namespace) -> None:
     if args.model:
         from .models.other_machine import predict
@@ -131,7 +142,7 @@ def _record(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    run = load_run(args.run or (None if os.environ.get("PERFLIB_RUN") else "latest"))
+    run = _load(args.run or (None if os.environ.get("PERFLIB_RUN") else "latest"))
     from .report.build import build, build_single  # takes seconds, a wrong name does not
 
     print(build_single(run) if args.single_file else build(run))
@@ -162,10 +173,10 @@ def _forward(args: argparse.Namespace) -> None:
     from .runs.writer import measuring_lock
 
     if args.shape not in SHAPES:
-        raise RunError(f"--shape must be one of {', '.join(SHAPES)}, got {args.shape}")
+        raise PerflibError(f"--shape must be one of {', '.join(SHAPES)}, got {args.shape}")
     for name in ("prompt", "tokens", "batch", "threads"):
         if getattr(args, name) < 1:
-            raise RunError(f"--{name} must be at least 1, got {getattr(args, name)}")
+            raise PerflibError(f"--{name} must be at least 1, got {getattr(args, name)}")
     weights = GGUFWeights(args.gguf) if args.gguf else RandomWeights(SHAPES[args.shape])
     sizes = {name: getattr(args, name) for name in ("prompt", "tokens", "batch", "threads")}
     with measuring_lock():
@@ -197,13 +208,13 @@ def _execute(args: argparse.Namespace) -> None:
     os.environ.pop("PERFLIB_RUN", None)  # what is committed tells of the reference run
     execute_in_place(args.notebooks)
     if not args.notebooks:
-        update_readme(load_run())
+        update_readme(_load(None))
 
 
 def _model(args: argparse.Namespace) -> int:
-    from .validation.model_check import trust
+    from .validation.model_check import judge_models
 
-    judged = trust(load_run(args.run))
+    judged = judge_models(_load(args.run))
     print(judged)
     return 1 if judged.missed else 0
 
@@ -211,7 +222,7 @@ def _model(args: argparse.Namespace) -> int:
 def _compare(args: argparse.Namespace) -> None:
     from .runs.compare import compare_runs
 
-    print(compare_runs(load_run(args.before), load_run(args.after)))
+    print(compare_runs(_load(args.before), _load(args.after)))
 
 
 def _new(args: argparse.Namespace) -> None:
@@ -221,9 +232,11 @@ def _new(args: argparse.Namespace) -> None:
 
 
 def _runs(args: argparse.Namespace) -> None:
+    from .runs.store import list_runs
+
     for path in list_runs():
         try:
-            run = load_run(path)
+            run = _load(path)
             state = "complete" if run.finished else "unfinished"
             facts = f"{state}  {sum(run.blocks.values())} samples  {run.machine.cpu}"
         except RunError as problem:

@@ -17,7 +17,7 @@ from .display.figure import Picture
 from .display.text import on_one_line
 from .errors import RunError, Unmeasurable, WrongResult
 from .kernels.catalog import known
-from .runs.recorder import Enough
+from .runs.recorder import StopEarly
 from .runs.store import load_run
 from .runs.sweep import sweep
 from .studies import grid_figures
@@ -93,7 +93,7 @@ class Explorer:
     def _tell(self, share: float) -> None:
         """Called after each step."""
         if self._stop.wait(PAUSE_S):
-            raise Enough
+            raise StopEarly
         self.progress.value = share
 
     def _chosen(self) -> dict[str, Any]:
@@ -122,3 +122,8 @@ def _whole(name: str, written: str) -> list[int]:
     if wrong := [word for word in words if not word.isdecimal()]:
         raise ValueError(f"{name} must be whole numbers, got {wrong[0]!r}")
     return [int(word) for word in words]
+
+
+def explore() -> Explorer:
+    """Show controls over `sweep` and its figures, as the last line of a cell; needs ipywidgets."""
+    return Explorer()

@@ -12,7 +12,7 @@ CLONE = PACKAGE.parent
 NOTEBOOKS = CLONE / "notebooks"
 REPORTS = CLONE / "reports"
 README = CLONE / "README.md"
-PUBLISHED = CLONE / "data" / "seed" / "published.csv"
+PUBLISHED = CLONE / "data" / "published" / "published.csv"
 
 
 def data_folder() -> Path:

@@ -3,7 +3,7 @@
     hierarchy()                     -> Hierarchy, from the file if this machine was measured before; half a minute else
     Hierarchy.levels                one Detected per level, nearest first, memory last; print(hierarchy) is a table
     latency_ns(sizes, page_kib)     ns per load of a random chase: sizes x rounds
-    matched(found, caches)          edges that were fitted, assigned to the levels that are reported
+    match_levels(found, caches)          edges that were fitted, assigned to the levels that are reported
 
 A capacity is the working set at which half of the rise to the next level is paid, fitted by `edges.find_levels`. In a
 first level, whose sets are filled evenly, half of the rise is paid where half of the sets have one line too many: at
@@ -31,7 +31,7 @@ from ..timing.session import take
 from .facts import Machine, machine
 from .levels import Level, find_levels
 from .limits import limit_case, machine_key
-from .saved_limits import remembered
+from .saved_limits import measured_or_saved
 
 ROUNDS = 7
 READING_S = 2.0
@@ -42,7 +42,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Detected:
+class MeasuredLevel:
     """One level: reported and measured."""
 
     name: str
@@ -59,7 +59,7 @@ class Detected:
 class Hierarchy:
     """All levels, and what was found beside them."""
 
-    levels: tuple[Detected, ...]
+    levels: tuple[MeasuredLevel, ...]
     line_bytes: int | None
     tlb_bytes: tuple[float, ...]
     """Working sets on base pages at which translation buffers no longer reach, as far as they were told apart."""
@@ -75,7 +75,7 @@ class Hierarchy:
         return "\n".join([*rows, *self.notes])
 
 
-def _row(level: Detected) -> str:
+def _row(level: MeasuredLevel) -> str:
     c, rate = level.capacity_bytes, level.read_gb_per_s
     reported = size_text(level.reported_bytes) if level.reported_bytes else "unknown"
     reported = "" if level.name == "memory" else reported
@@ -88,8 +88,8 @@ def _row(level: Detected) -> str:
 def hierarchy(here: Machine | None = None, fresh: bool = False, progress: Progress = lambda text: None) -> Hierarchy:
     """Measured levels of this machine; takes about half a minute, once per machine and versions."""
     here = here or machine()
-    found = remembered("hierarchy", machine_key(here), partial(_measured, here, progress), fresh)
-    levels = tuple(Detected(**{**level, **_intervals(level)}) for level in found["levels"])
+    found = measured_or_saved("hierarchy", machine_key(here), partial(_measured, here, progress), fresh)
+    levels = tuple(MeasuredLevel(**{**level, **_intervals(level)}) for level in found["levels"])
     return Hierarchy(**{**found, "levels": levels, "tlb_bytes": tuple(found["tlb_bytes"]), "notes": tuple(found["notes"])})
 
 
@@ -103,7 +103,7 @@ def _measured(machine: Machine, progress: Progress) -> dict[str, Any]:
     notes = () if page_kib == HUGE_KIB else ("huge pages are refused by this system: measured on base pages",)
     sizes = sweep_sizes(machine)
     progress(f"latency of {len(sizes)} working sets up to {size_text(sizes[-1])}")
-    levels = matched(find_levels(sizes, latency_ns(sizes, page_kib)), machine.data_caches())
+    levels = match_levels(find_levels(sizes, latency_ns(sizes, page_kib)), machine.data_caches())
     progress("bandwidth of each level")
     levels = _with_bandwidth(levels, page_kib, sizes[-1])
     progress("cache lines and pages")
@@ -136,7 +136,7 @@ def latency_ns(sizes_bytes: Sequence[int], page_kib: int, stride: int = LINE_BYT
     return np.array([found[str(size)] for size in sizes_bytes])
 
 
-def matched(found: Sequence[Level], caches: Sequence[Cache]) -> tuple[Detected, ...]:
+def match_levels(found: Sequence[Level], caches: Sequence[Cache]) -> tuple[MeasuredLevel, ...]:
     """Reported levels with the edges nearest to them; the last one takes what lies beyond, memory is what follows.
 
     A level without an edge within a factor of two, or with one that is off by more than 15 % (the first: 8 %), is not
@@ -160,13 +160,15 @@ def matched(found: Sequence[Level], caches: Sequence[Cache]) -> tuple[Detected, 
         below = chosen[0].capacity_bytes.value if chosen else float(cache.size_bytes)
     if rows[-1].capacity_bytes is None and len(rows) > 1:  # the last plateau is still this level's: memory was not seen
         rows[-1] = replace(rows[-1], latency_ns=found[-1].latency_ns)
-        return (*rows, Detected("memory", None, None, None, None, "not resolved", found[-1].reason))
+        return (*rows, MeasuredLevel("memory", None, None, None, None, "not resolved", found[-1].reason))
     return (*rows, _memory(found))
 
 
-def _graded(cache: Cache, chosen: tuple | None, beyond: Sequence[tuple], within: float) -> Detected:
+def _graded(cache: Cache, chosen: tuple | None, beyond: Sequence[tuple], within: float) -> MeasuredLevel:
     if chosen is None:
-        return Detected(cache.name, cache.size_bytes, None, None, None, "not resolved", "the sweep shows no edge near it")
+        return MeasuredLevel(
+            cache.name, cache.size_bytes, None, None, None, "not resolved", "the sweep shows no edge near it"
+        )
     level = chosen[0]
     capacity = level.capacity_bytes
     if beyond:  # the last level: several edges there are one slice that others use as well
@@ -177,20 +179,20 @@ def _graded(cache: Cache, chosen: tuple | None, beyond: Sequence[tuple], within:
     off = capacity.value / cache.size_bytes - 1
     told = f"{abs(100 * off):.0f} % {'below' if off < 0 else 'above'} what is reported, {level.reason}"
     if abs(off) <= within:
-        return Detected(cache.name, cache.size_bytes, capacity, level.latency_ns, None, "agrees", told)
+        return MeasuredLevel(cache.name, cache.size_bytes, capacity, level.latency_ns, None, "agrees", told)
     grade = "a slice" if beyond and off < 0 else "not resolved"
-    return Detected(cache.name, cache.size_bytes, capacity, level.latency_ns, None, grade, told)
+    return MeasuredLevel(cache.name, cache.size_bytes, capacity, level.latency_ns, None, grade, told)
 
 
-def _numbered(number: int, level: Level) -> Detected:
-    return Detected(f"level {number}", None, level.capacity_bytes, level.latency_ns, None, "measured", level.reason)
+def _numbered(number: int, level: Level) -> MeasuredLevel:
+    return MeasuredLevel(f"level {number}", None, level.capacity_bytes, level.latency_ns, None, "measured", level.reason)
 
 
-def _memory(found: Sequence[Level]) -> Detected:
-    return Detected("memory", None, None, found[-1].latency_ns, None, "measured", found[-1].reason)
+def _memory(found: Sequence[Level]) -> MeasuredLevel:
+    return MeasuredLevel("memory", None, None, found[-1].latency_ns, None, "measured", found[-1].reason)
 
 
-def _with_bandwidth(levels: Sequence[Detected], page_kib: int, largest: int) -> tuple[Detected, ...]:
+def _with_bandwidth(levels: Sequence[MeasuredLevel], page_kib: int, largest: int) -> tuple[MeasuredLevel, ...]:
     """Reads by four streams of half of each level, and of the largest working set for memory."""
     sizes = {}
     for level in levels:
@@ -202,7 +204,7 @@ def _with_bandwidth(levels: Sequence[Detected], page_kib: int, largest: int) -> 
         built = {name: limit_case(name, "memory_read", n, "float32", values) for name, n in wanted.items()}
         session = take([c for c, _ in built.values()], READING_S, lambda so_far: [so_far.gross(name) for name in built])
     rates = {name: session.net(name).inverse(amount) for name, (_, amount) in built.items()}
-    return tuple(Detected(**{**vars(level), "read_gb_per_s": rates.get(level.name)}) for level in levels)
+    return tuple(MeasuredLevel(**{**vars(level), "read_gb_per_s": rates.get(level.name)}) for level in levels)
 
 
 def line_bytes(distances: Sequence[int] = (8, 16, 32, 64, 128, 256), slots: int = 256, apart: int = 1024) -> int | None:

@@ -32,7 +32,7 @@ from ..timing.measure import measure
 from ..timing.sampling import quiet
 from ..timing.session import Session, take
 from .facts import Machine, machine
-from .saved_limits import remembered
+from .saved_limits import measured_or_saved
 
 CANARY_CYCLES = 6
 """Of one step of the canary: three shifts and three exclusive ors, each of one cycle and each waiting for the last."""
@@ -78,7 +78,7 @@ class Limits(Mapping[str, Interval]):
 def limits(here: Machine | None = None, fresh: bool = False, progress: Callable[[str], None] = lambda text: None) -> Limits:
     """Limits of one core, 95 % intervals; measuring takes some ten seconds, once per machine and versions."""
     here = here or machine()
-    found = remembered("limits", machine_key(here), partial(_measured, here, progress), fresh)
+    found = measured_or_saved("limits", machine_key(here), partial(_measured, here, progress), fresh)
     return Limits({name: Interval(**interval) for name, interval in found.items()})
 
 

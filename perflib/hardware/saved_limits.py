@@ -1,7 +1,7 @@
 """What was measured of this machine once and holds for it: kept in a file, recognised where it is torn or of another one.
 
-    remembered(name, key, measure, fresh)   -> what `measure()` gives, from the file where that was measured for this key
-    recall(name, key)                       -> the same without measuring, or None
+    measured_or_saved(name, key, measure, fresh)   -> what `measure()` gives, from the file if it holds this key
+    saved(name, key)                       -> the same without measuring, or None
 
 The file lies in PERFLIB_DATA if that is set, else in the user's cache folder (platformdirs). Where nothing can be written,
 nothing is remembered.
@@ -20,9 +20,9 @@ import platformdirs
 SCHEMA = 1
 
 
-def remembered(name: str, key: Mapping[str, Any], measure: Callable[[], dict], fresh: bool = False) -> dict:
+def measured_or_saved(name: str, key: Mapping[str, Any], measure: Callable[[], dict], fresh: bool = False) -> dict:
     """The content for this key; measured and written where there is none, or where a fresh one is wanted."""
-    content = None if fresh else recall(name, key)
+    content = None if fresh else saved(name, key)
     if content is None:
         content = measure()
         with suppress(OSError):
@@ -31,7 +31,7 @@ def remembered(name: str, key: Mapping[str, Any], measure: Callable[[], dict], f
     return content
 
 
-def recall(name: str, key: Mapping[str, Any]) -> dict | None:
+def saved(name: str, key: Mapping[str, Any]) -> dict | None:
     """The content for this key; None if there is no file, if it is torn or changed, or if it tells of something else."""
     try:
         told = json.loads(_file(name, key).read_text(encoding="utf-8"))

@@ -23,10 +23,10 @@ from .probes import peak, stream
 from .rmsnorm import fast as norm_fast
 from .rmsnorm import textbook as norm_textbook
 
-TEXTBOOK = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
-LADDER = (*TEXTBOOK, "matmul_register_blocked", "matmul_packed", "matmul")
-PRODUCTS = tuple(f"{name}_matmul" for name in LIBRARIES)
-NORMS = ("rms_norm_standard", "rms_norm_fast", "rms_norm")
+TEXTBOOK_VARIANTS = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj")
+MATMUL_VARIANTS = (*TEXTBOOK_VARIANTS, "matmul_register_blocked", "matmul_packed", "matmul")
+LIBRARY_MATMULS = tuple(f"{name}_matmul" for name in LIBRARIES)
+RMSNORM_VARIANTS = ("rms_norm_standard", "rms_norm_fast", "rms_norm")
 Arrays = tuple
 
 

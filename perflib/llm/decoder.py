@@ -48,7 +48,7 @@ def statistics(enabled: bool = True) -> PerformanceStats:
 _NOBODY_WATCHES = statistics(enabled=False)
 
 
-class Cache:
+class KVCache:
     """Keys and values of some sequences of one length, and the buffers of a pass. `length` tokens are in it."""
 
     def __init__(self, shape: Shape, batch: int, context: int) -> None:
@@ -156,15 +156,15 @@ class Decoder:
             ffn_down=self._packed(f"{name}.ffn_down.weight"),
         )
 
-    def cache(self, batch: int = 1, context: int | None = None) -> Cache:
+    def cache(self, batch: int = 1, context: int | None = None) -> KVCache:
         """An empty cache for `batch` sequences of up to `context` tokens, by default the model's context_length."""
         context = self.shape.context_length if context is None else context
-        return Cache(self.shape, positive_integer("batch", batch), positive_integer("context", context))
+        return KVCache(self.shape, positive_integer("batch", batch), positive_integer("context", context))
 
     def forward(
         self,
         tokens: np.ndarray,
-        cache: Cache,
+        cache: KVCache,
         stats: PerformanceStats = _NOBODY_WATCHES,
         threads: int = 1,
         every: bool = False,
@@ -223,7 +223,7 @@ class Decoder:
         _norm_linear(x, self._output_norm, eps, normed, self._output, logits, threads)
         return logits.reshape(batch, new, -1) if every else logits
 
-    def _checked(self, tokens: np.ndarray, cache: Cache) -> np.ndarray:
+    def _checked(self, tokens: np.ndarray, cache: KVCache) -> np.ndarray:
         if not isinstance(tokens, np.ndarray) or not np.issubdtype(tokens.dtype, np.integer):
             raise TypeError(f"tokens must be an array of integers, got {getattr(tokens, 'dtype', type(tokens).__name__)}")
         if tokens.ndim != 2 or tokens.shape[0] != cache.batch or tokens.shape[1] < 1:

@@ -27,8 +27,8 @@ from ..section_timer import WHOLE
 from ..timing.measure import compare
 from ..timing.results import Comparison
 from ..timing.sampling import quiet
-from .decoder import KINDS, Cache, Decoder, statistics
-from .fusion_experiment import watched
+from .decoder import KINDS, Decoder, KVCache, statistics
+from .fusion_experiment import stopwatch_runs
 from .operation_counts import PACKING, PARTS, Work, effort, work
 from .weights import RandomWeights, Shape, Weights
 
@@ -156,7 +156,7 @@ def _warm_up(weights: Weights, kind: str | None, threads: int) -> None:
 
 
 def _passes(
-    decoder: Decoder, cache: Cache, given: np.ndarray, tokens: int, threads: int, bar: AbstractContextManager
+    decoder: Decoder, cache: KVCache, given: np.ndarray, tokens: int, threads: int, bar: AbstractContextManager
 ) -> tuple[PerformanceStats, PerformanceStats]:
     """Statistics of the prompt, and of the tokens that follow it."""
     prompt_stats, stats, size = statistics(), statistics(), decoder.shape.parameters
@@ -173,7 +173,7 @@ def _passes(
 
 def _stopwatches(decoder: Decoder, batch: int, context: int, threads: int, stats: PerformanceStats) -> Comparison:
     """A pass of one token of each sequence without and with them, interleaved."""
-    ways = watched(decoder, context, batch, threads)["stopwatches"]
+    ways = stopwatch_runs(decoder, context, batch, threads)["stopwatches"]
     budget_s = max(OVERHEAD_S, 4 * TURNS * stats.average().forward_pass_ms / 1e3)  # each way twice
     return compare(ways, scope="call", budget_s=budget_s, threads=threads)
 

@@ -1,7 +1,7 @@
 """What fusing buys a decoder, and what its stopwatches cost: the same work done in two ways, in turn, on its own weights.
 
     alternatives(decoder, new)      {name: {way: run}}, the fused way first, every run through all layers
-    watched(decoder, context, ...)  the same of a pass of one token: stopwatches off and on
+    stopwatch_runs(decoder, context, ...)  the same of a pass of one token: stopwatches off and on
     reads()                         READ_BYTES read in 1, 4 and 8 streams: what generation is held against
     in_turn(runs, rounds)           yields (round, position, name, way, nanoseconds), everything once per round
 
@@ -70,7 +70,7 @@ def alternatives(decoder: Decoder, new: int) -> dict[str, dict[str, Run]]:
     return {name: {way: _run(s) for way, s in zip(WAYS, both_ways, strict=True)} for name, both_ways in steps.items()}
 
 
-def watched(decoder: Decoder, context: int, batch: int = 1, threads: int = 1) -> dict[str, dict[str, Run]]:
+def stopwatch_runs(decoder: Decoder, context: int, batch: int = 1, threads: int = 1) -> dict[str, dict[str, Run]]:
     """A pass of one token of each sequence at `context`, its stopwatches switched off and on."""
     cache, token = decoder.cache(batch, context), np.zeros((batch, 1), np.int64)
 

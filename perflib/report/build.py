@@ -29,7 +29,7 @@ from ..files import REPORTS
 from ..runs.store import Run
 from .api_page import api_page
 from .guide_page import guide_page
-from .index_page import front
+from .index_page import first_page
 from .markup import is_own, templates
 from .notebooks import NOTEBOOKS, execute_all, find_notebooks
 from .page import Page, exporter, page
@@ -62,7 +62,7 @@ def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS
     pages, packed = _pages(run, notebooks), _packed(run)
     link = "data:application/zip;base64," + base64.b64encode(packed).decode()
     samples = {"name": f"{run.id}.zip", "link": link, "size": len(packed)}
-    all_pages = joined([front(run, pages, samples), *pages])
+    all_pages = joined([first_page(run, pages, samples), *pages])
     part = file.with_name(f".{file.name}.part")
     part.write_text(
         _rendered("single.html.j2", run, all_pages, all_pages[0], lambda page: f"#{page.stem}"), encoding="utf-8"
@@ -100,7 +100,7 @@ def _write_report(folder: Path, run: Run, pages: Sequence[Page]) -> None:
     (folder / "data").mkdir(parents=True)
     (folder / "data" / f"{run.id}.zip").write_bytes(packed)
     samples = {"name": f"{run.id}.zip", "link": f"data/{quote(run.id)}.zip", "size": len(packed)}
-    all_pages = [front(run, pages, samples), *pages]
+    all_pages = [first_page(run, pages, samples), *pages]
     for before, shown, after in zip([None, *all_pages[:-1]], all_pages, [*all_pages[1:], None], strict=True):
         around = {"previous": before, "next": after} if before else {}
         written = _rendered("page.html.j2", run, all_pages, shown, lambda page: f"{page.stem}.html", **around)

@@ -1,6 +1,6 @@
 """The first page of a report: the answer, the machine, three figures, the way on.
 
-    front(run, pages, samples)      -> the Page `index`, which leads to the others
+    first_page(run, pages, samples)      -> the Page `index`, which leads to the others
     answers(run)                    -> the figures that stand at the top, each with its interval and where it comes from
 
 What the run lacks is left out; a claim that it cannot judge is undecided and says so.
@@ -50,7 +50,7 @@ class Answer:
     more: str = ""
 
 
-def front(run: Run, pages: Sequence[Page], samples: Mapping[str, Any]) -> Page:
+def first_page(run: Run, pages: Sequence[Page], samples: Mapping[str, Any]) -> Page:
     """The first page; `samples` has name, link and size of what is attached."""
     claims = sorted(judge_all(run), key=lambda claim: ORDER.index(claim.verdict))
     by_stem = {page.stem: page for page in pages}

@@ -2,7 +2,7 @@
 
     described(...)              decorator: makes a function known to sweep, figures, tables and explore
     counts_table(kernel, sizes) what one run works on, and that its result is right: counted, no clock
-    raced(kernel, n, ...)       a claim about two settings of a kernel, settled here and now
+    race_settings(kernel, n, ...)       a claim about two settings of a kernel, settled here and now
 
     @described(make=lambda n, dtype, rng: (np.ones(n, dtype),), flops=lambda n: n, bytes=lambda n, itemsize: n * itemsize)
     @numba.njit
@@ -24,7 +24,7 @@ from ..kernels.catalog import KERNELS, register
 from ..kernels.description import Kernel
 from ..timing.case import is_compiled
 from ..timing.race import race
-from .grid import Cell, checked_case
+from .grid import GridPoint, checked_case
 from .sweep import HIDDEN, description
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def counts_table(kernel: str | Kernel | Callable, sizes: Sequence[int], dtype: s
     known = description(kernel)
     rows, rng = [], np.random.default_rng(0)
     for n in sizes:
-        cell = Cell(known, n, "kernel" if known.compiled else "call", dtype)
+        cell = GridPoint(known, n, "kernel" if known.compiled else "call", dtype)
         checked_case(cell, {}, rng)
         flops, count = cell.work()["flops"], cell.work()["bytes"]
         intensity = f"{flops / count:.3g}" if count else ""
@@ -81,13 +81,13 @@ def counts_table(kernel: str | Kernel | Callable, sizes: Sequence[int], dtype: s
     return Table(("n", "flops", "useful bytes", "flops per byte", "result"), tuple(rows))
 
 
-def raced(
+def race_settings(
     kernel: str | Kernel | Callable, n: int, slow: Mapping[str, int], fast: Mapping[str, int], threshold: float
 ) -> str:
     """Race one setting of parameters against another, float32: HOLDS, FAILS or UNDECIDED, with the claim behind it."""
     known, rng, inputs = description(kernel), np.random.default_rng(0), {}
     scope = "kernel" if known.compiled else "call"
-    arms = [checked_case(Cell(known, n, scope, values=values), inputs, rng).run for values in (slow, fast)]
+    arms = [checked_case(GridPoint(known, n, scope, values=values), inputs, rng).run for values in (slow, fast)]
     said = [", ".join(f"{name} {value}" for name, value in values.items()) for values in (slow, fast)]
     claim = f"at n = {n}, {known.name} with {said[0]} takes at least {threshold:g} times as long as with {said[1]}"
     return f"{race(*arms, threshold)}: {claim}"

@@ -2,11 +2,11 @@
 
     Cell                            the point, its columns in a table of samples, its counted work
     checked_case(cell, inputs, rng) what can be timed; cells of one size share arrays and oracle through `inputs`
-    guarded_case(...)               the same; whatever raises then or later is a `CaseLost` that says which cell it was
+    guarded_case(...)               the same; whatever raises then or later is a `PointLost` that says which cell it was
 
-    Cell(find("matmul_tiled"), 256, values={"tile": 32}).label
+    GridPoint(find("matmul_tiled"), 256, values={"tile": 32}).label
 
-Raises `WrongResult` for a wrong kernel, `CaseLost` for one that raises.
+Raises `WrongResult` for a wrong kernel, `PointLost` for one that raises.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from ..timing.case import Case, case
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridPoint:
     """One point of a grid: a kernel at a size, with its parameters, in one scope."""
 
     kernel: Kernel
@@ -64,7 +64,7 @@ class Cell:
         return named | params | dict(zip(("flops", "bytes"), map(int, counted), strict=True))
 
 
-class CaseLost(Unmeasurable):
+class PointLost(Unmeasurable):
     """A cell whose kernel, input maker or oracle raised; `label` says which."""
 
     def __init__(self, label: str, problem: Exception) -> None:
@@ -72,7 +72,7 @@ class CaseLost(Unmeasurable):
         self.label = label
 
 
-def guarded_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
+def guarded_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
     """The checked case; from now on CaseLost says whose exception it is."""
     one = _or_lost(cell.label, checked_case, cell, inputs, rng)
     prepare = one.prepare and partial(_or_lost, cell.label, one.prepare)
@@ -85,10 +85,10 @@ def _or_lost(label: str, function: Callable, *args: Any) -> Any:
     except WrongResult:
         raise
     except Exception as problem:
-        raise CaseLost(label, problem) from problem
+        raise PointLost(label, problem) from problem
 
 
-def checked_case(cell: Cell, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
+def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
     """The case of a cell, the result of what it measures compared with the oracle once.
 
     `inputs` keeps arrays and oracles: cells of one size and dtype, whose kernels have the same `make`, share them.

@@ -5,7 +5,7 @@
     by_size(run, topic, kernel, ...)        sizes, and a table of rounds x sizes
     ratio(run, topic, over, under)          time of one case over another's, paired within a block
     peak_gflops(run, dtype), copy_gb_per_s(run)     the measured limits of the run's machine
-    seed_figures()                          what the seed published
+    published_figures()                          what the seed published
     Table                                   rows of text that read well in a notebook, a report and a terminal
     or_missing                              decorator: the standard sentence where the run lacks the series
 

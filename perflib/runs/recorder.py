@@ -20,13 +20,13 @@ import numpy as np
 from ..stats import MIN_SAMPLES
 from ..timing.case import CANARY, FLOORS, Case
 from ..timing.sampling import Sample, batch_time_ns, calibrate, plan_rounds, quiet, rounds
-from .grid import CaseLost, Cell, guarded_case
+from .grid import GridPoint, PointLost, guarded_case
 from .store import COLUMNS
 from .writer import RunWriter
 
 
 def sample_block(
-    cells: Sequence[Cell], budget_s: float, seed: int | Sequence[int] = 0, least_rounds: int = MIN_SAMPLES
+    cells: Sequence[GridPoint], budget_s: float, seed: int | Sequence[int] = 0, least_rounds: int = MIN_SAMPLES
 ) -> Iterator[tuple[float, list[dict[str, Any]]]]:
     """Check every cell against its oracle, then yield (share done, rows) round by round, floor and canary included.
 
@@ -74,7 +74,7 @@ def _calibrated(case: Case) -> tuple[int, float]:
     return reps, batch_time_ns(case, reps)
 
 
-class Enough(Exception):
+class StopEarly(Exception):
     """For `progress` to raise: the block is closed with the cells that have at least six rounds, the others are lost."""
 
 
@@ -84,7 +84,7 @@ class Block:
 
     topic: str
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[GridPoint, ...]
     budget_s: float
     least_rounds: int = MIN_SAMPLES
 
@@ -109,7 +109,7 @@ def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progres
 
             try:
                 _record(writer, block, seed, _parameters(blocks, block.topic), tell)
-            except Enough as ended:
+            except StopEarly as ended:
                 if any(writer.has(b.topic, b.name) for b in blocks):  # else the run may be continued as a whole
                     for unfinished, cells in [(block, ended.args[0]), *((b, b.cells) for b in missing[number + 1 :])]:
                         for cell in cells:
@@ -130,15 +130,17 @@ def _record(writer: RunWriter, block: Block, seed: int, parameters: list[str], t
                     taken += named
                     tell(share)
             return
-        except CaseLost as lost:
+        except PointLost as lost:
             left = tuple(cell for cell in left if cell.label != lost.label)
             writer.lose(block.topic, block.name, lost.label, str(lost))
             warnings.warn(str(lost), stacklevel=4)
-        except Enough:
-            raise Enough(_keep(writer, block, left, parameters, taken)) from None
+        except StopEarly:
+            raise StopEarly(_keep(writer, block, left, parameters, taken)) from None
 
 
-def _keep(writer: RunWriter, block: Block, cells: Sequence[Cell], parameters: list[str], taken: list[dict]) -> list[Cell]:
+def _keep(
+    writer: RunWriter, block: Block, cells: Sequence[GridPoint], parameters: list[str], taken: list[dict]
+) -> list[GridPoint]:
     """Close a block that was ended early with the cells that have rounds enough for an interval; return the others."""
     names = sorted({name for cell in cells for name in cell.columns()})
 

@@ -33,9 +33,9 @@ from ..kernels.description import Kernel
 from ..stats import MIN_SAMPLES
 from ..timing.case import require_scope
 from ..timing.measure import peak_gflops
-from .grid import Cell
+from .grid import GridPoint
 from .integrity import digest
-from .recorder import Block, Enough, record_blocks
+from .recorder import Block, StopEarly, record_blocks
 from .store import COLUMNS
 from .writer import RunWriter, measuring_lock
 
@@ -80,7 +80,7 @@ def sweep(
     with measuring_lock():
         here = machine()
         writer = RunWriter.start("sweep", settings, here)
-        with suppress(Enough):
+        with suppress(StopEarly):
             record_blocks(writer, blocks, seed, progress)
         if not any(writer.has(name, block.name) for block in blocks):
             lost = "; ".join(lost["reason"] for lost in writer.lost)
@@ -111,7 +111,7 @@ def _grid(
     dtype: str,
     values: Mapping[str, Sequence[int]],
     threads: int,
-) -> dict[str, Cell]:
+) -> dict[str, GridPoint]:
     """The cells by label, refused unless all of them can be measured and told apart."""
     for name, chosen in {"kernels": kernels, "sizes": sizes, **values}.items():
         if not len(chosen):
@@ -131,7 +131,7 @@ def _grid(
     checked = [[positive_integer(name, value) for value in chosen] for name, chosen in values.items()]
     cells = {}
     for kernel, n, *chosen in product(described.values(), sizes, *checked):
-        cell = Cell(kernel, n, scope, dtype, dict(zip(values, chosen, strict=True)), threads=threads)
+        cell = GridPoint(kernel, n, scope, dtype, dict(zip(values, chosen, strict=True)), threads=threads)
         require_scope(cell.label, cell.function, scope)
         cells[cell.label] = cell
     return cells

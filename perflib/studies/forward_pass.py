@@ -27,7 +27,7 @@ from ..display.table import Table, or_missing
 from ..display.text import text
 from ..errors import RunError
 from ..llm.decoder import Decoder, statistics
-from ..llm.fusion_experiment import READ_BYTES, alternatives, in_turn, reads, watched
+from ..llm.fusion_experiment import READ_BYTES, alternatives, in_turn, reads, stopwatch_runs
 from ..llm.operation_counts import PACKING, PARTS, effort, work
 from ..llm.weights import SHAPES, RandomWeights
 from ..runs.queries import peak_gflops
@@ -102,7 +102,7 @@ class Turns:
 
     def rows(self, decoder: Decoder) -> list[dict]:
         """One for each way and round."""
-        runs = alternatives(decoder, self.new) if self.what == "fused" else watched(decoder, PROMPT)
+        runs = alternatives(decoder, self.new) if self.what == "fused" else stopwatch_runs(decoder, PROMPT)
         case = _case(self, n=self.new if self.what == "fused" else PROMPT, rows=1, new=self.new)
         return _turns(case, runs, self.rounds)
 

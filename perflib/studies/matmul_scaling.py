@@ -9,7 +9,7 @@
     loop_table(run)         the innermost loops, counted in the machine code
     library_table(run)      the top of the ladder and other libraries, all called from Python
     fit_table(run)          exponents of the ladder and of the RMS norms
-    seed_table(run)         the published figures beside this run's
+    published_table(run)         the published figures beside this run's
     rms_table(run)          standard against fast
     pass_table()            reads, writes, passes and temporaries of the RMS norms: counted, the same everywhere
 
@@ -25,17 +25,17 @@ from ..display.figure import LOOKS, cache_lines, curve, label_ends, level, log_a
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..errors import RunError
-from ..kernels.catalog import LADDER, PRODUCTS, TEXTBOOK, find
+from ..kernels.catalog import LIBRARY_MATMULS, MATMUL_VARIANTS, TEXTBOOK_VARIANTS, find
 from ..kernels.gemm.blocked import default_blocks
 from ..kernels.jit.assembly import count_instructions, count_loop
 from ..kernels.jit.compile import FASTMATH
-from ..runs.grid import Cell
+from ..runs.grid import GridPoint
 from ..runs.queries import peak_gflops, ratio, scaling_rows, select, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
-from .published import fitted, matmul_fit, published_factor, rms_fit, seed_figures, seed_points
+from .published import fitted, matmul_fit, published_factor, published_figures, published_points, rms_fit
 
-CODEGEN = (*TEXTBOOK, "rms_norm_fast")
+CODEGEN = (*TEXTBOOK_VARIANTS, "rms_norm_fast")
 LOOPS = ("matmul_tiled_vectorised", "matmul_ikj", "matmul_register_blocked")
 """Of these the innermost loop is counted alone; further up the micro-kernel is the same."""
 ADDS = {
@@ -53,7 +53,7 @@ ADDS = {
 def rate_table(run: Run, sizes: tuple[int, ...] = (64, 128, 256, 512)) -> Table:
     """GFLOP/s of each rung and of each library in the run at a few sizes, and the share of the peak at the last of them."""
     peak, rows = peak_gflops(run).value, []
-    for name in (*_rungs(run), "numpy_matmul", *(name for name in PRODUCTS[1:] if name in _recorded(run))):
+    for name in (*_variants(run), "numpy_matmul", *(name for name in LIBRARY_MATMULS[1:] if name in _recorded(run))):
         found = summary(run, "matmul", kernel=name, dtype="float32", block="float32 scaling").set_index("n")["gflops"]
         if missing := [n for n in sizes if n not in found]:
             raise RunError(f"run {run.id} has no {name} at n = {missing[0]}")
@@ -67,15 +67,15 @@ def _recorded(run: Run) -> set[str]:
     return set(select(run.samples("matmul"), block="float32 scaling")["kernel"])
 
 
-def _rungs(run: Run) -> list[str]:
+def _variants(run: Run) -> list[str]:
     """Rungs of the ladder in a run: the textbook's, and those above them that it has."""
-    return [name for name in LADDER if name in {*TEXTBOOK, *_recorded(run)}]
+    return [name for name in MATMUL_VARIANTS if name in {*TEXTBOOK_VARIANTS, *_recorded(run)}]
 
 
 @or_missing
 def gain_table(run: Run, n: int = 512) -> Table:
     """What each rung gained over the one below it, paired, and how much of the peak it reaches."""
-    peak, rungs = peak_gflops(run).value, _rungs(run)
+    peak, rungs = peak_gflops(run).value, _variants(run)
     wanted = {"n": n, "scope": "kernel", "dtype": "float32", "block": "float32 scaling"}
     found = summary(run, "matmul", **wanted).set_index("kernel")["gflops"]
     rows = []
@@ -108,10 +108,10 @@ def library_table(run: Run) -> Table:
     """GFLOP/s of the top of the ladder and of every library in the run, and the ratio to the best of them, paired."""
     called = {"block": "float32 called", "scope": "call", "dtype": "float32"}
     found = summary(run, "matmul", **called).set_index(["kernel", "n"])["gflops"]
-    names = [name for name in PRODUCTS if name in found]
+    names = [name for name in LIBRARY_MATMULS if name in found]
     if names == ["numpy_matmul"]:
         raise RunError(f"run {run.id} has no library but NumPy, which takes --peers")
-    top, rows = _rungs(run)[-1], []
+    top, rows = _variants(run)[-1], []
     for n in sorted(found[top].index):
         rates = {name: found[name, n] for name in names}
         best = max(rates, key=rates.get)
@@ -124,7 +124,7 @@ def library_table(run: Run) -> Table:
 @or_missing
 def fit_table(run: Run) -> Table:
     """Exponents with the wider of noise and model interval, Theil-Sen beside them, and the verdict."""
-    fits = [(name, matmul_fit(run, name), 3) for name in _rungs(run)]
+    fits = [(name, matmul_fit(run, name), 3) for name in _variants(run)]
     fits += [(name, rms_fit(run, name), 1) for name in ("rms_norm_standard", "rms_norm_fast")]
     rows = [
         (
@@ -144,10 +144,10 @@ def fit_table(run: Run) -> Table:
 def matmul_rates(axes: Axes, run: Run) -> str:
     """GFLOP/s of each rung against n, with the measured peak and the sizes at which three matrices fill a cache."""
     table = summary(run, "matmul", dtype="float32")
-    recorded = {*TEXTBOOK, "numpy_matmul", *table["kernel"]}
+    recorded = {*TEXTBOOK_VARIANTS, "numpy_matmul", *table["kernel"]}
     best = {}
-    for name in (name for name in (*LADDER, *PRODUCTS) if name in recorded):
-        rows = scaling_rows(table, name, "call" if name in PRODUCTS else "kernel")
+    for name in (name for name in (*MATMUL_VARIANTS, *LIBRARY_MATMULS) if name in recorded):
+        rows = scaling_rows(table, name, "call" if name in LIBRARY_MATMULS else "kernel")
         best[name] = rows["gflops"].max()
         curve(axes, name, rows["n"], rows["gflops"], rows["low_gflops"], rows["high_gflops"])
     peak = peak_gflops(run)
@@ -171,9 +171,9 @@ def matmul_times(axes: Axes, run: Run) -> str:
     rows = scaling_rows(summary(run, "matmul", kernel="matmul_tiled", dtype="float32"), "matmul_tiled", "kernel")
     curve(axes, "matmul_tiled", rows["n"], rows["ns"] / 1e3, rows["low_ns"] / 1e3, rows["high_ns"] / 1e3, line="")
     fitted(axes, fit, 1e3)
-    seed = seed_figures()
+    seed = published_figures()
     seed = seed[seed["kernel"] == "matmul_tiled"]
-    seed_points(axes, seed)
+    published_points(axes, seed)
     log_axes(axes, rows["n"], "n (matrices n × n, float32, tile 64)", "time of one product (µs)")
     cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill")
     axes.legend(loc="upper left")
@@ -211,11 +211,15 @@ def matmul_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
         sizes = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
     products = [f"{name}_matmul" for name in libraries]
     blocks = [_ladder("float32 scaling", sizes, "float32", products, 9 if quick else 90)]
-    called = tuple(Cell(find(k), n, "call") for k in (*LADDER, *products) for n in (64, 128, 256))
+    called = tuple(GridPoint(find(k), n, "call") for k in (*MATMUL_VARIANTS, *products) for n in (64, 128, 256))
     blocks.append(Block("matmul", "float32 called", called, 2 if quick else 10))
     blocks.append(_ladder("float64 scaling", few if quick else sizes[::2], "float64", products, 4 if quick else 40))
     beyond = (1024,) if quick else (1536, 2048)
-    blocks.append(_ladder("float32 beyond", beyond, "float32", products, 2 if quick else 15, LADDER[len(TEXTBOOK) :]))
+    blocks.append(
+        _ladder(
+            "float32 beyond", beyond, "float32", products, 2 if quick else 15, MATMUL_VARIANTS[len(TEXTBOOK_VARIANTS) :]
+        )
+    )
     if not quick:
         blocks.append(_ladder("float32 large", (513, 640, 768, 1024), "float32", products, 60))
     return blocks
@@ -227,11 +231,11 @@ def _ladder(
     dtype: str,
     products: Sequence[str],
     budget_s: float,
-    rungs: Sequence[str] = LADDER,
+    rungs: Sequence[str] = MATMUL_VARIANTS,
 ) -> Block:
     blocks = default_blocks(np.dtype(dtype))._asdict()
-    cells = [Cell(find(k), n, "kernel", dtype, blocks if "mc" in find(k).tuning else {}) for k in rungs for n in sizes]
-    cells += [Cell(find(k), n, "call", dtype) for k in products for n in sizes]
+    cells = [GridPoint(find(k), n, "kernel", dtype, blocks if "mc" in find(k).tuning else {}) for k in rungs for n in sizes]
+    cells += [GridPoint(find(k), n, "call", dtype) for k in products for n in sizes]
     return Block("matmul", name, tuple(cells), budget_s)
 
 

@@ -23,7 +23,7 @@ from ..display.table import Table, or_missing
 from ..display.text import size_text, text
 from ..errors import RunError
 from ..hardware.facts import Machine
-from ..hardware.hierarchy import Detected, matched, sweep_sizes
+from ..hardware.hierarchy import MeasuredLevel, match_levels, sweep_sizes
 from ..hardware.levels import find_levels
 from ..hardware.limits import PEAK_OPS, fma_widths
 from ..kernels.buffers import BASE_KIB, HUGE_KIB, page_sizes_kib
@@ -31,7 +31,7 @@ from ..kernels.caches import LINE_BYTES, Cache
 from ..kernels.catalog import find
 from ..kernels.memory_catalog import CHASE_STEPS
 from ..models.cache_model import colour_misses
-from ..runs.grid import Cell
+from ..runs.grid import GridPoint
 from ..runs.queries import net_times, select, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
@@ -57,14 +57,16 @@ def best_pages(run: Run) -> int:
 
 
 @lru_cache(maxsize=8)  # three figures and tables of a notebook ask
-def levels(run: Run, page_kib: int | None = None) -> tuple[Detected, ...]:
+def levels(run: Run, page_kib: int | None = None) -> tuple[MeasuredLevel, ...]:
     """Levels of the run's latency curve on these pages (the largest recorded), matched with those that are reported."""
     if not run.has("memory"):
         raise RunError(f"run {run.id} has no 'memory'")
     block = _latency_block(page_kib or best_pages(run))
     times = select(net_times(run, "memory"), block=block, kernel="memory_chase")
     table = times.pivot_table(index="n", columns="round", values="net_ns").dropna(axis=1) / CHASE_STEPS
-    return matched(find_levels(table.index.to_numpy(float) * LINE_BYTES, table.to_numpy(float)), run.machine.data_caches())
+    return match_levels(
+        find_levels(table.index.to_numpy(float) * LINE_BYTES, table.to_numpy(float)), run.machine.data_caches()
+    )
 
 
 @or_missing
@@ -451,48 +453,48 @@ def width_block() -> Block:
     """Peaks of plain numbers and of vectors of every width that the registers have."""
     names = [f"fma_peak_{bits or 'scalar'}" for bits in fma_widths()]
     return Block(
-        "limits", "widths", tuple(Cell(find(k), PEAK_OPS, dtype=d) for d in ("float32", "float64") for k in names), 1
+        "limits", "widths", tuple(GridPoint(find(k), PEAK_OPS, dtype=d) for d in ("float32", "float64") for k in names), 1
     )
 
 
-def _chase(links: int, page_kib: int, **values: int) -> Cell:
-    return Cell(find("memory_chase"), links, dtype="int64", values={"page_kib": page_kib, **values})
+def _chase(links: int, page_kib: int, **values: int) -> GridPoint:
+    return GridPoint(find("memory_chase"), links, dtype="int64", values={"page_kib": page_kib, **values})
 
 
-def _latency(sizes: Sequence[int], page_kib: int) -> list[Cell]:
+def _latency(sizes: Sequence[int], page_kib: int) -> list[GridPoint]:
     return [_chase(size // LINE_BYTES, page_kib) for size in sizes]
 
 
-def _pages(per_octave: int) -> list[Cell]:
+def _pages(per_octave: int) -> list[GridPoint]:
     counts = sorted({int(2 ** (k / per_octave)) for k in range(3 * per_octave, 14 * per_octave + 1)})
     return [_chase(n, BASE_KIB, stride=stride) for n in counts for stride in (LINE_BYTES, PAGE_STRIDE)]
 
 
-def _bandwidth(sizes: Sequence[int], page_kib: int) -> list[Cell]:
+def _bandwidth(sizes: Sequence[int], page_kib: int) -> list[GridPoint]:
     cells = []
     for size in sizes:
         for name in ("read", "write", "write_nt", "copy", "copy_nt", "triad", "triad_nt"):
             kernel = find(f"memory_{name}")
             n = size // kernel.bytes(1, 1) // 4 // 16 * 16
             values = {"page_kib": page_kib} | ({"streams": 4} if name == "read" else {})
-            cells.append(Cell(kernel, n, values=values))
+            cells.append(GridPoint(kernel, n, values=values))
     return cells
 
 
-def _mountain(quick: bool, sizes: Sequence[int], page_kib: int) -> list[Cell]:
+def _mountain(quick: bool, sizes: Sequence[int], page_kib: int) -> list[GridPoint]:
     strides, chosen = (STRIDES[::2], sizes[8::8]) if quick else (STRIDES, sizes[8::8])
     kernel = find("memory_strided_read")
     values = [(size // 8, {"page_kib": page_kib, "stride": s}) for size in chosen for s in strides]
-    return [Cell(kernel, n, dtype="float64", values=v) for n, v in values]
+    return [GridPoint(kernel, n, dtype="float64", values=v) for n, v in values]
 
 
-def _leading(page_kib: int) -> list[Cell]:
+def _leading(page_kib: int) -> list[GridPoint]:
     """Down a column: so many rows, one line of each."""
     rows = (4, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128)
     return [_chase(n, page_kib, stride=4 * leading) for leading in LEADING for n in rows]
 
 
-def _chains(quick: bool, machine: Machine, page_kib: int) -> list[Cell]:
+def _chains(quick: bool, machine: Machine, page_kib: int) -> list[GridPoint]:
     """Independent chains in the middle of each level as reported, and in memory."""
     counts = (1, 4, 16) if quick else (1, 2, 4, 8, 16, 32)
     reported = [c.size_bytes for c in machine.data_caches()][:2] or [32 << 10, MIB]

@@ -19,14 +19,14 @@ from ..runs.store import Run
 from ..scaling import ScalingFit, fit_scaling
 
 ALONE = {"scope": "kernel", "dtype": "float32", "threads": 1}
-SEED = {**ALONE, "tile": 64}
+PUBLISHED_TILE = {**ALONE, "tile": 64}
 RMS = {**ALONE, "block": "float32 scaling"}
 RMS_SIZES = (512, 1024, 2048)
 
 
 def matmul_fit(run: Run, kernel: str = "matmul_tiled") -> ScalingFit:
     """Exponent of a matrix product over the sizes 64 to 512, float32, kernel scope, tile 64 where it has one."""
-    wanted = SEED if "tile" in find(kernel).tuning else {**SEED, "tile": None}
+    wanted = PUBLISHED_TILE if "tile" in find(kernel).tuning else {**PUBLISHED_TILE, "tile": None}
     return _fit(run, "matmul", kernel, 64, 512, {**wanted, "block": "float32 scaling"})
 
 
@@ -43,7 +43,7 @@ def _fit(run: Run, topic: str, kernel: str, least: int, most: int, wanted: dict)
     return fit_scaling([sizes[i] for i in inside], times[:, inside])
 
 
-SEED_COLOUR = "#E69F00"
+PUBLISHED_COLOUR = "#E69F00"
 
 
 def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:
@@ -54,7 +54,7 @@ def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:
     return axes.plot(ends, times, color="black", linestyle="--", linewidth=1, label=label)[0]
 
 
-def seed_points(axes: Axes, seed: pd.DataFrame, unit: float = 1.0) -> ErrorbarContainer:
+def published_points(axes: Axes, seed: pd.DataFrame, unit: float = 1.0) -> ErrorbarContainer:
     """The published times, with half a step of their last digit, in `unit` per microsecond."""
     reach = seed["half_step_us"] * unit
     return axes.errorbar(
@@ -63,17 +63,17 @@ def seed_points(axes: Axes, seed: pd.DataFrame, unit: float = 1.0) -> ErrorbarCo
         reach,
         fmt="*",
         markersize=9,
-        color=SEED_COLOUR,
+        color=PUBLISHED_COLOUR,
         capsize=3,
         label="published by the seed (another machine)",
     )
 
 
 @or_missing
-def seed_table(run: Run) -> Table:
+def published_table(run: Run) -> Table:
     """Published times with half a step of their last digit, and what the same kernel takes here from Python."""
     rows = []
-    for _, seed in seed_figures().iterrows():
+    for _, seed in published_figures().iterrows():
         topic, tile = ("matmul", DEFAULT_TILE) if seed["kernel"] == "matmul_tiled" else ("rmsnorm", None)
         here = summary(run, topic, kernel=seed["kernel"], n=seed["n"], scope="call", dtype="float32", tile=tile).iloc[0]
         published = f"{seed['time_us']:g} ± {seed['half_step_us']:g}"
@@ -82,7 +82,7 @@ def seed_table(run: Run) -> Table:
     return Table(("kernel", "n", "published (µs)", "here, called from Python (µs)", "published / here"), tuple(rows))
 
 
-def seed_figures() -> pd.DataFrame:
+def published_figures() -> pd.DataFrame:
     """The published table: kernel, n, time in microseconds and half a step of its last digit."""
     if not PUBLISHED.is_file():
         raise RunError("the published figures are only in a clone of the repository")

@@ -18,7 +18,7 @@ from ..hardware.limits import copy_elements
 from ..kernels.catalog import find
 from ..kernels.peers import LIBRARIES, installed
 from ..kernels.probes.peak import FMA_PEAK_OPS
-from ..runs.grid import Cell
+from ..runs.grid import GridPoint
 from ..runs.recorder import Block, record_blocks
 from ..runs.store import Run
 from ..runs.sweep import work_of
@@ -78,9 +78,12 @@ def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block
 
 
 def _limits(quick: bool, machine: Machine) -> list[Block]:
-    peaks = tuple(Cell(find("fma_peak"), FMA_PEAK_OPS, dtype=d) for d in ("float32", "float64"))
+    peaks = tuple(GridPoint(find("fma_peak"), FMA_PEAK_OPS, dtype=d) for d in ("float32", "float64"))
     elements = copy_elements(machine)
-    copies = *(Cell(find(k), elements) for k in ("copy_loop", "memory_copy_nt")), Cell(find("numpy_copy"), elements, "call")
+    copies = (
+        *(GridPoint(find(k), elements) for k in ("copy_loop", "memory_copy_nt")),
+        GridPoint(find("numpy_copy"), elements, "call"),
+    )
     return [Block("limits", "peak", peaks, 1), Block("limits", "copy", copies, 1 if quick else 5)]
 
 

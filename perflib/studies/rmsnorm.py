@@ -8,14 +8,14 @@ from matplotlib.axes import Axes
 from ..display.figure import LOOKS, cache_lines, curve, label_ends, level, log_axes, picture, plain_ticks
 from ..display.table import Table, or_missing
 from ..display.text import text
-from ..kernels.catalog import NORMS, find
+from ..kernels.catalog import RMSNORM_VARIANTS, find
 from ..models.access_counts import count_accesses, count_allocations
-from ..runs.grid import Cell
+from ..runs.grid import GridPoint
 from ..runs.queries import copy_gb_per_s, ns_text, ratio, scaling_rows, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
 from ..stats import Interval
-from .published import RMS, RMS_SIZES, fitted, published_factor, rms_fit, seed_figures, seed_points
+from .published import RMS, RMS_SIZES, fitted, published_factor, published_figures, published_points, rms_fit
 
 
 def rms_ratio(run: Run, n: int, kernel: str = "rms_norm_fast") -> Interval:
@@ -32,12 +32,12 @@ def rmsnorm_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
     rows = [4**k for k in range(7)] if quick else [2**k for k in range(15)]
     blocks = []
     for dtype in ("float32", "float64"):
-        cells = [Cell(find(k), n, "kernel", dtype) for k in NORMS for n in sizes]
-        cells += [Cell(find(k), n, "call", dtype) for k in norms for n in sizes]
+        cells = [GridPoint(find(k), n, "kernel", dtype) for k in RMSNORM_VARIANTS for n in sizes]
+        cells += [GridPoint(find(k), n, "call", dtype) for k in norms for n in sizes]
         blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), 2 if quick else 8))
-    called = [Cell(find(k), n, "call") for k in (*NORMS, *norms) for n in (512, 1024, 2048)]
+    called = [GridPoint(find(k), n, "call") for k in (*RMSNORM_VARIANTS, *norms) for n in (512, 1024, 2048)]
     blocks.append(Block("rmsnorm", "float32 called", tuple(called), 1 if quick else 3))
-    batch = [Cell(find(k), 2048, values={"rows": r}) for k in NORMS for r in rows]
+    batch = [GridPoint(find(k), 2048, values={"rows": r}) for k in RMSNORM_VARIANTS for r in rows]
     blocks.append(Block("rmsnorm", "float32 batch", tuple(batch), 2 if quick else 5))
     return blocks
 
@@ -49,7 +49,7 @@ def rms_table(run: Run) -> Table:
     for n in RMS_SIZES:
         case = {"n": n, "rows": 1, "scope": "kernel", "dtype": "float32"}
         found = summary(run, "rmsnorm", **case).set_index("kernel")
-        names = [name for name in NORMS if name in found.index]
+        names = [name for name in RMSNORM_VARIANTS if name in found.index]
         cells = [ns_text(found.loc[name]) for name in names]
         rows.append((str(n), *cells, *(text(rms_ratio(run, n, name)) for name in names[1:])))
     columns = (*(f"{name} (ns)" for name in names), *(f"standard / {name}" for name in names[1:]))
@@ -81,13 +81,13 @@ def rms_times(axes: Axes, run: Run) -> str:
     table = summary(run, "rmsnorm", dtype="float32", rows=1)
     table = table[table["n"] <= 8192]
     for name in _norms(table):
-        rows = scaling_rows(table, name, "kernel" if name in NORMS else "call")
+        rows = scaling_rows(table, name, "kernel" if name in RMSNORM_VARIANTS else "call")
         curve(axes, name, rows["n"], rows["ns"], rows["low_ns"], rows["high_ns"])
     fit = rms_fit(run)
     line = fitted(axes, fit, 1)
-    seed = seed_figures()
+    seed = published_figures()
     seed = seed[seed["kernel"] == "rms_norm_fast"]
-    stars = seed_points(axes, seed, 1e3)
+    stars = published_points(axes, seed, 1e3)
     log_axes(axes, table["n"].unique(), "n (one row, float32)", "time of one row (ns)")
     axes.legend(handles=[line, stars], loc="lower right")
     label_ends(axes)
@@ -124,7 +124,7 @@ def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
     """GB/s of every norm of a table against the bytes in `moved`; the best copy, which is returned, as a line."""
     table = table.assign(kib=moved / 1024)
     for name in _norms(table):
-        rows = table[(table["kernel"] == name) & (table["scope"] == ("kernel" if name in NORMS else "call"))]
+        rows = table[(table["kernel"] == name) & (table["scope"] == ("kernel" if name in RMSNORM_VARIANTS else "call"))]
         rows = rows.drop_duplicates("kib").sort_values("kib")
         curve(axes, name, rows["kib"], rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
     copy = copy_gb_per_s(run).value
@@ -142,4 +142,4 @@ def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
 def _norms(table) -> list[str]:
     """The RMS norms of a run, ours first."""
     found = set(table["kernel"])
-    return [name for name in (*NORMS, "numpy_rms_norm", "torch_rms_norm") if name in found]
+    return [name for name in (*RMSNORM_VARIANTS, "numpy_rms_norm", "torch_rms_norm") if name in found]

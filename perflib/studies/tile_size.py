@@ -28,7 +28,7 @@ from ..models.block_choice import CONFLICTS, against_best, block_times, conflict
 from ..models.cache_model import TILES, tile_limit
 from ..models.tile_choice import best_tile, default_losses, model_losses, tile_times
 from ..models.time_model import explain, held_out, miss_table
-from ..runs.grid import Cell
+from ..runs.grid import GridPoint
 from ..runs.recorder import Block
 from ..runs.store import Run
 
@@ -202,7 +202,7 @@ def tile_blocks(quick: bool) -> list[Block]:
     tiled = find("matmul_tiled")
     blocks = []
     for n in sizes:
-        fitting = tuple(Cell(tiled, n, values={"tile": t}) for t in tiles if t <= n)
+        fitting = tuple(GridPoint(tiled, n, values={"tile": t}) for t in tiles if t <= n)
         budget_s = max(0.4, 1e-7 * n**3 * len(fitting) / 11)
         blocks.append(Block("tiles", f"n={n}", fitting, budget_s, least_rounds=9))  # for a tile against all others
     return blocks
@@ -215,12 +215,12 @@ def packing_block(quick: bool) -> Block:
     mcs, kcs = (24, 48, 96, 192, 384, 768), (64, 128, 256, 512, 768, 1024, 1536)
     pairs = product(mcs[::2], kcs[::2]) if quick else product(mcs, kcs)
     blocks = dict.fromkeys([ours, *rivals.values(), *(Blocks(mc, kc, ours.nc) for mc, kc in pairs)])
-    return Block("packing", f"n={n}", tuple(Cell(packed, n, values=b._asdict()) for b in blocks), 1 if quick else 30)
+    return Block("packing", f"n={n}", tuple(GridPoint(packed, n, values=b._asdict()) for b in blocks), 1 if quick else 30)
 
 
 def conflict_block(quick: bool) -> Block:
     """Two sizes that hardly differ, one a power of two: tiles and the top of the ladder, in the same rounds."""
     sizes = (512, 528) if quick else (1024, 1040)
     tiled, top = (find(name) for name in CONFLICTS)
-    cells = [Cell(tiled, n, values={"tile": t}) for n in sizes for t in (48, 64)]
-    return Block("conflicts", "leading dimension", (*cells, *(Cell(top, n) for n in sizes)), 1, least_rounds=9)
+    cells = [GridPoint(tiled, n, values={"tile": t}) for n in sizes for t in (48, 64)]
+    return Block("conflicts", "leading dimension", (*cells, *(GridPoint(top, n) for n in sizes)), 1, least_rounds=9)

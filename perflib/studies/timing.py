@@ -12,7 +12,7 @@ from ..display.text import text
 from ..errors import RunError
 from ..kernels.catalog import find
 from ..kernels.description import Kernel
-from ..runs.grid import Cell
+from ..runs.grid import GridPoint
 from ..runs.queries import ns_text, ratio, scaling_rows, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
@@ -46,11 +46,11 @@ def timing_blocks(quick: bool) -> list[Block]:
         _clock("two_clock_readings", lambda: (time.perf_counter_ns(), time.perf_counter_ns())),
         _clock("timer_start_and_elapsed", lambda: Timer().elapsed_ns()),
     )
-    scopes = [Cell(fast, n, scope) for n in (64, 512, 4096, 32768) for scope in ("kernel", "call")]
-    cold = [Cell(fast, n, mode=mode) for n in COLD_SIZES for mode in ("throughput", "cold")]
-    cold += [Cell(find("read_lines"), 12 * n, mode=mode) for n in COLD_SIZES for mode in ("throughput", "cold")]
+    scopes = [GridPoint(fast, n, scope) for n in (64, 512, 4096, 32768) for scope in ("kernel", "call")]
+    cold = [GridPoint(fast, n, mode=mode) for n in COLD_SIZES for mode in ("throughput", "cold")]
+    cold += [GridPoint(find("read_lines"), 12 * n, mode=mode) for n in COLD_SIZES for mode in ("throughput", "cold")]
     return [
-        Block("timing", "clock", tuple(Cell(k, None, "call") for k in clocks), 0.2),
+        Block("timing", "clock", tuple(GridPoint(k, None, "call") for k in clocks), 0.2),
         Block("timing", "scopes", tuple(scopes), 1),
         Block("timing", "cold", tuple(cold), 1 if quick else 4),
     ]
@@ -58,7 +58,7 @@ def timing_blocks(quick: bool) -> list[Block]:
 
 def self_comparison_blocks(count: int) -> list[Block]:
     fast = find("rms_norm_fast")
-    twins = Cell(fast, 512), Cell(replace(fast, name=fast.name + AGAIN), 512)
+    twins = GridPoint(fast, 512), GridPoint(replace(fast, name=fast.name + AGAIN), 512)
     return [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(count)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..kernels.catalog import find
 from ..runs.described import described
-from ..runs.grid import Cell
+from ..runs.grid import GridPoint
 from ..runs.recorder import Block
 
 
@@ -52,10 +52,10 @@ def stencil(x, out, tile):
 def stencil_blocks(quick: bool) -> list[Block]:
     """The example of notebook 08-your-kernel: described there as anybody's own kernel is."""
     own, sizes = find(stencil), (64, 96, 128, 192, 256, 320, 384, 512, 768, 1024)
-    scaling = Block("stencil", "all sizes", tuple(Cell(own, n) for n in sizes), 1 if quick else 8)
+    scaling = Block("stencil", "all sizes", tuple(GridPoint(own, n) for n in sizes), 1 if quick else 8)
     tiles = (1, 4, 16, 64, 256, 1024)
     blocks = [scaling]
     for n in (256, 1024) if quick else (256, 512, 1024, 1536):
-        fitting = tuple(Cell(own, n, values={"tile": t}) for t in tiles if t <= n)
+        fitting = tuple(GridPoint(own, n, values={"tile": t}) for t in tiles if t <= n)
         blocks.append(Block("stencil-tiles", f"n={n}", fitting, 0.8 if quick else 3, least_rounds=9))
     return blocks

@@ -35,7 +35,7 @@ from ..stats import Interval, fewest_samples
 from ..timer import Clock
 from .case import Case, case, is_compiled, require_known
 from .diagnostics import Evidence, judge, verdict
-from .preflight import Conduct, compiling_s, rehearse
+from .preflight import Preflight, compiling_s, run_preflight
 from .processes import in_processes
 from .results import Comparison, Measurement
 from .sampling import quiet
@@ -143,7 +143,7 @@ class _Subject:
     compiled_args: tuple
     output: int | None
     mode: str
-    conduct: Conduct
+    conduct: Preflight
 
 
 def _name(fn: Callable) -> str:
@@ -162,7 +162,7 @@ def _subject(label: str, fn: Callable, args: tuple, budget_s: float, clock: Cloc
     """Rehearse the function and find its machine code."""
     described = find(fn)
     output = described.output if described and described.output is not None else None
-    conduct = rehearse(label, fn, args, () if output is None else (output,), clock)
+    conduct = run_preflight(label, fn, args, () if output is None else (output,), clock)
     if conduct.call_s > budget_s:
         needed = f"{fewest_samples() * conduct.call_s:.2g} for six calls of {label}"
         raise ValueError(f"budget_s must be at least {needed}, which takes {conduct.call_s:.2g} s a call; got {budget_s}")

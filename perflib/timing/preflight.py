@@ -1,6 +1,6 @@
 """Does a function do the same work in every run? Called a few times before anything is timed.
 
-    rehearse(label, fn, args, ...)  -> Conduct: seconds of a call, whether its results vary
+    run_preflight(label, fn, args, ...)  -> Preflight: seconds of a call, whether its results vary
     compiling_s(run)                what a run returns, and its seconds if it compiles, else 0
 
 Raises `Unmeasurable`, one line, for a function that raises, that needs more memory than there is, or that changes an
@@ -26,7 +26,7 @@ CONTAINERS = (np.ndarray, list, dict, set, bytearray)
 
 
 @dataclass(frozen=True)
-class Conduct:
+class Preflight:
     """How a function behaved."""
 
     call_s: float
@@ -37,31 +37,31 @@ class Conduct:
     """Whether two calls with the same arguments returned different results."""
 
 
-def rehearse(
+def run_preflight(
     label: str, fn: Callable, args: tuple, outputs: Collection[int] = (), clock: Clock = time.perf_counter_ns
-) -> Conduct:
+) -> Preflight:
     """Call twice and look at arguments and results.
 
     An argument that changed is an output if what was written to it does not depend on what it held before, which a third
     call on a scrambled copy shows. outputs: indices of those that are known to be.
     """
-    watched = {i: arg for i, arg in enumerate(args) if i not in outputs and isinstance(arg, CONTAINERS)}
-    before = {i: _print_of(arg) for i, arg in watched.items()}
-    spans = {i: _span(arg) for i, arg in watched.items()}
+    stopwatch_runs = {i: arg for i, arg in enumerate(args) if i not in outputs and isinstance(arg, CONTAINERS)}
+    before = {i: _print_of(arg) for i, arg in stopwatch_runs.items()}
+    spans = {i: _span(arg) for i, arg in stopwatch_runs.items()}
     result, compile_s = compiling_s(partial(_called, label, fn, args), clock)
     first = _print_of(result)
-    after = {i: _print_of(arg) for i, arg in watched.items()}
+    after = {i: _print_of(arg) for i, arg in stopwatch_runs.items()}
     begun = clock()
     result = _called(label, fn, args)
     call_s = (clock() - begun) / 1e9
-    for i, arg in watched.items():
+    for i, arg in stopwatch_runs.items():
         steady = _print_of(arg) == after[i]
         if not (steady and (before[i] == after[i] or _is_output(label, fn, args, i, spans[i]))):
             raise Unmeasurable(
                 f"{label} must not change its arguments, got argument {i} ({type(arg).__name__}) changed in place: "
                 "each run would work on what the last one left"
             )
-    return Conduct(call_s, compile_s, varies=_print_of(result) != first)
+    return Preflight(call_s, compile_s, varies=_print_of(result) != first)
 
 
 def compiling_s(run: Callable[[], Any], clock: Clock = time.perf_counter_ns) -> tuple[Any, float]:

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from ..errors import WrongResult
-from ..llm.decoder import Cache, Decoder, statistics
+from ..llm.decoder import Decoder, KVCache, statistics
 from ..llm.fusion_experiment import READ_BYTES, STREAMS, reads
 from ..llm.weights import SHAPES, RandomWeights
 from ..stats import Interval, median_interval
@@ -65,7 +65,7 @@ def _shape(shape: str, torch: bool, budget_s: float) -> list[Row]:
 class _Peer:
     """PyTorch's passes, after their logits agreed with ours."""
 
-    def __init__(self, weights: RandomWeights, ours: Decoder, cache: Cache, prompt: np.ndarray) -> None:
+    def __init__(self, weights: RandomWeights, ours: Decoder, cache: KVCache, prompt: np.ndarray) -> None:
         from .torch_decoder import TorchDecoder
 
         self.decoder, self.tokens = TorchDecoder(weights, 1, 2 * CONTEXT), prompt
@@ -88,12 +88,12 @@ class _Peer:
         return self.decoder.forward(self.tokens[:, :1])
 
 
-def _prompt(decoder: Decoder, cache: Cache, tokens: np.ndarray) -> np.ndarray:
+def _prompt(decoder: Decoder, cache: KVCache, tokens: np.ndarray) -> np.ndarray:
     cache.clear()
     return decoder.forward(tokens, cache)
 
 
-def _token(decoder: Decoder, cache: Cache, tokens: np.ndarray) -> np.ndarray:
+def _token(decoder: Decoder, cache: KVCache, tokens: np.ndarray) -> np.ndarray:
     cache.length = CONTEXT
     return decoder.forward(tokens, cache)
 
@@ -110,7 +110,7 @@ def _session(passes: dict[str, Callable], budget_s: float) -> Session:
         )
 
 
-def _closure(decoder: Decoder, cache: Cache, tokens: np.ndarray) -> Interval:
+def _closure(decoder: Decoder, cache: KVCache, tokens: np.ndarray) -> Interval:
     """Share of the passes that the parts explain."""
     stats = statistics()
     for _ in range(PASSES):

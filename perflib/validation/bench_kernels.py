@@ -23,8 +23,8 @@ from ..kernels.gemm.microkernel import register_tile
 from ..kernels.jit.compile import compiled
 from ..kernels.jit.simd import lanes, load, splat, total
 from ..kernels.probes.peak import FMA_PEAK_OPS
-from ..runs.grid import Cell
-from .head_to_head import Row, Step, contest, of_shape, side_by_side
+from ..runs.grid import GridPoint
+from .head_to_head import Row, Step, of_shape, run_head_to_head, side_by_side
 
 LIBRARY, BEST, PEAK = "product / library", "product / best library", "product / multiply-add peak"
 ODD, DOUBLE, THREADS = "odd shape / NumPy", "float64 product / NumPy", "two threads / one"
@@ -87,18 +87,18 @@ def _takes(name: str, parameter: str) -> bool:
 
 def calls_ns(libraries: Sequence[str]) -> dict[str, float]:
     """Nanoseconds of a product of 1 x 1 by each library: next to nothing but the call."""
-    cells = {name: Cell(find(f"{name}_matmul"), 1, "call") for name in libraries}
-    found = contest(list(cells.values()), 0.3)
+    cells = {name: GridPoint(find(f"{name}_matmul"), 1, "call") for name in libraries}
+    found = run_head_to_head(list(cells.values()), 0.3)
     return {name: found.session.gross(cell.label).value for name, cell in cells.items()}
 
 
 def _square(n: int, libraries: Sequence[str], budget_s: float) -> list[Row]:
     """Against every library as a user calls them, and the compiled kernel against the peak, all in the same rounds."""
-    ours, inner = (Cell(find(OURS), n, scope) for scope in ("call", "kernel"))
-    peers = [Cell(find(f"{name}_matmul"), n, "call") for name in libraries]
-    peak = Cell(find("fma_peak"), FMA_PEAK_OPS)
+    ours, inner = (GridPoint(find(OURS), n, scope) for scope in ("call", "kernel"))
+    peers = [GridPoint(find(f"{name}_matmul"), n, "call") for name in libraries]
+    peak = GridPoint(find("fma_peak"), FMA_PEAK_OPS)
     pairs = [*((peer.label, ours.label) for peer in peers), (peak.label, inner.label)]
-    found = contest([ours, inner, *peers, peak], budget_s, pairs)
+    found = run_head_to_head([ours, inner, *peers, peak], budget_s, pairs)
     best = found.fastest(peers)
     rows = [found.row(LIBRARY, ours, peer, found.speed(ours, peer)) for peer in peers]
     work = inner.kernel.flops(n) / peak.kernel.flops(FMA_PEAK_OPS)
@@ -109,35 +109,37 @@ def _square(n: int, libraries: Sequence[str], budget_s: float) -> list[Row]:
     ]
 
 
-def _pair(what: str, ours: Cell, peer: Cell, budget_s: float, n: int | str | None = None) -> list[Row]:
-    found = contest([ours, peer], budget_s)
+def _pair(what: str, ours: GridPoint, peer: GridPoint, budget_s: float, n: int | str | None = None) -> list[Row]:
+    found = run_head_to_head([ours, peer], budget_s)
     return [found.row(what, ours, peer, found.speed(ours, peer), n)]
 
 
 def _odd(shape: tuple[int, int, int], budget_s: float) -> list[Row]:
     make = of_shape(*shape)
-    ours, peer = (Cell(replace(find(name), make=make), shape[2], "call") for name in (OURS, "numpy_matmul"))
+    ours, peer = (GridPoint(replace(find(name), make=make), shape[2], "call") for name in (OURS, "numpy_matmul"))
     return _pair(ODD, ours, peer, budget_s, "x".join(map(str, shape)))
 
 
 def _double(n: int, budget_s: float) -> list[Row]:
-    return _pair(DOUBLE, *(Cell(find(name), n, "call", "float64") for name in (OURS, "numpy_matmul")), budget_s)
+    return _pair(DOUBLE, *(GridPoint(find(name), n, "call", "float64") for name in (OURS, "numpy_matmul")), budget_s)
 
 
 def _two_threads(budget_s: float) -> list[Row]:
     one = find(OURS)
-    two = Cell(replace(one, name=f"{OURS}, two threads", call=partial(one.call, threads=2)), LARGE, "call")
-    single = Cell(replace(one, name=f"{OURS}, one thread"), LARGE, "call")
-    found = contest([two, single], budget_s, threads=2)
+    two = GridPoint(replace(one, name=f"{OURS}, two threads", call=partial(one.call, threads=2)), LARGE, "call")
+    single = GridPoint(replace(one, name=f"{OURS}, one thread"), LARGE, "call")
+    found = run_head_to_head([two, single], budget_s, threads=2)
     return [found.row(THREADS, two, single, found.speed(two, single))]
 
 
 def _blocks(n: int, budget_s: float) -> list[Row]:
     """The packed product with the blocks of the model, against the best of a sweep around them."""
     packed, model = find(PACKED), default_blocks(np.dtype("float32"))
-    cells = {blocks: Cell(packed, n, values=dict(zip(packed.tuning, blocks, strict=True))) for blocks in _around(model)}
+    cells = {
+        blocks: GridPoint(packed, n, values=dict(zip(packed.tuning, blocks, strict=True))) for blocks in _around(model)
+    }
     ours, *others = cells.values()
-    found = contest([ours, *others], budget_s)
+    found = run_head_to_head([ours, *others], budget_s)
     best = found.fastest(others)
     name = f"{PACKED}, {' x '.join(str(best.values[name]) for name in packed.tuning)}"
     return [found.row(BLOCKS, ours, name, found.speed(ours, best))]
@@ -164,9 +166,9 @@ def _around(model: Sequence[int]) -> list[tuple[int, ...]]:
 
 def _in_core(budget_s: float) -> list[Row]:
     """A row that stays in L1, against a bound counted in cycles and against what L1 was seen to deliver."""
-    ours = Cell(replace(find(NORM), make=side_by_side), WIDTH)
-    loads = Cell(L1_LOADS, IN_L1)
-    found = contest([ours, loads], budget_s)
+    ours = GridPoint(replace(find(NORM), make=side_by_side), WIDTH)
+    loads = GridPoint(L1_LOADS, IN_L1)
+    found = run_head_to_head([ours, loads], budget_s)
     work = 3 * WIDTH * 4 / L1_LOADS.bytes(IN_L1, 4)  # x twice, the weights once
     return [
         found.row(CORE, ours, "bound", found.share_of(1.5 * WIDTH / 16, ours)),
@@ -176,24 +178,24 @@ def _in_core(budget_s: float) -> list[Row]:
 
 def _in_memory(rows: int, budget_s: float) -> list[Row]:
     """A batch that no cache holds, counted bytes per second against those of every copy there is."""
-    ours = Cell(find(NORM), WIDTH, values={"rows": rows})
+    ours = GridPoint(find(NORM), WIDTH, values={"rows": rows})
     elements = rows * WIDTH
     plain = find("copy_loop")
     explicit = [replace(plain, name=name, compiled=find(name).compiled) for name in ("memory_copy", "memory_copy_nt")]
-    copies = [*(Cell(copy, elements) for copy in (plain, *explicit)), Cell(find("numpy_copy"), elements, "call")]
-    found = contest([ours, *copies], budget_s, [(copy.label, ours.label) for copy in copies])
+    copies = [*(GridPoint(copy, elements) for copy in (plain, *explicit)), GridPoint(find("numpy_copy"), elements, "call")]
+    found = run_head_to_head([ours, *copies], budget_s, [(copy.label, ours.label) for copy in copies])
     best = found.fastest(copies)
     work = ours.kernel.bytes(WIDTH, 4, rows=rows) / best.kernel.bytes(elements, 4)
     return [found.row(COPY, ours, best, found.speed(ours, best, work), f"{rows}x{WIDTH}")]
 
 
 def _standard(n: int, budget_s: float) -> list[Row]:
-    cells = (Cell(replace(find(name), make=side_by_side), n) for name in (NORM, "rms_norm_standard"))
+    cells = (GridPoint(replace(find(name), make=side_by_side), n) for name in (NORM, "rms_norm_standard"))
     return _pair(STANDARD, *cells, budget_s)
 
 
 def _torch(n: int, budget_s: float) -> list[Row]:
-    return _pair(TORCH, *(Cell(find(name), n, "call") for name in (NORM, "torch_rms_norm")), budget_s)
+    return _pair(TORCH, *(GridPoint(find(name), n, "call") for name in (NORM, "torch_rms_norm")), budget_s)
 
 
 def _fused(rows: int, budget_s: float) -> list[Row]:
@@ -217,7 +219,7 @@ def _fused(rows: int, budget_s: float) -> list[Row]:
         prepare=lambda x, weight, eps, residual, out: residual.fill(1),
     )
     apart = replace(both, name=f"add, then {NORM}", call=one_after_the_other)
-    return _pair(FUSED, *(Cell(kernel, WIDTH, "call", values={"rows": rows}) for kernel in (both, apart)), budget_s)
+    return _pair(FUSED, *(GridPoint(kernel, WIDTH, "call", values={"rows": rows}) for kernel in (both, apart)), budget_s)
 
 
 def _with_residual(n: int, dtype: str, rng: np.random.Generator, rows: int) -> tuple:

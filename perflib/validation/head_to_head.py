@@ -1,6 +1,6 @@
 """Contests: cells measured side by side in one session, each checked against its oracle first, and ratios as rows.
 
-    contest(cells, pairs, ...)      -> Contest: a session of these cells
+    run_head_to_head(cells, pairs, ...)      -> HeadToHead: a session of these cells
     Contest.row(what, ...)          a Row: how many times as fast one side is as the other
     Row                             one line of `perflib bench`
     of_shape, side_by_side          arrays for products that are not square, and for norms that stay in the cache
@@ -16,7 +16,7 @@ import numpy as np
 
 from ..hardware.limits import CANARY_CYCLES
 from ..kernels.buffers import aligned_empty, aligned_random
-from ..runs.grid import Cell, checked_case
+from ..runs.grid import GridPoint, checked_case
 from ..stats import Interval
 from ..timer import Clock
 from ..timing.sampling import quiet
@@ -46,40 +46,40 @@ Step = tuple[str, Callable[[], list[Row]]]
 
 
 @dataclass(frozen=True)
-class Contest:
+class HeadToHead:
     """A session and the cells in it."""
 
     session: Session
-    cells: tuple[Cell, ...]
+    cells: tuple[GridPoint, ...]
     threads: int = 1
 
-    def speed(self, ours: Cell, peer: Cell, work: float = 1.0) -> Interval:
+    def speed(self, ours: GridPoint, peer: GridPoint, work: float = 1.0) -> Interval:
         """How many times as fast `ours` is; `work`: what a run of it does over what a run of `peer` does."""
         return self.session.ratio(peer.label, ours.label).scaled(work)
 
-    def share_of(self, cycles: float, ours: Cell) -> Interval:
+    def share_of(self, cycles: float, ours: GridPoint) -> Interval:
         """`cycles` of the clock over the time of a run; the frequency is that of the canary in the same round."""
         return self.session.ratio(CANARY_LABEL, ours.label).scaled(cycles / CANARY_CYCLES)
 
-    def fastest(self, cells: Sequence[Cell], work: Callable[[Cell], float] = lambda cell: 1.0) -> Cell:
+    def fastest(self, cells: Sequence[GridPoint], work: Callable[[GridPoint], float] = lambda cell: 1.0) -> GridPoint:
         """The cell with the smallest median time for its work."""
         return min(cells, key=lambda cell: self.session.gross(cell.label).value / work(cell))
 
-    def row(self, what: str, ours: Cell, peer: Cell | str, speed: Interval, n: int | str | None = None) -> Row:
+    def row(self, what: str, ours: GridPoint, peer: GridPoint | str, speed: Interval, n: int | str | None = None) -> Row:
         """The speed as a line of the table; `peer` may be a limit that no kernel is."""
         other = peer if isinstance(peer, str) else peer.kernel.name
         size = ours.n if n is None else n
         return Row(what, ours.kernel.name, other, size, ours.dtype, self.threads, speed.value, speed.low, speed.high)
 
 
-def contest(
-    cells: Sequence[Cell],
+def run_head_to_head(
+    cells: Sequence[GridPoint],
     budget_s: float,
     pairs: Sequence[tuple[str, str]] | None = None,
     threads: int = 1,
     seed: int = 0,
     clock: Clock = time.perf_counter_ns,
-) -> Contest:
+) -> HeadToHead:
     """Measure the cells until the ratios of all `pairs` of labels are narrow; by default each cell over the first one.
 
     Raises WrongResult before anything is timed.
@@ -91,7 +91,7 @@ def contest(
         cases = [checked_case(cell, inputs, rng) for cell in cells]
     with quiet(threads):  # anew: a library that was loaded only now has threads too
         session = take(cases, budget_s, lambda so_far: [so_far.ratio(*pair) for pair in wanted], seed, clock)
-    return Contest(session, tuple(cells), threads)
+    return HeadToHead(session, tuple(cells), threads)
 
 
 def of_shape(m: int, k: int, n: int) -> Callable[..., tuple]:

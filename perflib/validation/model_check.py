@@ -1,6 +1,6 @@
 """What the models of the caches are worth on a run: time lost by trusting them, time explained by them, beside the bars.
 
-    trust(run)      -> Trust: a figure per line, its bar, and whether it is met; shows itself as a table
+    judge_models(run)      -> Trust: a figure per line, its bar, and whether it is met; shows itself as a table
     JUDGES          what gives the figures: functions of a run
     lost(...)       a figure of time lost, for such a function
 
@@ -41,7 +41,7 @@ class Trust(Scorecard):
         return self.table()._repr_html_()
 
 
-def trust(run: Run) -> Trust:
+def judge_models(run: Run) -> Trust:
     """Judge the models on a run, in the order of `JUDGES`."""
     return Trust(run.id, tuple(figure for what, judge in JUDGES.items() for figure in _judged(run, what, judge)))
 

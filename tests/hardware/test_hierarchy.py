@@ -8,7 +8,7 @@ from runs import MACHINE, isolate
 
 from perflib.hardware import hierarchy as module
 from perflib.hardware import limits
-from perflib.hardware.hierarchy import hierarchy, latency_ns, line_bytes, matched, sweep_sizes, tlb_edges
+from perflib.hardware.hierarchy import hierarchy, latency_ns, line_bytes, match_levels, sweep_sizes, tlb_edges
 from perflib.hardware.levels import Level
 from perflib.kernels import buffers
 from perflib.kernels.caches import Cache
@@ -24,7 +24,7 @@ def level(latency, capacity=None, grade="gradual"):
 
 
 def test_each_edge_goes_to_the_level_that_is_reported_near_it():
-    found = matched([level(1.4, 34 * KIB, "sharp"), level(4, 0.9 * MIB), level(15, 9 * MIB), level(150)], CACHES)
+    found = match_levels([level(1.4, 34 * KIB, "sharp"), level(4, 0.9 * MIB), level(15, 9 * MIB), level(150)], CACHES)
 
     assert [(d.name, d.grade) for d in found] == [
         ("L1d", "agrees"),
@@ -38,7 +38,9 @@ def test_each_edge_goes_to_the_level_that_is_reported_near_it():
 
 def test_the_rise_of_a_first_level_is_half_paid_where_half_of_the_sets_have_a_line_too_many():
     """8 ways: 1 + 1 / 16 of the capacity. A slope tells nothing of sets and is left as it is."""
-    sharp, gradual = (matched([level(1.4, 34 * KIB, grade), level(4)], CACHES[:1])[0] for grade in ("sharp", "gradual"))
+    sharp, gradual = (
+        match_levels([level(1.4, 34 * KIB, grade), level(4)], CACHES[:1])[0] for grade in ("sharp", "gradual")
+    )
 
     assert sharp.capacity_bytes.value == pytest.approx(32 * KIB)
     assert gradual.capacity_bytes.value == 34 * KIB
@@ -48,7 +50,7 @@ def test_the_rise_of_a_first_level_is_half_paid_where_half_of_the_sets_have_a_li
     ("capacity", "grade"), [(0.86, "agrees"), (0.84, "not resolved"), (1.14, "agrees"), (1.2, "not resolved")]
 )
 def test_a_second_level_that_is_off_by_more_than_fifteen_percent_is_not_resolved_and_says_why(capacity, grade):
-    found = matched([level(1.4, 32 * KIB), level(4, capacity * MIB), level(15, 9 * MIB), level(150)], CACHES)
+    found = match_levels([level(1.4, 32 * KIB), level(4, capacity * MIB), level(15, 9 * MIB), level(150)], CACHES)
 
     assert found[1].grade == grade
     assert "% " in found[1].reason
@@ -56,7 +58,7 @@ def test_a_second_level_that_is_off_by_more_than_fifteen_percent_is_not_resolved
 
 
 def test_a_level_that_the_sweep_does_not_show_is_not_invented():
-    found = matched([level(1.4, 32 * KIB), level(4, 9 * MIB), level(150)], CACHES)
+    found = match_levels([level(1.4, 32 * KIB), level(4, 9 * MIB), level(150)], CACHES)
 
     assert (found[1].name, found[1].grade, found[1].capacity_bytes) == ("L2", "not resolved", None)
     assert found[2].capacity_bytes.value == 9 * MIB
@@ -64,7 +66,7 @@ def test_a_level_that_the_sweep_does_not_show_is_not_invented():
 
 
 def test_several_edges_of_the_last_level_are_one_slice_with_an_interval_around_all():
-    found = matched([level(1.4, 32 * KIB), level(4, MIB), level(15, 6 * MIB), level(60, 12 * MIB), level(150)], CACHES)
+    found = match_levels([level(1.4, 32 * KIB), level(4, MIB), level(15, 6 * MIB), level(60, 12 * MIB), level(150)], CACHES)
 
     assert found[2].capacity_bytes.value == 12 * MIB
     assert found[2].capacity_bytes.low == 0.9 * 6 * MIB
@@ -72,7 +74,7 @@ def test_several_edges_of_the_last_level_are_one_slice_with_an_interval_around_a
 
 
 def test_without_a_report_levels_are_numbered():
-    found = matched([level(1.4, 34 * KIB), level(4, MIB), level(80)], ())
+    found = match_levels([level(1.4, 34 * KIB), level(4, MIB), level(80)], ())
 
     assert [(d.name, d.reported_bytes, d.grade) for d in found[:2]] == [
         ("level 1", None, "measured"),
@@ -82,7 +84,7 @@ def test_without_a_report_levels_are_numbered():
 
 
 def test_memory_that_the_sweep_did_not_reach_has_no_latency():
-    found = matched([level(1.4, 32 * KIB), level(4, MIB), level(15)], CACHES)
+    found = match_levels([level(1.4, 32 * KIB), level(4, MIB), level(15)], CACHES)
 
     assert [(d.grade, d.latency_ns) for d in found[2:]] == [("not resolved", 15), ("not resolved", None)]
 
@@ -171,7 +173,7 @@ def test_every_level_is_read_at_half_of_its_size(monkeypatch):
     monkeypatch.setattr(module, "limit_case", noting)
     monkeypatch.setattr(module, "READING_S", 0.02)
 
-    found = module._with_bandwidth(matched([level(1, 32 * KIB), level(9)], CACHES[:1]), buffers.BASE_KIB, MIB)
+    found = module._with_bandwidth(match_levels([level(1, 32 * KIB), level(9)], CACHES[:1]), buffers.BASE_KIB, MIB)
 
     assert seen == {"L1d": 4 * KIB, "memory": MIB // 4}
     assert all(d.read_gb_per_s.low > 0 for d in found)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from perflib.hardware.saved_limits import recall, remembered
+from perflib.hardware.saved_limits import measured_or_saved, saved
 
 KEY = {"cpu": "Test(R) Chip 9000", "caches": [{"level": 1}]}
 
@@ -28,26 +28,26 @@ def counting(measured):
 def test_a_machine_is_measured_once():
     measured = []
 
-    found = [remembered("limits", KEY, counting(measured)) for _ in range(3)]
+    found = [measured_or_saved("limits", KEY, counting(measured)) for _ in range(3)]
 
     assert found == [{"rate": 1, "pair": [1, 2]}] * 3
-    assert recall("limits", KEY) == found[0]
+    assert saved("limits", KEY) == found[0]
     assert measured == [1]
 
 
 def test_another_machine_and_another_name_have_their_own():
-    remembered("limits", KEY, lambda: {"rate": 1})
+    measured_or_saved("limits", KEY, lambda: {"rate": 1})
 
-    assert recall("limits", {**KEY, "cpu": "another"}) is None
-    assert recall("hierarchy", KEY) is None
+    assert saved("limits", {**KEY, "cpu": "another"}) is None
+    assert saved("hierarchy", KEY) is None
 
 
 def test_a_fresh_measurement_replaces_the_old_one(folder):
     measured = []
     for fresh in (False, True, False):
-        remembered("limits", KEY, counting(measured), fresh)
+        measured_or_saved("limits", KEY, counting(measured), fresh)
 
-    assert recall("limits", KEY)["rate"] == 2
+    assert saved("limits", KEY)["rate"] == 2
     assert len(list(folder.iterdir())) == 1
 
 
@@ -63,16 +63,16 @@ def test_a_fresh_measurement_replaces_the_old_one(folder):
     ],
 )
 def test_a_file_that_is_torn_changed_or_foreign_is_measured_anew(folder, damage):
-    remembered("limits", KEY, lambda: {"rate": 1})
+    measured_or_saved("limits", KEY, lambda: {"rate": 1})
     (file,) = folder.iterdir()
     file.write_text(damage(file.read_text()))
 
-    assert recall("limits", KEY) is None
-    assert remembered("limits", KEY, lambda: {"rate": 2}) == {"rate": 2}
-    assert recall("limits", KEY) == {"rate": 2}
+    assert saved("limits", KEY) is None
+    assert measured_or_saved("limits", KEY, lambda: {"rate": 2}) == {"rate": 2}
+    assert saved("limits", KEY) == {"rate": 2}
 
 
 def test_where_nothing_can_be_written_it_is_measured_all_the_same(folder):
     folder.write_text("a file where the folder should be")
 
-    assert remembered("limits", KEY, lambda: {"rate": 1}) == {"rate": 1}
+    assert measured_or_saved("limits", KEY, lambda: {"rate": 1}) == {"rate": 1}

@@ -11,10 +11,10 @@ from perflib.kernels.probes.stream import copy_loop
 
 MATMULS = (kernels.matmul_naive, kernels.matmul_ikj, kernels.matmul_tiled, kernels.matmul_tiled_vectorised)
 TILED = (kernels.matmul_tiled, kernels.matmul_tiled_vectorised)
-NORMS = (kernels.rms_norm_standard, kernels.rms_norm_fast)
+RMSNORM_VARIANTS = (kernels.rms_norm_standard, kernels.rms_norm_fast)
 
 every_matmul = pytest.mark.parametrize("matmul", MATMULS)
-every_norm = pytest.mark.parametrize("norm", NORMS)
+every_norm = pytest.mark.parametrize("norm", RMSNORM_VARIANTS)
 
 
 def ones(*shape, dtype=np.float32):

@@ -6,7 +6,7 @@ import pytest
 from runs import isolate
 from synthetic import full, limits, record
 
-from perflib.report.index_page import answers, front
+from perflib.report.index_page import answers, first_page
 from perflib.report.page import Page
 
 SAMPLES = {"name": "run.zip", "link": "data/run.zip", "size": 1000}
@@ -23,7 +23,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shown(run):
     pages = [Page(stem, f"{stem}?", "", "", (), stem) for stem in STEMS]
-    return front(run, pages, SAMPLES).body
+    return first_page(run, pages, SAMPLES).body
 
 
 def test_the_answers_are_what_the_run_says(run):
@@ -61,7 +61,7 @@ def test_each_claim_leads_to_the_page_that_tells_it(shown):
 
 
 def test_pages_that_are_not_there_are_not_led_to(run):
-    body = front(run, [], SAMPLES).body
+    body = first_page(run, [], SAMPLES).body
 
     assert re.findall(r'href="[\w-]+\.html"', body) == []
     assert "25 % of the peak" in body

@@ -1,11 +1,13 @@
 """What `import perflib` does not do, and the examples that its docstrings promise."""
 
+import ast
 import doctest
 import importlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,25 +30,25 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def watched():
+def stopwatch_runs():
     """What a fresh interpreter says of the import; nothing else may be printed."""
     done = subprocess.run([sys.executable, "-c", WATCHED_IMPORT], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return json.loads(done.stdout)
 
 
-def test_the_import_brings_no_heavy_package(watched):
+def test_the_import_brings_no_heavy_package(stopwatch_runs):
     """Numba imports the bare `scipy` to see whether it is there; its subpackages are the heavy part."""
-    assert watched["heavy"] == []
+    assert stopwatch_runs["heavy"] == []
 
 
-def test_the_import_compiles_nothing(watched):
-    assert watched["compiled"] == 0
+def test_the_import_compiles_nothing(stopwatch_runs):
+    assert stopwatch_runs["compiled"] == 0
 
 
-def test_the_import_changes_no_environment_variable_and_starts_no_thread(watched):
-    assert watched["changed"] == []
-    assert watched["threads"] == 1
+def test_the_import_changes_no_environment_variable_and_starts_no_thread(stopwatch_runs):
+    assert stopwatch_runs["changed"] == []
+    assert stopwatch_runs["threads"] == 1
 
 
 def test_the_import_writes_nothing(tmp_path):
@@ -76,3 +78,34 @@ def test_the_examples_of_a_module_are_true(name):
 
     assert result.failed == 0
     assert result.attempted > 0
+
+
+def test_names_that_editors_see_are_those_that_are_loaded():
+    tree = ast.parse(Path(perflib.__file__).read_text())
+    shown = next(node for node in tree.body if isinstance(node, ast.If))
+
+    homes = {alias.name: node.module for node in shown.body for alias in node.names}
+    assert homes == {**perflib._HOME_OF, "kernels": None}
+
+
+def test_a_name_that_is_not_there_is_pythons_own_error():
+    with pytest.raises(AttributeError, match="module 'perflib' has no attribute 'claims'"):
+        perflib.claims  # noqa: B018
+    with pytest.raises(ModuleNotFoundError, match="perflib.store"):
+        importlib.import_module("perflib.store")
+
+
+def test_the_program_explains_itself_without_numba():
+    words = ["-X", "importtime", "-m", "perflib", "--help"]
+
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+
+    assert "numba" not in done.stderr
+    assert "selfcheck" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["Timer", "PerflibError"])
+def test_a_light_name_comes_without_numba(name):
+    program = f"from perflib import {name}; import sys; print('numba' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"

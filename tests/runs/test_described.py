@@ -16,7 +16,7 @@ from perflib.errors import WrongResult
 from perflib.kernels import catalog
 from perflib.kernels.catalog import find
 from perflib.report import notebooks
-from perflib.runs.described import counts_table, described, raced
+from perflib.runs.described import counts_table, described, race_settings
 from perflib.runs.store import load_run
 from perflib.runs.sweep import sweep
 from perflib.studies import grid_figures, your_kernel
@@ -122,7 +122,7 @@ def test_a_race_of_two_settings_says_its_claim():
 
     known = describe(slow, tuning={"times": 1})
 
-    assert raced(known, 100, {"times": 50}, {"times": 1}, 2) == (
+    assert race_settings(known, 100, {"times": 50}, {"times": 1}, 2) == (
         "HOLDS: at n = 100, slow with times 50 takes at least 2 times as long as with times 1"
     )
 

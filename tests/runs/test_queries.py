@@ -11,7 +11,7 @@ from perflib.display.text import text
 from perflib.errors import RunError
 from perflib.runs.queries import by_size, copy_gb_per_s, net_times, peak_gflops, ratio, select, summary
 from perflib.stats import Interval
-from perflib.studies.published import seed_figures
+from perflib.studies.published import published_figures
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +206,7 @@ def test_limits_that_were_not_recorded_are_refused(refused):
 
 
 def test_the_published_figures_are_there_wherever_the_data_are(data):
-    seed = seed_figures()
+    seed = published_figures()
 
     assert seed[["kernel", "n", "time_us"]].iloc[-1].tolist() == ["rms_norm_fast", 2048, 8]
     assert (seed["half_step_us"] == 0.5).all()

@@ -13,8 +13,8 @@ from perflib.errors import RunError, Unmeasurable, WrongResult
 from perflib.hardware.facts import machine
 from perflib.kernels.catalog import find
 from perflib.kernels.description import Kernel
-from perflib.runs.grid import Cell
-from perflib.runs.recorder import Block, Enough, record_blocks, sample_block
+from perflib.runs.grid import GridPoint
+from perflib.runs.recorder import Block, StopEarly, record_blocks, sample_block
 from perflib.runs.store import list_runs, load_run
 from perflib.runs.sweep import sweep
 from perflib.runs.writer import RunWriter, measuring_lock
@@ -105,7 +105,7 @@ def test_every_alternative_takes_part_in_every_round():
 
 
 def test_fewer_rounds_of_a_slow_size_are_shared_by_its_alternatives():
-    cells = [Cell(described(name), n, "call") for n in (4, 2_000_000) for name in ("twice", "again")]
+    cells = [GridPoint(described(name), n, "call") for n in (4, 2_000_000) for name in ("twice", "again")]
 
     rounds = {}
     for _, rows in sample_block(cells, 0.1, least_rounds=2):
@@ -119,7 +119,7 @@ def test_fewer_rounds_of_a_slow_size_are_shared_by_its_alternatives():
 
 
 def test_the_order_is_drawn_anew_in_each_round_and_follows_from_the_seed():
-    cells = [Cell(described(name), n, "call") for n in (4, 8) for name in ("a", "b")]
+    cells = [GridPoint(described(name), n, "call") for n in (4, 8) for name in ("a", "b")]
 
     def order(seed):
         chosen = sample_block(cells, 1e-6, seed)
@@ -255,7 +255,7 @@ def test_a_finished_block_is_not_measured_again():
         calls.append(len(x))
         twice(x, out)
 
-    blocks = [Block("t", str(n), (Cell(described(call=counted), n, "call"),), 1e-6) for n in (4, 8)]
+    blocks = [Block("t", str(n), (GridPoint(described(call=counted), n, "call"),), 1e-6) for n in (4, 8)]
     writer = RunWriter.start("quick", {}, machine())
     record_blocks(writer, blocks[:1], seed=0, progress=False)
     calls.clear()
@@ -329,7 +329,7 @@ def ending(after):
     def progress(share):
         told.append(share)
         if sum(map(bool, told)) == after:
-            raise Enough
+            raise StopEarly
 
     return progress
 

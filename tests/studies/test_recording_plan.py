@@ -15,7 +15,7 @@ from runs import MACHINE, isolate, tell, told
 from perflib.errors import RunError
 from perflib.kernels.catalog import find
 from perflib.models.tile_choice import worst_ratio
-from perflib.runs.grid import Cell
+from perflib.runs.grid import GridPoint
 from perflib.runs.recorder import Block
 from perflib.runs.store import list_runs, load_run
 from perflib.runs.writer import measuring_lock
@@ -52,7 +52,7 @@ def data(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(monkeypatch):
     """A plan of one block, so that `record` itself takes a moment."""
-    cells = (Cell(find("numpy_rms_norm"), 8, "call"),)
+    cells = (GridPoint(find("numpy_rms_norm"), 8, "call"),)
     monkeypatch.setattr(program, "plan", lambda quick, machine, peers: [Block("rmsnorm", "n=8", cells, 1e-6)])
     monkeypatch.setattr(matmul_scaling, "count_code", dict)
     monkeypatch.setattr(program, "record_harnesses", lambda *_: None)

@@ -94,10 +94,10 @@ def test_in_cold_mode_every_run_writes_to_another_array(scope):
     x, out = np.arange(8.0), np.zeros(8)
     addresses = []
 
-    def watched(x, out):
+    def stopwatch_runs(x, out):
         addresses.append((x.ctypes.data, out.ctypes.data))
 
-    one = case("add", _add_one if scope == "kernel" else watched, (x, out), scope, "cold")
+    one = case("add", _add_one if scope == "kernel" else stopwatch_runs, (x, out), scope, "cold")
     one.run(20)
     one.run(20)
 

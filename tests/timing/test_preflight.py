@@ -10,7 +10,7 @@ import pytest
 from numba import njit
 
 from perflib.errors import Unmeasurable
-from perflib.timing.preflight import compiling_s, rehearse
+from perflib.timing.preflight import compiling_s, run_preflight
 
 RECORD = np.dtype([("i", np.int32), ("x", np.float64)])
 DTYPES = [np.float64, np.float32, np.complex64, np.int64, np.uint8, np.bool_, "M8[s]", "U3", "S5", RECORD]
@@ -64,18 +64,18 @@ def _write(source, out):
 def test_what_a_function_raises_is_told_in_one_line(refused, fn, words):
     kind, _, text = words.partition(": ")
     with refused(Unmeasurable, "work must not raise, got", kind, text):
-        rehearse("work", fn, ("x",))
+        run_preflight("work", fn, ("x",))
 
 
 def test_a_signature_that_numba_cannot_compile_is_told_in_one_line(refused):
     with refused(Unmeasurable, "work must not raise, got TypingError: Failed in nopython mode"):
-        rehearse("work", njit(lambda x: x + "a"), (1,))
+        run_preflight("work", njit(lambda x: x + "a"), (1,))
 
 
 @pytest.mark.parametrize("fn", [lambda n: np.ones(n), lambda n: bytearray(n)])
 def test_a_function_that_needs_more_memory_than_there_is_is_refused(refused, fn):
     with refused(Unmeasurable, "work needs more memory than there is: "):
-        rehearse("work", fn, (1 << 50,))
+        run_preflight("work", fn, (1 << 50,))
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
@@ -84,7 +84,7 @@ def test_who_wants_to_stop_is_not_held_up(stop):
         raise stop
 
     with pytest.raises(stop):
-        rehearse("work", work, ())
+        run_preflight("work", work, ())
 
 
 def change_first(x):
@@ -117,19 +117,19 @@ def change_first(x):
 )
 def test_an_argument_changed_in_place_is_refused(refused, fn, arg, kind):
     with refused(Unmeasurable, "work must not change its arguments, got argument 0", f"({kind}) changed in place"):
-        rehearse("work", fn, (arg,))
+        run_preflight("work", fn, (arg,))
 
 
 def test_an_argument_that_the_second_call_changes_is_refused(refused):
     calls = itertools.count()
 
     with refused(Unmeasurable, "got argument 0 (ndarray) changed in place"):
-        rehearse("work", lambda x: change_first(x) if next(calls) == 1 else None, (np.zeros(3),))
+        run_preflight("work", lambda x: change_first(x) if next(calls) == 1 else None, (np.zeros(3),))
 
 
 def test_the_argument_that_changed_is_named(refused):
     with refused(Unmeasurable, "got argument 1 (list) changed in place"):
-        rehearse("work", lambda a, b, c: b.append(0), ([], [], []))
+        run_preflight("work", lambda a, b, c: b.append(0), ([], [], []))
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -137,7 +137,7 @@ def test_the_argument_that_changed_is_named(refused):
 def test_an_array_whose_old_content_does_not_matter_is_an_output(dtype, layout):
     source, out = layout(some(dtype)), layout(some(dtype)[::-1].copy())
 
-    conduct = rehearse("work", lambda source, out: np.copyto(out, source), (source, out))
+    conduct = run_preflight("work", lambda source, out: np.copyto(out, source), (source, out))
 
     assert not conduct.varies
     assert np.array_equal(out, source)
@@ -159,7 +159,7 @@ def test_an_array_whose_old_content_does_not_matter_is_an_output(dtype, layout):
 def test_an_out_argument_is_recognised(fn, args):
     inputs = [a.copy() for a in args[:-1]]
 
-    rehearse("work", fn, args)
+    run_preflight("work", fn, args)
     expected = np.zeros_like(args[-1])
     fn(*inputs, expected)
 
@@ -172,7 +172,7 @@ def test_indices_that_are_changed_in_place_lead_compiled_code_nowhere_else(refus
     parents = np.array([0, 0, 1, 2, 3, 4, 5, 6])
 
     with refused(Unmeasurable, "work must not change its arguments"):
-        rehearse("work", _compress, (parents,))
+        run_preflight("work", _compress, (parents,))
 
 
 @pytest.mark.parametrize(("dtype", "seen"), [(np.int64, (-1, 9)), (np.uint8, (0, 9)), (np.bool_, (0, 1))])
@@ -185,7 +185,7 @@ def test_indices_stay_between_those_that_were_seen(refused, dtype, seen):
         x.sort()
 
     with refused(Unmeasurable, "work must not change its arguments"):
-        rehearse("work", sort, (array,))
+        run_preflight("work", sort, (array,))
 
     assert ends == set(seen)
 
@@ -193,7 +193,7 @@ def test_indices_stay_between_those_that_were_seen(refused, dtype, seen):
 def test_a_known_output_may_hold_what_it_likes():
     total = np.zeros(1)
 
-    rehearse("work", lambda x, out: np.add(out, x, out=out), (1.0, total), outputs=(1,))
+    run_preflight("work", lambda x, out: np.add(out, x, out=out), (1.0, total), outputs=(1,))
 
     assert total[0] == 2, "two calls and no third one"
 
@@ -202,7 +202,7 @@ def test_a_known_output_may_hold_what_it_likes():
 def test_an_argument_that_stays_is_no_matter(arg):
     calls = []
 
-    assert not rehearse("work", lambda x: calls.append(x), (arg,)).varies
+    assert not run_preflight("work", lambda x: calls.append(x), (arg,)).varies
     assert len(calls) == 2
 
 
@@ -210,7 +210,7 @@ def test_a_large_array_is_watched_to_its_last_element(refused):
     large = np.zeros(10_000_000, np.float32)
 
     with refused(Unmeasurable, "argument 0"):
-        rehearse("work", lambda x: x.__setitem__(-1, x[-1] + 1), (large,))
+        run_preflight("work", lambda x: x.__setitem__(-1, x[-1] + 1), (large,))
 
 
 def cyclic():
@@ -238,19 +238,19 @@ def cyclic():
     ],
 )
 def test_results_that_differ_from_call_to_call_are_noticed(fn, varies):
-    assert rehearse("work", fn, ()).varies is varies
+    assert run_preflight("work", fn, ()).varies is varies
 
 
 def test_layout_and_owner_make_no_difference_to_a_result():
     results = itertools.cycle([np.ones((3, 4)), np.ones((4, 3)).T])
 
-    assert not rehearse("work", lambda: next(results), ()).varies
+    assert not run_preflight("work", lambda: next(results), ()).varies
 
 
 def test_the_second_call_tells_how_long_one_takes(hand_clock):
     costs = iter([7_000_000_000, 2_000_000_000])
 
-    conduct = rehearse("work", hand_clock.arm(lambda: next(costs)), (1,), clock=hand_clock)
+    conduct = run_preflight("work", hand_clock.arm(lambda: next(costs)), (1,), clock=hand_clock)
 
     assert (conduct.call_s, conduct.compile_s) == (2, 0)
 
@@ -259,7 +259,7 @@ def test_a_first_call_that_compiles_is_told_apart(hand_clock):
     hand_clock.tick_ns = 500_000_000
     fresh = njit(lambda x: x + 1)
 
-    first, second = (rehearse("work", fresh, (1,), clock=hand_clock) for _ in range(2))
+    first, second = (run_preflight("work", fresh, (1,), clock=hand_clock) for _ in range(2))
 
     assert (first.compile_s, second.compile_s) == (0.5, 0)
     assert (first.call_s, second.call_s) == (0.5, 0.5)

@@ -20,7 +20,7 @@ from perflib.timing.case import Case
 from perflib.timing.sampling import BATCH_NS, Sample, batch_time_ns, calibrate, plan_rounds, quiet, rounds
 
 
-def watched(run, seen):
+def stopwatch_runs(run, seen):
     """The same function, noting how many runs it was asked for."""
 
     def noting(reps):
@@ -56,7 +56,7 @@ def test_the_run_that_compiles_does_not_size_the_batch(hand_clock):
     seen = []
     costs = iter([500_000_000])
 
-    reps = calibrate(watched(hand_clock.arm(lambda: next(costs, 1000)), seen), hand_clock)
+    reps = calibrate(stopwatch_runs(hand_clock.arm(lambda: next(costs, 1000)), seen), hand_clock)
 
     assert seen[0] == 1
     assert reps * 1000 >= 1_000_000
@@ -65,7 +65,7 @@ def test_the_run_that_compiles_does_not_size_the_batch(hand_clock):
 def test_a_batch_grows_at_most_tenfold(hand_clock):
     seen = []
 
-    calibrate(watched(hand_clock.arm(1), seen), hand_clock)
+    calibrate(stopwatch_runs(hand_clock.arm(1), seen), hand_clock)
 
     assert all(later <= 10 * earlier for earlier, later in zip(seen[1:], seen[2:], strict=False))
 
@@ -75,7 +75,7 @@ def test_the_target_must_be_reached_twice_in_a_row(hand_clock):
     seen = []
     costs = iter([1, 2_000_000, 1])
 
-    reps = calibrate(watched(hand_clock.arm(lambda: next(costs, 1000)), seen), hand_clock)
+    reps = calibrate(stopwatch_runs(hand_clock.arm(lambda: next(costs, 1000)), seen), hand_clock)
 
     assert reps * 1000 >= 1_000_000
     assert seen[-1] == seen[-2] == reps
@@ -84,7 +84,7 @@ def test_the_target_must_be_reached_twice_in_a_row(hand_clock):
 def test_a_run_of_seconds_is_not_taken_a_third_time(hand_clock):
     seen = []
 
-    reps = calibrate(watched(hand_clock.arm(2_000_000_000), seen), hand_clock)
+    reps = calibrate(stopwatch_runs(hand_clock.arm(2_000_000_000), seen), hand_clock)
 
     assert seen == [1, 1]
     assert reps == 1

@@ -44,7 +44,7 @@ def row(what, ratio, n=64, peer="numpy_matmul", **changes):
     return Row(what, "matmul", peer, n, "float32", 1, ratio, ratio * 0.99, ratio * 1.01, **changes)
 
 
-PRODUCTS = [
+LIBRARY_MATMULS = [
     *(row(bench_kernels.LIBRARY, 2.0, n, "numpy_matmul") for n in (32, 64)),
     *(
         row(bench_kernels.LIBRARY, ratio, n, peer)
@@ -74,7 +74,7 @@ OTHERS = [
 ]
 
 
-def found(rows=(*PRODUCTS, *OTHERS), quick=False, notes=("Versions: NumPy 2.4.",)):
+def found(rows=(*LIBRARY_MATMULS, *OTHERS), quick=False, notes=("Versions: NumPy 2.4.",)):
     return Bench({**MACHINE.to_dict(), "libraries": {}, "blas": []}, tuple(rows), notes, quick)
 
 
@@ -130,13 +130,13 @@ def test_the_json_has_machine_rows_and_summary_and_nothing_else():
     assert list(told) == ["machine", "rows", "summary"]
     assert told["machine"]["cpu"] == MACHINE.cpu
     assert {tuple(r) for r in told["rows"]} == {tuple(COLUMNS)}
-    assert told["rows"][0] == asdict(PRODUCTS[0])
+    assert told["rows"][0] == asdict(LIBRARY_MATMULS[0])
     assert list(told["summary"]) == SUMMARY
 
 
 @pytest.mark.parametrize("absent", ["numpy_matmul", "mkl_matmul", "torch_matmul"])
 def test_the_best_of_three_is_not_known_without_one_of_them(absent):
-    rows = [r for r in PRODUCTS if not (r.what == bench_kernels.LIBRARY and r.peer == absent)]
+    rows = [r for r in LIBRARY_MATMULS if not (r.what == bench_kernels.LIBRARY and r.peer == absent)]
 
     summary = found(rows).summary
 
@@ -146,7 +146,7 @@ def test_the_best_of_three_is_not_known_without_one_of_them(absent):
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed():
-    without = found(PRODUCTS)
+    without = found(LIBRARY_MATMULS)
 
     assert without.summary["fused_residual_gain"] is None
     assert without.missed == []
@@ -158,11 +158,11 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.key or "blocks")
 def test_a_figure_on_its_bar_is_met_and_below_it_missed(figure):
-    rows = figure.rows((*PRODUCTS, *OTHERS))
+    rows = figure.rows((*LIBRARY_MATMULS, *OTHERS))
 
     def scaled(value):
         level = [replace(r, ratio=value) for r in rows]
-        kept = [r for r in (*PRODUCTS, *OTHERS) if r not in rows]
+        kept = [r for r in (*LIBRARY_MATMULS, *OTHERS) if r not in rows]
         if figure.key.startswith("matmul_vs_best"):  # one row counts in both
             kept = [r for r in kept if r.what != bench_kernels.BEST]
         return found((*kept, *level))
@@ -202,7 +202,7 @@ def test_bars_are_those_of_the_design():
 def test_what_is_printed_shows_every_row_and_every_figure_beside_its_bar():
     text = str(found())
 
-    assert text.count("[") == 1 + len(PRODUCTS) + len(OTHERS), "an interval for each row"
+    assert text.count("[") == 1 + len(LIBRARY_MATMULS) + len(OTHERS), "an interval for each row"
     assert "product / best of NumPy, MKL, PyTorch" in text
     assert [line.split()[-1] for line in text.splitlines() if "≥ 1.80" in line] == ["met"]
     assert text.endswith("Versions: NumPy 2.4.")
@@ -227,7 +227,7 @@ def test_versions_cores_and_calls_are_told(measured):
         {"user_api": "blas", "internal_api": "mkl", "version": "2026.2", "filepath": "lib/x"},
         {"user_api": "openmp", "internal_api": "openmp", "version": None, "filepath": "lib/y"},
     ]
-    measured({"numpy": "2.4", "mkl": "2026.2", "torch": "2.13"}, PRODUCTS, blas)
+    measured({"numpy": "2.4", "mkl": "2026.2", "torch": "2.13"}, LIBRARY_MATMULS, blas)
 
     done = bench(progress=False)
 
@@ -237,7 +237,7 @@ def test_versions_cores_and_calls_are_told(measured):
         "BLAS: mkl 2026.2 does not tell for which core.",
         "The call alone, by a product of 1 x 1: NumPy 600 ns, MKL 600 ns, PyTorch 600 ns; MKL through ctypes.",
     )
-    assert done.rows == tuple(PRODUCTS)
+    assert done.rows == tuple(LIBRARY_MATMULS)
     assert done.machine["libraries"] == {"numpy": "2.4", "mkl": "2026.2", "torch": "2.13"}
     assert [one["internal_api"] for one in done.machine["blas"]] == ["openblas", "mkl"]
 
@@ -295,7 +295,7 @@ def test_the_command_starts_anew_without_them_and_says_so(measured, monkeypatch)
 
 @pytest.mark.parametrize(("ratio", "status"), [(1.2, 0), (1.0, 1)])
 def test_the_command_prints_writes_and_ends_with_what_was_found(monkeypatch, tmp_path, capsys, ratio, status):
-    rows = [*PRODUCTS, *(r for r in OTHERS if r.what != bench_kernels.FUSED), row(bench_kernels.FUSED, ratio)]
+    rows = [*LIBRARY_MATMULS, *(r for r in OTHERS if r.what != bench_kernels.FUSED), row(bench_kernels.FUSED, ratio)]
     monkeypatch.setattr(program, "bench", lambda quick: found(rows, quick))
     monkeypatch.setattr(readme, "update_bench", lambda _: pytest.fail("a quick bench is not for the README"))
 

@@ -14,7 +14,7 @@ from perflib.timing.sampling import Sample
 from perflib.timing.session import CANARY_LABEL, Session
 from perflib.validation import bench_kernels
 from perflib.validation.bench_kernels import calls_ns, plan
-from perflib.validation.head_to_head import Contest
+from perflib.validation.head_to_head import HeadToHead
 
 ALL = ("numpy", "mkl", "torch")
 EVERY = {value for name, value in vars(bench_kernels).items() if name.isupper() and " / " in str(value)}
@@ -42,16 +42,16 @@ def staged(monkeypatch):
     fought = []
 
     def stage(ns):
-        def contest(cells, budget_s, pairs=None, threads=1):
+        def run_head_to_head(cells, budget_s, pairs=None, threads=1):
             assert len({cell.label for cell in cells}) == len(cells)
             session = Session({cell.label: cell.scope for cell in cells})
             times = {cell.label: ns(cell) for cell in cells} | {CANARY_LABEL: 2}
             for label, each in times.items():
                 session.samples[label] = [Sample(label, i, 0, 1000, 1000 * each, 1000 * each, 0, 0) for i in range(8)]
             fought.append((cells, threads, pairs))
-            return Contest(session, tuple(cells), threads)
+            return HeadToHead(session, tuple(cells), threads)
 
-        monkeypatch.setattr(bench_kernels, "contest", contest)
+        monkeypatch.setattr(bench_kernels, "run_head_to_head", run_head_to_head)
         return fought
 
     return stage

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from perflib.kernels import Kernel, WrongResult, find
-from perflib.runs.grid import Cell
+from perflib.runs.grid import GridPoint
 from perflib.validation import head_to_head as program
-from perflib.validation.head_to_head import Row, contest, of_shape, side_by_side
+from perflib.validation.head_to_head import Row, of_shape, run_head_to_head, side_by_side
 
 
 @pytest.fixture
 def fight(hand_clock):
     """A contest on the hand-driven clock."""
-    return partial(contest, budget_s=0.1, clock=hand_clock)
+    return partial(run_head_to_head, budget_s=0.1, clock=hand_clock)
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def cell(simulated):
 
     def make(name, cost_ns, n=64, **changes):
         work = {"make": lambda n, dtype, rng: (n,), "flops": lambda n: n, "bytes": lambda n, itemsize: n}
-        return Cell(Kernel(name, simulated(cost_ns, name), **work, **changes), n, "call")
+        return GridPoint(Kernel(name, simulated(cost_ns, name), **work, **changes), n, "call")
 
     return make
 
@@ -96,7 +96,7 @@ def test_a_wrong_result_is_refused_before_anything_is_timed(monkeypatch, refused
     wrong = Kernel(**{**vars(find("numpy_matmul")), "name": "wrong", "call": lambda a, b, out: out.fill(1)})
 
     with refused(WrongResult, "wrong", "within its bound"):
-        contest([Cell(find("numpy_matmul"), 8, "call"), Cell(wrong, 8, "call")], 0.1)
+        run_head_to_head([GridPoint(find("numpy_matmul"), 8, "call"), GridPoint(wrong, 8, "call")], 0.1)
 
 
 def test_matrices_of_any_shape_start_on_a_cache_line():

@@ -22,7 +22,8 @@ def data(tmp_path, monkeypatch):
 
 def judged(*blocks):
     return {
-        figure.what.removeprefix("time "): figure for figure in model_check.trust(record(*blocks, machine=HERE)).figures
+        figure.what.removeprefix("time "): figure
+        for figure in model_check.judge_models(record(*blocks, machine=HERE)).figures
     }
 
 
@@ -37,7 +38,7 @@ def test_time_lost_by_the_models_tile_is_judged_by_its_median_and_its_worst():
 def test_a_tile_that_costs_too_much_is_missed_and_so_is_the_command(capsys):
     run = record(*tiles(GOOD | {513: {16: 12000, 32: 10000}, 528: {16: 10700, 32: 10000}}), machine=HERE)
 
-    assert model_check.trust(run).missed == [
+    assert model_check.judge_models(run).missed == [
         "time lost by the model's tile, median",
         "time lost by the model's tile, worst",
     ]
@@ -62,7 +63,7 @@ def test_the_error_shown_is_that_of_the_explanation():
 
     expected = explain(miss_table(run))
 
-    shown = next(f for f in model_check.trust(run).figures if f.what.endswith("held-out error")).value
+    shown = next(f for f in model_check.judge_models(run).figures if f.what.endswith("held-out error")).value
     assert shown == f"{100 * expected.held_out_error:.1f} % ({100 * expected.without_misses:.1f} % without misses)"
 
 
@@ -90,7 +91,7 @@ def test_other_sizes_than_those_of_the_bar_stay_open():
 def test_what_a_run_lacks_stays_open_and_is_no_failure(capsys):
     run = record(matmul(sizes=SIZES), machine=HERE)
 
-    found = model_check.trust(run).figures[0]
+    found = model_check.judge_models(run).figures[0]
 
     assert (found.what, found.met) == ("time lost by the model's tile", None)
     assert "'tiles'" in found.value
