@@ -53,8 +53,10 @@ def capture(folder: Path) -> None:
 
 
 def page_text(markup: str) -> str:
-    """Text of a page, line by line; pictures as their description and digest."""
+    """Text of a page without its code, line by line; pictures as their description and digest."""
     soup = BeautifulSoup(markup, "html.parser")
+    for code in soup.select(".highlight"):
+        code.decompose()
     for image in soup.find_all("img"):
         digest = hashlib.sha256(image["src"].encode()).hexdigest()[:12]
         image.replace_with(f"[picture {digest}: {image.get('alt')}]")
