@@ -159,7 +159,7 @@ def test_the_budget_ended_it_if_it_ended_one(measurement, ended, together):
     assert combined([measurement(ended_by=by) for by in ended]).ended_by == together
 
 
-def test_both_scopes_and_the_dispatch_are_putcombined(measurement):
+def test_both_scopes_and_the_dispatch_are_put_together(measurement):
     each = [
         measurement(call=measurement((ns,) * 6), dispatch_ns=Interval(ns, ns - 1, ns + 1, 0.97))
         for ns in (2010, 2020, 2012)
