@@ -13,6 +13,7 @@ import pytest
 from hand_clock import HandClock
 from hypothesis import settings
 
+import perflib.studies.your_kernel  # noqa: F401  registers its example once, whatever a test does to the registry
 from perflib.runs.store import load_run
 from perflib.stats import median_interval
 from perflib.timing.case import Case

@@ -16,13 +16,14 @@ FILES = {
     "perflib/stats.py": "",
     "perflib/runs/store.py": "",
     "data/samples.schema.json": "{}",
-    "tests/runs.py": "",
+    "tests/support/runs.py": "",
+    "tests/repository/test_notebooks.py": "",
     "tests/support/pages.py": "",
     "tests/test_face.py": "import perflib\n",
     "tests/test_stats.py": "",
     "tests/runs/test_store.py": "from perflib.runs.store import load_run\n",
     "tests/timing/test_measure.py": "def test_it():\n    from perflib import stats\n",
-    "tests/report/test_page.py": "import perflib.runs.store as store\nfrom support.pages import page\n",
+    "tests/report/test_page.py": "import perflib.runs.store as store\nfrom pages import page\n",
     "tests/report/test_own_page.py": "from runs import row\nfrom perflib.runs import writer\n",
 }
 
@@ -58,7 +59,7 @@ def git(tmp_path, monkeypatch):
         ("perflib/report/templates/page.html.j2", []),
         ("tests/test_stats.py", ["tests/test_stats.py"]),
         ("tests/test_gone.py", []),
-        ("tests/runs.py", ["tests/report/test_own_page.py"]),
+        ("tests/support/runs.py", ["tests/report/test_own_page.py"]),
         ("tests/support/pages.py", ["tests/report/test_page.py"]),
         ("README.md", []),
     ],
@@ -69,15 +70,6 @@ def test_a_file_has_the_test_of_its_name_and_those_that_import_it(tmp_path, git,
 
 @pytest.mark.parametrize("path", ["data/samples.schema.json", "tests/faults/faults.toml", "notebooks/10-timing.ipynb"])
 def test_data_faults_and_notebooks_have_the_checks_of_the_repository(tmp_path, git, path):
-    for name in ("test_faults.py", "test_packaging.py", "test_notebooks.py"):
-        (tmp_path / "tests" / name).touch()
-    assert relevant_tests(tmp_path, {path}) == [
-        "tests/test_faults.py",
-        "tests/test_notebooks.py",
-        "tests/test_packaging.py",
-    ]
-
-    (tmp_path / "tests" / "repository").mkdir()
     assert relevant_tests(tmp_path, {path}) == ["tests/repository"]
 
 
@@ -86,9 +78,9 @@ def test_without_a_remote_the_last_commit_and_what_is_not_committed_count(tmp_pa
 
     (tmp_path / "perflib" / "stats.py").write_text("x = 1\n")
     (tmp_path / "perflib" / "runs" / "new one.py").touch()
-    (tmp_path / "tests" / "runs.py").unlink()
+    (tmp_path / "tests" / "support" / "runs.py").unlink()
     git("add", "perflib/stats.py")
-    assert changed_files(tmp_path) == {"README.md", "perflib/stats.py", "perflib/runs/new one.py", "tests/runs.py"}
+    assert changed_files(tmp_path) == {"README.md", "perflib/stats.py", "perflib/runs/new one.py", "tests/support/runs.py"}
 
 
 def test_with_a_remote_everything_since_the_merge_base_counts(tmp_path, git):

@@ -260,7 +260,7 @@ def test_recording_tells_where_and_whether_it_continues(tiny, monkeypatch, capsy
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(matmul_scaling, "count_code", interrupted)
+        patch.setattr(program, "count_code", interrupted)
         with pytest.raises(KeyboardInterrupt):
             record(quick=True)
     path = record(quick=True).path

@@ -43,8 +43,8 @@ def _git(root: Path, *words: str) -> list[str]:
 
 
 def _dotted(source: PurePosixPath) -> str:
-    """The name that a test imports it by: what lies in tests/ is on its path."""
-    return ".".join(source.with_suffix("").parts).removeprefix("tests.")
+    """The name that a test imports it by: what lies in tests/support is on its path."""
+    return ".".join(source.with_suffix("").parts).removeprefix("tests.").removeprefix("support.")
 
 
 def _importers(root: Path, modules: set[str]) -> Iterator[str]:
