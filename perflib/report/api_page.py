@@ -9,6 +9,7 @@ import ast
 import inspect
 import re
 from functools import cache
+from importlib import import_module
 
 import pdoc.doc
 from markupsafe import Markup
@@ -22,12 +23,13 @@ from .page import Page, contents, parsed
 @cache
 def api_page() -> Page:
     """The reference: the names of the package, those of its kernels, and a line for each module."""
-    import perflib
-    import perflib.kernels
-
+    faces = [import_module(name) for name in ("perflib", "perflib.kernels")]
+    for face in faces:
+        for name in face.__all__:
+            getattr(face, name)  # loads it: pdoc describes what is there
     environment = templates().overlay()
     environment.filters |= {"short": _short, "told": _told}
-    modules = [pdoc.doc.Module(perflib), pdoc.doc.Module(perflib.kernels)]
+    modules = list(map(pdoc.doc.Module, faces))
     body = environment.get_template("api.html.j2").render(modules=modules, floors=_floors())
     opening = "Every public name with its signature, shapes, units and errors, from the docstrings."
     toc = tuple(entry for entry in contents(parsed(body)) if entry["level"] == 2)
