@@ -36,7 +36,7 @@ def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
 
     loaded()
     try:
-        return globals()[f"_{args.command}"](args) or 0
+        return globals()[f"_{args.command}"](args) or 0  # a command is the function of its name
     except KeyboardInterrupt:
         print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
         return 130
