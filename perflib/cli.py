@@ -1,5 +1,7 @@
 """The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
 
+Each command imports what it needs, so that `--help` and a wrong word wait for nothing.
+
     perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib selfcheck [--quick] [--json FILE] | execute | new NAME
@@ -15,6 +17,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,8 @@ from .errors import PerflibError, RunError
 
 if TYPE_CHECKING:
     from .runs.store import Run
+
+FORWARD_SIZES = {"prompt": 128, "tokens": 32, "batch": 1, "threads": 1}
 
 
 def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
@@ -31,7 +36,7 @@ def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
 
     loaded()
     try:
-        return args.command(args) or 0
+        return globals()[f"_{args.command}"](args) or 0  # a command is the function of its name
     except KeyboardInterrupt:
         print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
         return 130
@@ -42,64 +47,52 @@ def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="perflib", description="How fast is a numeric kernel in Python really, and why.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
 
     machine = commands.add_parser("machine", help="facts and measured limits of this machine")
     machine.add_argument("--json", action="store_true", help="as JSON")
     machine.add_argument("--fresh", action="store_true", help="measure again what was measured on this machine before")
     machine.add_argument("--model", type=Path, metavar="FILE", help="predict for the machine described there (JSON)")
-    machine.set_defaults(command=_machine)
 
     record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
     record.add_argument("--quick", action="store_true", help="every series on a coarser grid: two to three minutes")
     record.add_argument("--peers", action="store_true", help="MKL and PyTorch too, those that are installed")
-    record.set_defaults(command=_record)
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
     report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
     report.add_argument("--single-file", action="store_true", help="one HTML file to mail, <run-id>.html in this folder")
-    report.set_defaults(command=_report)
 
     bench = commands.add_parser("bench", help="the fast kernels against the libraries installed here: some minutes")
     bench.add_argument("--quick", action="store_true", help="fewer sizes and less time for each: two minutes")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and summary there")
-    bench.set_defaults(command=_bench)
 
-    forward = commands.add_parser(
-        "forward", help="a decoder's pass taken apart: tokens per second, parts, shares of limits"
-    )
+    words = "a decoder's pass taken apart: tokens per second, parts, shares of limits"
+    forward = commands.add_parser("forward", help=words)
     source = forward.add_mutually_exclusive_group()
     source.add_argument("--shape", default="15M", metavar="NAME", help="random weights: 15M (default), 110M or 1.1B")
     source.add_argument("--gguf", type=Path, metavar="FILE", help="weights of a Llama-style decoder")
     forward.add_argument("--kind", choices=("F32", "Q8_0"), help="of the weights; by default as they come")
-    for name, default in (("prompt", 128), ("tokens", 32), ("batch", 1), ("threads", 1)):
+    for name, default in FORWARD_SIZES.items():
         forward.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"by default {default}")
-    forward.set_defaults(command=_forward)
 
     selfcheck = commands.add_parser("selfcheck", help="how far this machine's numbers can be trusted: some minutes")
     selfcheck.add_argument("--quick", action="store_true", help="fewer trials: about half a minute")
     selfcheck.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    selfcheck.set_defaults(command=_selfcheck)
 
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
-    execute.set_defaults(command=_execute)
 
     model = commands.add_parser("model", help="what the models of the caches are worth on a run, against the bars")
     model.add_argument("run", nargs="?", metavar="RUN", help="id, path or latest; else PERFLIB_RUN, else the reference run")
-    model.set_defaults(command=_model)
 
     compare = commands.add_parser("compare", help="what changed between two runs, per kernel and size")
     compare.add_argument("before", metavar="RUN", help="id, path or latest")
     compare.add_argument("after", metavar="RUN", help="likewise; from another machine it is held against its own limits")
-    compare.set_defaults(command=_compare)
 
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: NAME.ipynb in this folder")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
-    new.set_defaults(command=_new)
 
-    runs = commands.add_parser("runs", help="what is recorded")
-    runs.set_defaults(command=_runs)
+    commands.add_parser("runs", help="what is recorded")
     return parser
 
 
@@ -119,20 +112,18 @@ def _machine(args: argparse.Namespace) -> None:
     from .hardware.hierarchy import hierarchy
     from .hardware.limits import limits
 
-    def progress(text: str) -> None:
-        print(text, file=sys.stderr)
-
+    progress = partial(print, file=sys.stderr)
     here = machine()
     if not args.json:
         print(here, flush=True)
     levels = hierarchy(here, args.fresh, progress)
-    found = limits(here, args.fresh, progress)
+    rates = limits(here, args.fresh, progress)
     if args.json:
-        peaks = {f"peak_gflops_{dtype}": asdict(found.peak_gflops(dtype)) for dtype in ("float32", "float64")}
-        told = peaks | {name: asdict(interval) for name, interval in found.items()}
-        print(json.dumps({**here.to_dict(), "limits": told, "hierarchy": asdict(levels)}, indent=1))
+        rates = {f"peak_gflops_{dtype}": rates.peak_gflops(dtype) for dtype in ("float32", "float64")} | rates
+        facts = {"limits": {name: asdict(rate) for name, rate in rates.items()}, "hierarchy": asdict(levels)}
+        print(json.dumps(here.to_dict() | facts, indent=1))
         return
-    print(f"\n{levels}\n\nOne core, 95 % intervals:\n{found}")
+    print(f"\n{levels}\n\nOne core, 95 % intervals:\n{rates}")
 
 
 def _record(args: argparse.Namespace) -> None:
@@ -151,18 +142,18 @@ def _report(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> int:
     from .validation.bench import WITHOUT, bench, handicaps
 
-    if held := handicaps(os.environ):  # which the libraries have read by now: anew, without
-        told = {WITHOUT: ", ".join(f"{name}={value}" for name, value in held.items())}
-        kept = {name: value for name, value in os.environ.items() if name not in held}
+    if settings := handicaps(os.environ):  # which the libraries have read by now: anew, without
+        note = {WITHOUT: ", ".join(f"{name}={value}" for name, value in settings.items())}
+        environment = {name: value for name, value in os.environ.items() if name not in settings}
         words = ["bench", *(["--quick"] if args.quick else []), *(["--json", str(args.json)] if args.json else [])]
-        os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], kept | told)
-    found = _measured(args, bench)
-    if found.complete:
+        os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], environment | note)
+    card = _measure(args, bench)
+    if card.complete:
         from .report.readme import README, update_bench
 
         if README.is_file():  # in a clone
-            update_bench(found)
-    return 1 if found.missed else 0
+            update_bench(card)
+    return 1 if card.missed else 0
 
 
 def _forward(args: argparse.Namespace) -> None:
@@ -174,23 +165,23 @@ def _forward(args: argparse.Namespace) -> None:
 
     if args.shape not in SHAPES:
         raise PerflibError(f"--shape must be one of {', '.join(SHAPES)}, got {args.shape}")
-    for name in ("prompt", "tokens", "batch", "threads"):
-        if getattr(args, name) < 1:
-            raise PerflibError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    sizes = {name: getattr(args, name) for name in FORWARD_SIZES}
+    for name, size in sizes.items():
+        if size < 1:
+            raise PerflibError(f"--{name} must be at least 1, got {size}")
     weights = GGUFWeights(args.gguf) if args.gguf else RandomWeights(SHAPES[args.shape])
-    sizes = {name: getattr(args, name) for name in ("prompt", "tokens", "batch", "threads")}
     with measuring_lock():
-        found = forward(weights, machine(), args.kind, **sizes)
-    print(report(found))
+        rows = forward(weights, machine(), args.kind, **sizes)
+    print(report(rows))
 
 
 def _selfcheck(args: argparse.Namespace) -> int:
     from .validation.selfcheck import selfcheck
 
-    return 1 if _measured(args, selfcheck).missed else 0
+    return 1 if _measure(args, selfcheck).missed else 0
 
 
-def _measured(args: argparse.Namespace, measure: Callable[..., Any]) -> Any:
+def _measure(args: argparse.Namespace, measure: Callable[..., Any]) -> Any:
     """A scorecard, measured, printed and written where it is asked for."""
     if args.json:
         args.json.touch()  # rather now than after some minutes
@@ -214,9 +205,9 @@ def _execute(args: argparse.Namespace) -> None:
 def _model(args: argparse.Namespace) -> int:
     from .validation.model_check import judge_models
 
-    judged = judge_models(_load(args.run))
-    print(judged)
-    return 1 if judged.missed else 0
+    card = judge_models(_load(args.run))
+    print(card)
+    return 1 if card.missed else 0
 
 
 def _compare(args: argparse.Namespace) -> None:

@@ -66,22 +66,18 @@ class PerformanceStats:
         self._watch = watch = Stopwatch(self.components, clock)
         self._sections = watch.sections if enabled else dict.fromkeys(watch.sections, nullcontext())
         if times_ms:
-            nothing = dict.fromkeys(self._names, 0)
-            self._passes.append(Pass(nothing | self._nanoseconds(times_ms), nothing))
-
-    @property
-    def _passes(self) -> list[Pass]:
-        return self._watch.passes
+            zeros = dict.fromkeys(self._names, 0)
+            self._watch.passes.append(Pass(zeros | self._nanoseconds(times_ms), zeros))
 
     @property
     def count(self) -> int:
         """Number of passes."""
-        return len(self._passes)
+        return len(self._watch.passes)
 
     @property
     def passes(self) -> tuple[dict[str, int], ...]:
         """Nanoseconds of every pass by part, the whole first."""
-        return tuple(dict(one.ns) for one in self._passes)
+        return tuple(dict(one.ns) for one in self._watch.passes)
 
     def __getattr__(self, field: str) -> float:
         name = self.__dict__.get("_fields", {}).get(field)
@@ -93,14 +89,14 @@ class PerformanceStats:
         """Take over the passes of `sample`, which must have the same components."""
         if sample.components != self.components:
             raise ValueError(f"sample must have the components {self.components}, got {sample.components}")
-        self._passes.extend(list(sample._passes))  # a list: `sample` may be self
+        self._watch.passes.extend(list(sample._watch.passes))  # a list: `sample` may be self
 
     def average(self) -> "PerformanceStats":
         """The mean pass, as statistics of one pass. Raises SampleError if there is none."""
         self._require_passes("average")
         mean = PerformanceStats(self.components, self._clock)
         ns = {n: round(self._total(n) / self.count) for n in self._names}
-        mean._passes.append(Pass(ns, {n: self.entries(n) / self.count for n in self._names}))
+        mean._watch.passes.append(Pass(ns, {n: self.entries(n) / self.count for n in self._names}))
         return mean
 
     def section(self, name: str) -> AbstractContextManager[None]:
@@ -117,7 +113,7 @@ class PerformanceStats:
     def entries(self, component: str = WHOLE) -> float:
         """How often the section of a component was entered, over all passes; 0 for times that were given."""
         self._require_name(component)
-        return sum(p.entries[component] for p in self._passes)
+        return sum(p.entries[component] for p in self._watch.passes)
 
     def section_overhead_ns(self) -> float:
         """What entering and leaving one section costs on this clock: measured once per clock and process, warm."""
@@ -145,7 +141,7 @@ class PerformanceStats:
         `count` is entries per pass; `overhead_percent` what they and the entries of the parts inside cost, of the time;
         above 5 % there is no share. The interval is NaN for fewer than six passes, which have none.
         """
-        import pandas as pd
+        import pandas as pd  # local: half a second to load
 
         self._require_passes("to_frame")
         return pd.DataFrame(list(self._rows())).set_index("component")
@@ -163,7 +159,7 @@ class PerformanceStats:
 
     def _rows(self, name: str = WHOLE) -> Iterator["_Row"]:
         """A section, its parts, and what they leave unexplained of it."""
-        ns, whole = [p.ns[name] for p in self._passes], self._total(WHOLE)
+        ns, whole = [p.ns[name] for p in self._watch.passes], self._total(WHOLE)
         yield _row(name, ns, whole, self.entries(name) / self.count, self._overhead_percent(name))
         for part in self._parts[name]:
             yield from self._rows(part)
@@ -172,7 +168,7 @@ class PerformanceStats:
             yield _row(path, self._residual_ns(name), whole, 0, math.nan)
 
     def _residual_ns(self, name: str) -> list[int]:
-        return [p.ns[name] - sum(p.ns[part] for part in self._parts[name]) for p in self._passes]
+        return [p.ns[name] - sum(p.ns[part] for part in self._parts[name]) for p in self._watch.passes]
 
     def _overhead_percent(self, name: str) -> float:
         """What all the entries inside a section, its own included, cost in percent of its time."""
@@ -183,10 +179,10 @@ class PerformanceStats:
         return 100 * cost / spent if spent else math.inf if cost else 0.0
 
     def _total(self, name: str) -> int:
-        return sum(p.ns[name] for p in self._passes)
+        return sum(p.ns[name] for p in self._watch.passes)
 
     def _nanoseconds(self, times_ms: dict[str, float]) -> dict[str, int]:
-        result = {}
+        ns = {}
         for field, ms in times_ms.items():
             if not field.endswith("_ms"):
                 raise ValueError(f"times must be named <component>_ms, got {field!r}")
@@ -195,15 +191,15 @@ class PerformanceStats:
                 raise ValueError(f"component must be one of {known}; got {field.removesuffix('_ms')!r}")
             if not (ms >= 0 and math.isfinite(ms)):
                 raise ValueError(f"{field} must be finite and at least 0, got {ms}")
-            result[self._fields[field]] = round(ms * 1e6)
-        return result
+            ns[self._fields[field]] = round(ms * 1e6)
+        return ns
 
     def _require_name(self, name: str) -> None:
         if name not in self._names:
             raise ValueError(f"component must be one of {', '.join(self._names)}; got {name!r}")
 
     def _require_passes(self, what: str) -> None:
-        if not self._passes:
+        if not self._watch.passes:
             raise SampleError(f"{what} needs at least 1 pass, got none")
 
 

@@ -1,9 +1,5 @@
 """How a time grows with the size: log t = a + p log n, with an interval on p that can be believed.
 
-    fit_scaling(sizes, times)           -> ScalingFit: exponent, interval, local exponents
-    ScalingFit.verdict(expected)        consistent, inconsistent or inconclusive
-    ScalingFit.advice(expected)         what would turn an inconclusive verdict into another: more rounds, or which sizes
-
     >>> fit_scaling([64, 80, 100, 128, 160, 200, 256, 320], [n**3 for n in (64, 80, 100, 128, 160, 200, 256, 320)])
     exponent 3.000 [3.000, 3.000] over 8 sizes, 64 to 320
     >>> fit_scaling([64, 128, 256, 512], [64, 128, 256, 512]).advice(1)
@@ -16,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,7 +49,7 @@ class ScalingFit:
     @cached_property
     def theil_sen(self) -> Interval:
         """Median of pairwise slopes: the exponent that a few odd sizes cannot move (Sen, JASA 63, 1968)."""
-        from scipy.stats import theilslopes
+        from scipy.stats import theilslopes  # local: half a second to load
 
         confidence = self.model.coverage
         slope, _, low, high = theilslopes(np.log(self.times_ns), np.log(self.sizes), confidence)
@@ -91,8 +88,8 @@ class ScalingFit:
     def _repr_html_(self) -> str:
         picture = trail(self.sizes, self.times_ns, self.predict_ns, f"median times and the fitted line: {self!r}")
         local = f"{min(self.local):.2f} ... {max(self.local):.2f}"
-        told = (f"{self.exponent:.3f}", f"{self.theil_sen:.3f}", local, len(self.sizes), self.rounds, picture)
-        return table(("exponent [95 %]", "Theil-Sen", "local exponents", "sizes", "rounds", "time against n"), [told])
+        row = (f"{self.exponent:.3f}", f"{self.theil_sen:.3f}", local, len(self.sizes), self.rounds, picture)
+        return table(("exponent [95 %]", "Theil-Sen", "local exponents", "sizes", "rounds", "time against n"), [row])
 
 
 def fit_scaling(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confidence: float = 0.95) -> ScalingFit:
@@ -104,14 +101,14 @@ def fit_scaling(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confi
     statistics of the exponents of the rounds that have every size, Student t where they are too few for that, widened where
     neighbouring rounds resemble each other. With one time per size, what tilts that whole round goes unseen.
     """
-    n, table = _checked(sizes, times, confidence)
+    n, table = _check(sizes, times, confidence)
     order = np.argsort(n)
     n, table = n[order], table[:, order]
     absent = np.isnan(table)
     medians = (np.nanmedian if absent.any() else np.median)(table, axis=0)
     x, y = np.log(n), np.log(medians)
-    slope, intercept, left = _line(x, y)
-    model = _model_interval(x, left, slope, confidence)
+    slope, intercept, residuals = _line(x, y)
+    model = _model_interval(x, residuals, slope, confidence)
     slopes, _, scatter = _line(x, np.log(table[~absent.any(axis=1)]))
     noise = _noise_interval(slopes, slope, confidence) if len(slopes) > 1 else None
     return ScalingFit(
@@ -127,7 +124,7 @@ def fit_scaling(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confi
     )
 
 
-def _checked(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+def _check(sizes: Sequence[int], times: Sequence[float] | np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
     n, table = np.asarray(sizes, dtype=np.float64), np.atleast_2d(np.asarray(times, dtype=np.float64))
     if not 0 < confidence < 1:
         raise SampleError(f"confidence must lie between 0 and 1, got {confidence}")
@@ -157,16 +154,16 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
 @lru_cache
 def _quantile(confidence: float, freedom: int) -> float:
     """Student t, two-sided."""
-    from scipy.stats import t
+    from scipy.stats import t  # local: half a second to load
 
     return float(t.ppf((1 + confidence) / 2, freedom))
 
 
-def _model_interval(x: np.ndarray, left: np.ndarray, slope: float, confidence: float) -> Interval:
+def _model_interval(x: np.ndarray, residuals: np.ndarray, slope: float, confidence: float) -> Interval:
     centred = x - x.mean()
     power = centred @ centred
     free = np.maximum(1 - 1 / len(x) - centred**2 / power, 1e-9)  # 1 - leverage, which is 0 for a size far from all others
-    error = np.sqrt(np.sum((centred * left / free) ** 2)) / power
+    error = np.sqrt(np.sum((centred * residuals / free) ** 2)) / power
     reach = _quantile(confidence, len(x) - 2) * float(error)
     return Interval(float(slope), float(slope) - reach, float(slope) + reach, confidence)
 
@@ -174,14 +171,14 @@ def _model_interval(x: np.ndarray, left: np.ndarray, slope: float, confidence: f
 def _noise_interval(slopes: np.ndarray, slope: float, confidence: float) -> Interval:
     """Around the exponents of the rounds, and large enough to contain the one of the medians."""
     try:
-        found = median_interval(slopes, confidence)
+        middle = median_interval(slopes, confidence)
     except SampleError:  # too few rounds for order statistics
         centre, count = float(slopes.mean()), len(slopes)
         reach = _quantile(confidence, count - 1) * float(slopes.std(ddof=1)) / math.sqrt(count)
-        found = Interval(centre, centre - reach, centre + reach, confidence)
+        middle = Interval(centre, centre - reach, centre + reach, confidence)
     stretch = _stretch(slopes)
-    low, high = (found.value + stretch * (end - found.value) for end in (found.low, found.high))
-    return Interval(float(slope), min(low, float(slope)), max(high, float(slope)), found.coverage)
+    low, high = (middle.value + stretch * (end - middle.value) for end in (middle.low, middle.high))
+    return Interval(float(slope), min(low, float(slope)), max(high, float(slope)), middle.coverage)
 
 
 def _stretch(slopes: np.ndarray) -> float:
@@ -194,8 +191,8 @@ def _stretch(slopes: np.ndarray) -> float:
     power = float(centred @ centred)
     if len(slopes) < MIN_SAMPLES or not power:
         return 1.0
-    found = float(centred[1:] @ centred[:-1]) / power
-    r = min(max(found + 1 / len(slopes), 0.0), STRONGEST)
+    correlation = float(centred[1:] @ centred[:-1]) / power
+    r = min(max(correlation + 1 / len(slopes), 0.0), STRONGEST)
     return math.sqrt((1 + r) / (1 - r))
 
 
@@ -208,8 +205,8 @@ def _noise_share(scatter: np.ndarray) -> float:
     count, sizes = scatter.shape
     middles = np.median(scatter, axis=0)
     sigma = 1.4826 * np.median(np.abs(scatter - middles)) * math.sqrt(count / (count - 1))
-    seen = float(middles @ middles) / sizes
-    return min(1.0, math.pi / 2 * float(sigma) ** 2 / count / seen) if seen else 1.0
+    variance = float(middles @ middles) / sizes
+    return min(1.0, math.pi / 2 * float(sigma) ** 2 / count / variance) if variance else 1.0
 
 
 def _poor_grid(sizes: tuple[int, ...]) -> str:
@@ -225,13 +222,12 @@ def _poor_grid(sizes: tuple[int, ...]) -> str:
 
 def _more_sizes(sizes: tuple[int, ...], count: int) -> list[int]:
     """Near the middles of the widest gaps on the logarithmic axis, or above the largest; never a power of two."""
-    have: list[int] = sorted(sizes)
+    grid: list[int] = sorted(sizes)
     for _ in range(count):
-        gaps = [(b / a, a, _off_power(round(math.sqrt(a * b))), b) for a, b in zip(have, have[1:], strict=False)]
-        fitting = [(width, middle) for width, a, middle, b in gaps if a < middle < b]
-        have.append(max(fitting)[1] if fitting else _off_power(have[-1] * 3 // 2))
-        have.sort()
-    return sorted(set(have) - set(sizes))
+        gaps = [(b / a, a, _off_power(round(math.sqrt(a * b))), b) for a, b in pairwise(grid)]
+        middles = [(width, middle) for width, a, middle, b in gaps if a < middle < b]
+        grid = sorted([*grid, max(middles)[1] if middles else _off_power(grid[-1] * 3 // 2)])
+    return sorted(set(grid) - set(sizes))
 
 
 def _off_power(n: int) -> int:
@@ -286,13 +282,11 @@ def _bend(fit: ScalingFit, low: float, high: float) -> str:
     local = np.array(fit.local)
     beyond = (local - np.clip(local, low, high)) * np.diff(np.log(fit.sizes))
     flattest, steepest, worst = (int(np.argmax(b)) for b in (-beyond, beyond, abs(beyond)))
-    least, most, furthest = (
-        f"{local[i]:.2f} between {fit.sizes[i]} and {fit.sizes[i + 1]}" for i in (flattest, steepest, worst)
-    )
+    between = [f"{exponent:.2f} between {a} and {b}" for exponent, (a, b) in zip(local, pairwise(fit.sizes), strict=True)]
     if not beyond[worst]:
         return ""
     if min(-beyond[flattest], beyond[steepest]) > abs(beyond[worst]) / 2:
-        return f"local exponents from {least} to {most}; fit such sizes apart, or add sizes there"
+        return f"local exponents from {between[flattest]} to {between[steepest]}; fit such sizes apart, or add sizes there"
     if 2 <= worst <= len(local) - 3:
-        return f"local exponent {furthest}; fit the sizes on either side apart, or add sizes between"
-    return f"local exponent {furthest}; add sizes between and {'below' if worst < 2 else 'above'}"
+        return f"local exponent {between[worst]}; fit the sizes on either side apart, or add sizes between"
+    return f"local exponent {between[worst]}; add sizes between and {'below' if worst < 2 else 'above'}"

@@ -1,9 +1,5 @@
 """The stopwatch behind `PerformanceStats`: sections that nest, the passes they add up to, and what one section costs.
 
-    outline(paths)                      the paths in the order of their tree; `field_of` and `parent_of` one
-    Stopwatch(paths, clock)             `sections` to enter, `passes` that ended well
-    section_cost_ns(section, clock)     what entering and leaving a section costs
-
     watch = Stopwatch(("attention", "attention/qkv"))
     with watch.sections["forward_pass"], watch.sections["attention"], watch.sections["qkv"]:
         ...
@@ -45,8 +41,8 @@ def outline(paths: Sequence[str]) -> tuple[str, ...]:
     fields = [field_of(path) for path in (WHOLE, *paths)]
     for path in paths:
         if fields.count(field_of(path)) > 1:
-            twice = f"{field_of(path)} twice from {paths}"
-            raise ValueError(f"components must be distinct and none of them {WHOLE!r}, got {twice}")
+            names = f"{field_of(path)} twice from {paths}"
+            raise ValueError(f"components must be distinct and none of them {WHOLE!r}, got {names}")
         if path == "residual" or {"", WHOLE, RESIDUAL} & set(path.split("/")):  # residual_ms is a method
             raise ValueError(f"component must not be empty, {WHOLE!r}, {RESIDUAL!r} or 'residual', got {path!r}")
         if parent_of(path) not in (WHOLE, *paths):
@@ -158,7 +154,7 @@ class Stopwatch:
     code, making a `Pass` of it took as long as all its sections. That waits until somebody asks for `passes`.
     """
 
-    __slots__ = ("_kept", "clock", "counts", "open", "places", "root", "sections", "size", "unread")
+    __slots__ = ("_passes", "clock", "counts", "open", "places", "root", "sections", "size", "unread")
 
     def __init__(self, paths: Iterable[str], clock: Clock = time.perf_counter_ns) -> None:
         self.clock = clock
@@ -170,7 +166,7 @@ class Stopwatch:
         for section in self.places.values():
             alike.setdefault(section.name, []).append(section)
         self.sections = {name: _Shared(self, own) if own[1:] else own[0] for name, own in alike.items()}
-        self._kept: list[Pass] = []
+        self._passes: list[Pass] = []
         self.size, self.counts = 2 * len(self.places), [0]
         self.unread: list[list[int]] = []
 
@@ -178,10 +174,10 @@ class Stopwatch:
     def passes(self) -> list[Pass]:
         """Those that ended well, and what was added to them."""
         for counts in self.unread:
-            spent, entered = (dict(zip(self.places, each, strict=True)) for each in (counts[::2], counts[1::2]))
-            self._kept.append(Pass(spent, entered))
+            ns, entries = (dict(zip(self.places, each, strict=True)) for each in (counts[::2], counts[1::2]))
+            self._passes.append(Pass(ns, entries))
         self.unread.clear()
-        return self._kept
+        return self._passes
 
     def unwound(self, name: str, running: Section, failing: bool) -> Section:
         """The section called `name` around the running one, which is forgotten: only a failure may have left it open."""
@@ -194,11 +190,11 @@ class Stopwatch:
 
     def misplaced(self, name: str) -> ValueError:
         """The error of entering a section where it has no place."""
-        got = f"got it inside {_call(self.open)}" if self.open is not self.root else "got it outside"
+        place = f"got it inside {_call(self.open)}" if self.open is not self.root else "got it outside"
         if name == WHOLE:
-            return ValueError(f"section {name!r} must not be nested, {got}")
-        places = " or ".join(_call(place.parent) for place in self.places.values() if place.name == name)
-        return ValueError(f"section {name!r} must run inside {places}, {got}")
+            return ValueError(f"section {name!r} must not be nested, {place}")
+        parents = " or ".join(_call(section.parent) for section in self.places.values() if section.name == name)
+        return ValueError(f"section {name!r} must run inside {parents}, {place}")
 
 
 def section_cost_ns(section: Callable[[str], AbstractContextManager], clock: Clock = time.perf_counter_ns) -> float:

@@ -1,13 +1,5 @@
 """Statistics of timing samples: pure functions, no clock.
 
-    median_interval(samples)        median with a distribution-free interval
-    ratio_interval(over, under)     median of paired ratios with the same kind of interval
-    shift_interval(over, under)     the same for two series that were not taken together
-    fewest_samples(comparisons)     how many samples such an interval needs at least
-    persistence(samples)            how much neighbours in time resemble each other, as a factor on the variance
-    drift(samples)                  does the series move in one direction?
-    lag1(samples)                   does a sample resemble the one before?
-
     >>> median_interval([10, 11, 12, 13, 14, 15]).value
     12.5
 
@@ -142,7 +134,7 @@ def shift_interval(
 def _mann_whitney(n: int, m: int) -> np.ndarray:
     """P(U <= u) for u = 0, 1, ...: the Gaussian binomial coefficient in whole numbers; large samples by the normal."""
     if n * m > EXACT:
-        from scipy.stats import norm
+        from scipy.stats import norm  # local: scipy.stats takes half a second to load
 
         return norm.cdf((np.arange(n * m + 1) + 0.5 - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12))
     ways = [1] + [0] * (n * m)
@@ -179,7 +171,7 @@ def persistence(samples: Sequence[float] | np.ndarray) -> float:
 
 def drift(samples: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Kendall's tau against the order in time, and its p-value: (0, 1) for a flat series."""
-    from scipy.stats import kendalltau
+    from scipy.stats import kendalltau  # local: half a second to load
 
     values = _finite(samples, at_least=MIN_SAMPLES)
     if np.ptp(values) == 0:
@@ -190,7 +182,7 @@ def drift(samples: Sequence[float] | np.ndarray) -> tuple[float, float]:
 
 def lag1(samples: Sequence[float] | np.ndarray) -> float:
     """Autocorrelation at lag one of the ranks (so that one outlier does not decide); 0 for a flat series."""
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # local: half a second to load
 
     ranks = rankdata(_finite(samples, at_least=MIN_SAMPLES))
     centred = ranks - ranks.mean()
@@ -200,7 +192,7 @@ def lag1(samples: Sequence[float] | np.ndarray) -> float:
 
 def _order_rank(count: int, confidence: float) -> tuple[int, float]:
     """Rank (from 0) of the interval's lower end, and the coverage attained."""
-    from scipy.stats import binom
+    from scipy.stats import binom  # local: half a second to load
 
     missed = 2 * binom.cdf(np.arange(count // 2), count, 0.5)  # missed[j]: ranks j and count-1-j as ends
     usable = np.flatnonzero(missed <= 1 - confidence)

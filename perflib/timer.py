@@ -1,9 +1,5 @@
 """The clock: a stopwatch in integer nanoseconds, and what the clock itself costs.
 
-    Timer()                 a running stopwatch; also `Timer.start_timer()`, also `with Timer() as t: ...`
-    clock_step_ns(clock)    smallest step that the clock was seen to make
-    clock_cost_ns(clock)    time from one reading to the next
-
     >>> ticks = iter([1_000, 3_500_000])
     >>> Timer(clock=lambda: next(ticks)).elapsed_ms()
     3.499
@@ -32,7 +28,7 @@ class Timer:
 
     @classmethod
     def start_timer(cls, clock: Clock = time.perf_counter_ns) -> "Timer":
-        """A stopwatch that starts now (the name that the seed uses)."""
+        """A stopwatch that starts now (the name that the original engine uses)."""
         return cls(clock)
 
     def elapsed_ns(self) -> int:

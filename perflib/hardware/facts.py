@@ -1,7 +1,5 @@
 """Which machine this is, as far as the system tells.
 
-    machine()                       -> Machine: CPU, caches, instruction sets, memory, system, versions, threads, clock
-
 What the system does not tell (a container without sysfs, macOS) is None or empty, never guessed. No host name, no user
 name and no path is ever read.
 """
@@ -14,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from llvmlite import binding
 
 from ..display.html import bar, table
 from ..display.text import on_one_line
@@ -58,7 +57,7 @@ class Machine:
         """What a reader wants to know, a line each."""
         memory = f"{self.memory_bytes / 2**30:.1f} GiB" if self.memory_bytes else "unknown"
         levels = ", ".join(map(str, self.caches))
-        told = {
+        facts = {
             "CPU": f"{self.cpu} ({self.target}), {self.logical_cpus} logical CPUs",
             "ISA": " ".join(self.isa) or "unknown",
             "caches": f"{levels or 'unknown'} (as reported)",
@@ -67,7 +66,7 @@ class Machine:
             "packages": ", ".join(f"{k} {v}" for k, v in self.packages.items()),
             "clock": self.clock,
         }
-        return {name: on_one_line(fact) for name, fact in told.items()}
+        return {name: on_one_line(fact) for name, fact in facts.items()}
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<10} {fact}" for name, fact in self.facts().items())
@@ -85,8 +84,6 @@ class Machine:
 
 def machine(root: Path = Path("/")) -> Machine:
     """Facts of this machine; `root` is where /proc and /sys are looked for."""
-    from llvmlite import binding
-
     features = binding.get_host_cpu_features()
     return Machine(
         cpu=_cpu_name(root),

@@ -1,17 +1,12 @@
 """The memory hierarchy as it is measured, beside what the system reports: capacity, latency, bandwidth, line, pages.
 
-    hierarchy()                     -> Hierarchy, from the file if this machine was measured before; half a minute else
-    Hierarchy.levels                one Detected per level, nearest first, memory last; print(hierarchy) is a table
-    latency_ns(sizes, page_kib)     ns per load of a random chase: sizes x rounds
-    match_levels(found, caches)          edges that were fitted, assigned to the levels that are reported
-
-A capacity is the working set at which half of the rise to the next level is paid, fitted by `edges.find_levels`. In a
+A capacity is the working set at which half of the rise to the next level is paid, fitted by `levels.find_levels`. In a
 first level, whose sets are filled evenly, half of the rise is paid where half of the sets have one line too many: at
 capacity x (1 + 1 / (2 ways)), which is taken off. Without a report of the system (no sysfs, macOS in part) levels are
 numbered and keep what was measured.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,12 +20,11 @@ from ..kernels.memory_catalog import CHASE_STEPS
 from ..kernels.probes.chase import _chase, link, relink
 from ..stats import Interval
 from ..timer import Timer
-from ..timing.case import Case, case
+from ..timing.case import case
 from ..timing.sampling import quiet, rounds
-from ..timing.session import take
 from .facts import Machine, machine
 from .levels import Level, find_levels
-from .limits import limit_case, machine_key
+from .limits import machine_key, measure_rates
 from .saved_limits import measured_or_saved
 
 ROUNDS = 7
@@ -88,17 +82,14 @@ def _row(level: MeasuredLevel) -> str:
 def hierarchy(here: Machine | None = None, fresh: bool = False, progress: Progress = lambda text: None) -> Hierarchy:
     """Measured levels of this machine; takes about half a minute, once per machine and versions."""
     here = here or machine()
-    found = measured_or_saved("hierarchy", machine_key(here), partial(_measured, here, progress), fresh)
-    levels = tuple(MeasuredLevel(**{**level, **_intervals(level)}) for level in found["levels"])
-    return Hierarchy(**{**found, "levels": levels, "tlb_bytes": tuple(found["tlb_bytes"]), "notes": tuple(found["notes"])})
+    record = measured_or_saved("hierarchy", machine_key(here), partial(_measure, here, progress), fresh)
+    for level in record["levels"]:
+        level |= {name: level[name] and Interval(**level[name]) for name in ("capacity_bytes", "read_gb_per_s")}
+    levels = tuple(MeasuredLevel(**level) for level in record["levels"])
+    return Hierarchy(levels, record["line_bytes"], tuple(record["tlb_bytes"]), record["page_kib"], tuple(record["notes"]))
 
 
-def _intervals(level: Mapping[str, Any]) -> dict[str, Interval | None]:
-    names = ("capacity_bytes", "read_gb_per_s")
-    return {name: Interval(**level[name]) if level[name] else None for name in names}
-
-
-def _measured(machine: Machine, progress: Progress) -> dict[str, Any]:
+def _measure(machine: Machine, progress: Progress) -> dict[str, Any]:
     page_kib = HUGE_KIB if HUGE_KIB in page_sizes_kib() else BASE_KIB
     notes = () if page_kib == HUGE_KIB else ("huge pages are refused by this system: measured on base pages",)
     sizes = sweep_sizes(machine)
@@ -107,8 +98,7 @@ def _measured(machine: Machine, progress: Progress) -> dict[str, Any]:
     progress("bandwidth of each level")
     levels = _with_bandwidth(levels, page_kib, sizes[-1])
     progress("cache lines and pages")
-    found = Hierarchy(levels, line_bytes(), tlb_edges(), page_kib, notes)
-    return asdict(found)
+    return asdict(Hierarchy(levels, line_bytes(), tlb_edges(), page_kib, notes))
 
 
 def sweep_sizes(machine: Machine, per_octave: int = 8) -> list[int]:
@@ -119,21 +109,19 @@ def sweep_sizes(machine: Machine, per_octave: int = 8) -> list[int]:
     return sorted({int(2**s) // LINE_BYTES * LINE_BYTES for s in steps})
 
 
-def latency_ns(sizes_bytes: Sequence[int], page_kib: int, stride: int = LINE_BYTES, taken: int = ROUNDS) -> np.ndarray:
+def latency_ns(sizes_bytes: Sequence[int], page_kib: int, stride: int = LINE_BYTES, repeats: int = ROUNDS) -> np.ndarray:
     """ns per load of a random cycle over so many bytes in lines, `stride` bytes apart: sizes x rounds, interleaved."""
     memory = arena(max(sizes_bytes) // LINE_BYTES * stride, page_kib).view(np.int64)
-    cases, reps = [], {}
+    reps = {str(size): 16 for size in sizes_bytes}  # of 4096 loads each: a tenth of a millisecond at the least
+    cases = []
     with quiet():
         for size in sizes_bytes:
             cycle = link(memory, size // LINE_BYTES, stride)
-            one = case(str(size), _chase, (memory, cycle.cursors, CHASE_STEPS), "kernel")
-            cases.append(Case(one.label, one.scope, one.run, prepare=partial(relink, cycle)))
-            reps[one.label] = 16  # of 4096 loads each: a tenth of a millisecond at the least
-        found: dict[str, list[float]] = {c.label: [] for c in cases}
-        for batch in rounds(cases, reps, np.random.default_rng(0), dict.fromkeys(reps, taken)):
-            for sample in batch:
-                found[sample.label].append(sample.per_run_ns / CHASE_STEPS)
-    return np.array([found[str(size)] for size in sizes_bytes])
+            chase = case(str(size), _chase, (memory, cycle.cursors, CHASE_STEPS), "kernel")
+            cases.append(replace(chase, prepare=partial(relink, cycle)))
+        batches = rounds(cases, reps, np.random.default_rng(0), dict.fromkeys(reps, repeats))
+        times = [{s.label: s.per_run_ns / CHASE_STEPS for s in batch} for batch in batches]
+    return np.array([[row[label] for row in times] for label in reps])
 
 
 def match_levels(found: Sequence[Level], caches: Sequence[Cache]) -> tuple[MeasuredLevel, ...]:
@@ -143,33 +131,32 @@ def match_levels(found: Sequence[Level], caches: Sequence[Cache]) -> tuple[Measu
     resolved and says why. The last level may be far smaller than reported: a guest gets a slice.
     """
     edges = [(level, found[i + 1].latency_ns) for i, level in enumerate(found[:-1])]
+    memory = _level("memory", found[-1])
     if not caches:
-        return (*(_numbered(i, level) for i, (level, _) in enumerate(edges, 1)), _memory(found))
+        return (*(_level(f"level {i}", level) for i, level in enumerate(found[:-1], 1)), memory)
     rows, below = [], 0.0
     for place, cache in enumerate(caches):
         last = place == len(caches) - 1 and place > 0
         free = [e for e in edges if e[0].capacity_bytes.value > 1.2 * below]
         if not last:
             free = [e for e in free if 1 / NEAR <= e[0].capacity_bytes.value / cache.size_bytes <= NEAR]
-            chosen = min(free, key=lambda e: abs(np.log(e[0].capacity_bytes.value / cache.size_bytes)), default=None)
+            edge = min(free, key=lambda e: abs(np.log(e[0].capacity_bytes.value / cache.size_bytes)), default=None)
         else:
-            chosen = max(free, key=lambda e: e[1] - e[0].latency_ns, default=None)
-        rows.append(_graded(cache, chosen, free if last else [], FIRST_WITHIN if place == 0 else WITHIN))
-        if chosen and place and not rows[-2].capacity_bytes:  # one plateau, and it is the nearer level that has it
+            edge = max(free, key=lambda e: e[1] - e[0].latency_ns, default=None)
+        rows.append(_grade(cache, edge and edge[0], free if last else [], FIRST_WITHIN if place == 0 else WITHIN))
+        if edge and place and not rows[-2].capacity_bytes:  # one plateau, and it is the nearer level that has it
             rows[-2], rows[-1] = replace(rows[-2], latency_ns=rows[-1].latency_ns), replace(rows[-1], latency_ns=None)
-        below = chosen[0].capacity_bytes.value if chosen else float(cache.size_bytes)
+        below = edge[0].capacity_bytes.value if edge else float(cache.size_bytes)
     if rows[-1].capacity_bytes is None and len(rows) > 1:  # the last plateau is still this level's: memory was not seen
-        rows[-1] = replace(rows[-1], latency_ns=found[-1].latency_ns)
-        return (*rows, MeasuredLevel("memory", None, None, None, None, "not resolved", found[-1].reason))
-    return (*rows, _memory(found))
+        rows[-1] = replace(rows[-1], latency_ns=memory.latency_ns)
+        memory = replace(memory, latency_ns=None, grade="not resolved")
+    return (*rows, memory)
 
 
-def _graded(cache: Cache, chosen: tuple | None, beyond: Sequence[tuple], within: float) -> MeasuredLevel:
-    if chosen is None:
-        return MeasuredLevel(
-            cache.name, cache.size_bytes, None, None, None, "not resolved", "the sweep shows no edge near it"
-        )
-    level = chosen[0]
+def _grade(cache: Cache, level: Level | None, beyond: Sequence[tuple], within: float) -> MeasuredLevel:
+    bare = MeasuredLevel(cache.name, cache.size_bytes, None, None, None, "not resolved", "the sweep shows no edge near it")
+    if level is None:
+        return bare
     capacity = level.capacity_bytes
     if beyond:  # the last level: several edges there are one slice that others use as well
         ends = [e[0].capacity_bytes for e in beyond]
@@ -177,34 +164,24 @@ def _graded(cache: Cache, chosen: tuple | None, beyond: Sequence[tuple], within:
     elif level.grade == "sharp" and cache.level == 1 and cache.ways:
         capacity = capacity.scaled(1 / (1 + 1 / (2 * cache.ways)))
     off = capacity.value / cache.size_bytes - 1
-    told = f"{abs(100 * off):.0f} % {'below' if off < 0 else 'above'} what is reported, {level.reason}"
-    if abs(off) <= within:
-        return MeasuredLevel(cache.name, cache.size_bytes, capacity, level.latency_ns, None, "agrees", told)
-    grade = "a slice" if beyond and off < 0 else "not resolved"
-    return MeasuredLevel(cache.name, cache.size_bytes, capacity, level.latency_ns, None, grade, told)
+    reason = f"{abs(100 * off):.0f} % {'below' if off < 0 else 'above'} what is reported, {level.reason}"
+    grade = "agrees" if abs(off) <= within else "a slice" if beyond and off < 0 else "not resolved"
+    return replace(bare, capacity_bytes=capacity, latency_ns=level.latency_ns, grade=grade, reason=reason)
 
 
-def _numbered(number: int, level: Level) -> MeasuredLevel:
-    return MeasuredLevel(f"level {number}", None, level.capacity_bytes, level.latency_ns, None, "measured", level.reason)
-
-
-def _memory(found: Sequence[Level]) -> MeasuredLevel:
-    return MeasuredLevel("memory", None, None, found[-1].latency_ns, None, "measured", found[-1].reason)
+def _level(name: str, level: Level) -> MeasuredLevel:
+    """A level that the system does not report."""
+    return MeasuredLevel(name, None, level.capacity_bytes, level.latency_ns, None, "measured", level.reason)
 
 
 def _with_bandwidth(levels: Sequence[MeasuredLevel], page_kib: int, largest: int) -> tuple[MeasuredLevel, ...]:
     """Reads by four streams of half of each level, and of the largest working set for memory."""
-    sizes = {}
-    for level in levels:
-        size = level.capacity_bytes.value if level.capacity_bytes else level.reported_bytes
-        sizes[level.name] = largest if level.name == "memory" else int(size) // 2 if size else 0
+    sizes = {e.name: e.capacity_bytes.value if e.capacity_bytes else e.reported_bytes for e in levels}
+    sizes["memory"] = 2 * largest
     values = {"page_kib": page_kib, "streams": 4}
-    with quiet():
-        wanted = {name: size // 4 for name, size in sizes.items() if size}
-        built = {name: limit_case(name, "memory_read", n, "float32", values) for name, n in wanted.items()}
-        session = take([c for c, _ in built.values()], READING_S, lambda so_far: [so_far.gross(name) for name in built])
-    rates = {name: session.net(name).inverse(amount) for name, (_, amount) in built.items()}
-    return tuple(MeasuredLevel(**{**vars(level), "read_gb_per_s": rates.get(level.name)}) for level in levels)
+    plans = {name: ("memory_read", int(size) // 8, "float32", values) for name, size in sizes.items() if size}
+    rates, _ = measure_rates(plans, READING_S)
+    return tuple(replace(level, read_gb_per_s=rates.get(level.name)) for level in levels)
 
 
 def line_bytes(distances: Sequence[int] = (8, 16, 32, 64, 128, 256), slots: int = 256, apart: int = 1024) -> int | None:
@@ -218,14 +195,13 @@ def line_bytes(distances: Sequence[int] = (8, 16, 32, 64, 128, 256), slots: int 
         order = np.random.default_rng(0).permutation(slots) * (apart // 8)
         memory[order], memory[order + distance // 8] = order + distance // 8, np.roll(order, -1)
         cursors = (order[:1].copy(),)
-        runs = [_timed(memory, cursors) for _ in range(ROUNDS)]
-        times.append(float(np.median(runs)))
+        times.append(float(np.median([_time_chase(memory, cursors) for _ in range(ROUNDS)])))
     if times[-1] < 1.2 * times[0]:
         return None
     return next(d for d, t in zip(distances, times, strict=True) if t > (times[0] + times[-1]) / 2)
 
 
-def _timed(memory: np.ndarray, cursors: tuple[np.ndarray, ...]) -> float:
+def _time_chase(memory: np.ndarray, cursors: tuple[np.ndarray, ...]) -> float:
     _chase(memory, cursors, CHASE_STEPS)
     timer = Timer()
     _chase(memory, cursors, 4 * CHASE_STEPS)

@@ -1,8 +1,5 @@
 """Where a latency curve leaves one level of memory for the next: edges that are fitted, not eyeballed.
 
-    find_levels(sizes_bytes, ns)    -> Level, ...: capacity with interval, latency, width of the edge, grade; nearest first
-    Level.resolved                  whether the sweep shows where the level ends
-
     levels = find_levels(sizes, samples)        # samples: a row per size, a column per round, ns per load
     levels[0].capacity_bytes.value              # where half of the loads leave the nearest level
 
@@ -29,10 +26,8 @@ RAMPS = 8
 WIDTHS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 20)  # of a ramp, in steps of the grid
 GAIN = 25.0  # least reduction of the squared residuals in units of the noise: 5 sigma, for some 1000 ramps are tried
 PLATEAU = 3  # sizes that a level must show on either side of an edge
-STEEP, DRIFT = (
-    0.25,
-    0.5,
-)  # least slope, octaves of latency per octave of the working set: anywhere in an edge, and of all of it
+STEEP = 0.25  # least slope anywhere in an edge, octaves of latency per octave of the working set
+DRIFT = 0.5  # least slope of all of an edge
 CONTRAST = 2.0  # slope of an edge over that of the octave on either side
 TOUCHING, SHARP, WIDEST = 2, 2, 3.0  # steps of the grid, steps of the grid, octaves
 
@@ -94,14 +89,12 @@ def find_levels(sizes_bytes: np.ndarray, ns: np.ndarray, least_jump: float = LEA
     middle = np.median(samples, axis=1)
     edges = _edges(octaves, middle, least_jump)
     rounds = [_edges(octaves, column, least_jump) for column in samples.T] if samples.shape[1] > 1 and edges else []
-    shown = [e for e in edges if (octaves > e.end - 1e-9).sum() >= PLATEAU]
-    levels = []
-    for number, edge in enumerate(shown):
-        begin = shown[number - 1].end if number else -np.inf
-        latency = _latency(octaves, middle, begin, edge.begin)
-        levels.append(_level(edge, latency, sizes, [_nearest(r, edge) for r in rounds]))
-    rising = edges[len(shown) :]
-    last = _latency(octaves, middle, shown[-1].end if shown else -np.inf, rising[0].begin if rising else np.inf)
+    whole = [e for e in edges if (octaves > e.end - 1e-9).sum() >= PLATEAU]
+    rising = edges[len(whole) :]
+    ends = [-np.inf, *(edge.end for edge in whole)]
+    latencies = [_latency(octaves, middle, begin, edge.begin) for begin, edge in zip(ends, whole, strict=False)]
+    levels = [_level(edge, latency, sizes, rounds) for edge, latency in zip(whole, latencies, strict=True)]
+    last = _latency(octaves, middle, ends[-1], rising[0].begin if rising else np.inf)
     beyond = "the latency still rises where the sweep ends" if rising else "the sweep ends before this level does"
     return (*levels, Level(last, None, 1.0, "not resolved", f"{beyond}, at {sizes[-1]:.0f} bytes"))
 
@@ -130,8 +123,8 @@ def _edges(octaves: np.ndarray, ns: np.ndarray, least_jump: float) -> list[_Edge
     level = np.concatenate([np.ones((len(fine), 1)), _shape(fine, ramps)], axis=1) @ heights
     steep = np.flatnonzero(np.diff(np.log2(level)) > STEEP * step / 4)
     runs = np.split(steep, np.flatnonzero(np.diff(steep) > 4 * TOUCHING) + 1) if len(steep) else []
-    found = [_edge(fine, level, run[0], run[-1] + 1) for run in runs]
-    return [e for e in found if _is_edge(e, least_jump) and (octaves < e.begin + 1e-9).sum() >= PLATEAU]
+    edges = [_edge(fine, level, run[0], run[-1] + 1) for run in runs]
+    return [e for e in edges if _is_edge(e, least_jump) and (octaves < e.begin + 1e-9).sum() >= PLATEAU]
 
 
 def _is_edge(edge: _Edge, least_jump: float) -> bool:
@@ -164,19 +157,19 @@ def _fit(octaves: np.ndarray, ns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     step = _step(octaves)
     lengths = step * np.array(WIDTHS)
     begins = np.arange(octaves[0] - step, octaves[-1], step / 2)
-    known = np.array([(b, w) for w in lengths for b in begins])
-    columns = _shape(octaves, known) / ns[:, None]
-    floor = 1 / ns
+    ramps = np.array([(b, w) for w in lengths for b in begins])
+    columns = _shape(octaves, ramps) / ns[:, None]
+    base = 1 / ns
     noise = _noise(ns)
-    chosen: list[int] = []
-    while len(chosen) < RAMPS:
-        best, gain = _best(columns, floor, chosen)
+    places: list[int] = []
+    while len(places) < RAMPS:
+        best, gain = _best(columns, base, places)
         if gain < GAIN * noise**2:
             break
-        chosen = _exchanged(columns, floor, [*chosen, best])
-    heights = np.linalg.lstsq(np.column_stack([floor, *columns[:, chosen].T]), np.ones(len(ns)), rcond=None)[0]
+        places = _exchange(columns, base, [*places, best])
+    heights = np.linalg.lstsq(np.column_stack([base, *columns[:, places].T]), np.ones(len(ns)), rcond=None)[0]
     upwards = [i for i, height in enumerate(heights[1:]) if height > 0]
-    return known[np.array(chosen, int)[upwards]], heights[[0, *(i + 1 for i in upwards)]]
+    return ramps[np.array(places, int)[upwards]], heights[[0, *(i + 1 for i in upwards)]]
 
 
 def _noise(ns: np.ndarray) -> float:
@@ -185,27 +178,27 @@ def _noise(ns: np.ndarray) -> float:
     return max(1e-3, float(np.median(np.abs(bends))) / 0.6745)
 
 
-def _best(columns: np.ndarray, floor: np.ndarray, chosen: list[int]) -> tuple[int, float]:
-    """The ramp that explains most of what the chosen leave, upwards, and by how much the squared residuals shrink."""
-    basis, _ = np.linalg.qr(np.column_stack([floor, *columns[:, chosen].T]))
-    left = 1 - basis @ basis.sum(axis=0)
+def _best(columns: np.ndarray, base: np.ndarray, places: list[int]) -> tuple[int, float]:
+    """The upward ramp that explains most of what those at `places` leave, and by how much the squared residuals shrink."""
+    basis, _ = np.linalg.qr(np.column_stack([base, *columns[:, places].T]))
+    residuals = 1 - basis @ basis.sum(axis=0)
     free = columns - basis @ (basis.T @ columns)
     power = np.einsum("ij,ij->j", free, free)
     usable = power > 1e-9 * np.einsum("ij,ij->j", columns, columns) + 1e-30
-    along = np.where(usable, left @ free, 0.0)
+    along = np.where(usable, residuals @ free, 0.0)
     gains = np.where(along > 0, along**2 / np.where(usable, power, 1.0), 0.0)
     best = int(gains.argmax())
     return best, float(gains[best])
 
 
-def _exchanged(columns: np.ndarray, floor: np.ndarray, chosen: list[int]) -> list[int]:
+def _exchange(columns: np.ndarray, base: np.ndarray, places: list[int]) -> list[int]:
     for _ in range(10):
-        before = list(chosen)
-        for place in range(len(chosen)):
-            chosen[place] = _best(columns, floor, chosen[:place] + chosen[place + 1 :])[0]
-        if chosen == before:
+        before = list(places)
+        for i in range(len(places)):
+            places[i] = _best(columns, base, places[:i] + places[i + 1 :])[0]
+        if places == before:
             break
-    return chosen
+    return places
 
 
 def _latency(octaves: np.ndarray, ns: np.ndarray, begin: float, end: float) -> float:
@@ -213,23 +206,18 @@ def _latency(octaves: np.ndarray, ns: np.ndarray, begin: float, end: float) -> f
     return float(np.median(ns[plateau] if plateau.any() else ns[octaves > begin - 1e-9]))
 
 
-def _nearest(edges: list[_Edge], edge: _Edge) -> float | None:
-    """Where one round has this edge, None if it shows none within an octave."""
-    found = min((e.middle for e in edges), key=lambda m: abs(m - edge.middle), default=None)
-    return found if found is not None and abs(found - edge.middle) <= 1 else None
-
-
-def _level(edge: _Edge, latency: float, sizes: np.ndarray, rounds: list[float | None]) -> Level:
+def _level(edge: _Edge, latency: float, sizes: np.ndarray, rounds: list[list[_Edge]]) -> Level:
     capacity = 2**edge.middle
     at = int(np.searchsorted(sizes, capacity))
     cell = sizes[max(0, at - 1)], sizes[min(at, len(sizes) - 1)]
-    seen = [2**m for m in rounds if m is not None]
-    if len(seen) >= MIN_SAMPLES:
-        around = median_interval(seen)
-        low, high, coverage = around.low, around.high, around.coverage
+    nearest = (min((e.middle for e in edges), key=lambda m: abs(m - edge.middle), default=np.inf) for edges in rounds)
+    capacities = [2**m for m in nearest if abs(m - edge.middle) <= 1]  # a round without an edge within an octave has none
+    if len(capacities) >= MIN_SAMPLES:
+        around = median_interval(capacities)
     else:
-        low, high, coverage = min(seen, default=capacity), max(seen, default=capacity), 1 - 2.0 ** (1 - max(1, len(seen)))
-    interval = Interval(capacity, float(min(low, *cell)), float(max(high, *cell)), coverage)
+        ends = capacities or [capacity]
+        around = Interval(capacity, min(ends), max(ends), 1 - 2.0 ** (1 - len(ends)))
+    interval = Interval(capacity, float(min(around.low, *cell)), float(max(around.high, *cell)), around.coverage)
     width = 2**edge.width
     sharp = edge.width <= SHARP * _step(np.log2(sizes))
     growth = "" if sharp else f" while the working set grows {width:.1f} times"

@@ -1,11 +1,5 @@
 """What one core of this machine can do at most: measured in one interleaved session, remembered per machine.
 
-limits()                        -> Limits, from the file if this machine was measured before
-limits(fresh=True)              measured now
-copy_gb_per_s(machine)          best copy of arrays that no cache holds, measured once per process
-copy_elements(machine)          how long such an array is
-Limits["copy_nt_gb_per_s"]      an Interval; print(Limits) shows all of them, with units
-
 peak_<width>_gflops_<dtype>     multiply-adds that stay in registers: plain numbers and vectors of 128 to 512 bits
 l1_read_gb_per_s                loads from half of the first-level cache (16 KiB where its size is unknown)
 read_<k>_gb_per_s               loads from memory that no cache holds, by k streams
@@ -15,8 +9,8 @@ effective_ghz                   clock frequency, from a chain of dependent opera
 limits().peak_gflops("float64").value
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from functools import cache, partial
 from typing import Any
 
@@ -46,21 +40,12 @@ FROM_MEMORY = {
     **{name: (f"memory_{name}", {}) for name in ("write", "write_nt", "copy", "copy_nt", "triad", "triad_nt")},
 }
 
+Plan = tuple[str, int, str, dict[str, int]]
+"""Kernel, size, dtype and parameters behind a rate."""
 
-class Limits(Mapping[str, Interval]):
+
+class Limits(dict[str, Interval]):
     """Measured limits by name; the unit stands at the end of the name, or before the element type."""
-
-    def __init__(self, found: Mapping[str, Interval]) -> None:
-        self._found = dict(found)
-
-    def __getitem__(self, name: str) -> Interval:
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
 
     def peak_gflops(self, dtype: str = "float32") -> Interval:
         """Multiply-add peak of one core: that of the best width."""
@@ -68,18 +53,17 @@ class Limits(Mapping[str, Interval]):
         return max(peaks, key=lambda rate: rate.value)
 
     def __str__(self) -> str:
-        rows = []
-        for name, i in self.items():
-            unit = next(shown for ending, shown in UNITS.items() if ending in name)
-            rows.append(f"{name:<24} {i.value:.1f} [{i.low:.1f}, {i.high:.1f}] {unit}")
-        return "\n".join(rows)
+        units = {name: next(unit for ending, unit in UNITS.items() if ending in name) for name in self}
+        return "\n".join(f"{name:<24} {rate:.1f} {units[name]}" for name, rate in self.items())
+
+    __repr__ = __str__
 
 
 def limits(here: Machine | None = None, fresh: bool = False, progress: Callable[[str], None] = lambda text: None) -> Limits:
     """Limits of one core, 95 % intervals; measuring takes some ten seconds, once per machine and versions."""
     here = here or machine()
-    found = measured_or_saved("limits", machine_key(here), partial(_measured, here, progress), fresh)
-    return Limits({name: Interval(**interval) for name, interval in found.items()})
+    rates = measured_or_saved("limits", machine_key(here), partial(_measure, here, progress), fresh)
+    return Limits({name: Interval(**rate) for name, rate in rates.items()})
 
 
 def copy_elements(machine: Machine, dtype: str = "float32") -> int:
@@ -113,49 +97,43 @@ def machine_key(machine: Machine) -> dict[str, Any]:
     return {"cpu": machine.cpu, "target": machine.target, "caches": caches, "packages": packages}
 
 
-def _measured(machine: Machine, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
+def _measure(machine: Machine, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
     """All limits from one session: what they are compared with was measured beside them."""
     progress("limits of one core")
-    work: dict[str, int] = {}
-    cases = []
+    rates, session = measure_rates(_plan(machine), BUDGET_S)
+    cycle_ns = median_interval([s.per_run_ns for s in session.canary], serial=True)
+    return {name: asdict(rate) for name, rate in {**rates, "effective_ghz": cycle_ns.inverse(CANARY_CYCLES)}.items()}
+
+
+def measure_rates(plans: Mapping[str, Plan], budget_s: float) -> tuple[dict[str, Interval], Session]:
+    """Measure the rate of each plan, interleaved in one session."""
     with quiet():
-        for name, (kernel, n, dtype, values) in _planned(machine).items():
-            built, amount = limit_case(name, kernel, n, dtype, values)
-            cases.append(built)
-            work[name] = amount
-        session = take(cases, BUDGET_S, lambda so_far: [so_far.gross(name) for name in work])
-    found = {name: session.net(name).inverse(amount) for name, amount in work.items()}
-    return {name: asdict(interval) for name, interval in {**found, "effective_ghz": _ghz(session)}.items()}
+        cases = {name: limit_case(name, *plan) for name, plan in plans.items()}
+        session = take([one for one, _ in cases.values()], budget_s, lambda so_far: [so_far.gross(name) for name in cases])
+    return {name: session.net(name).inverse(amount) for name, (_, amount) in cases.items()}, session
 
 
-def _planned(machine: Machine) -> dict[str, tuple[str, int, str, dict[str, int]]]:
-    """Kernel, size, dtype and parameters behind every limit."""
-    planned: dict[str, tuple[str, int, str, dict[str, int]]] = {}
-    for dtype in ("float32", "float64"):
-        for bits in fma_widths():
-            width = bits or "scalar"
-            planned[f"peak_{width}_gflops_{dtype}"] = (f"fma_peak_{width}", PEAK_OPS, dtype, {})
+def _plan(machine: Machine) -> dict[str, Plan]:
+    peaks = [(bits or "scalar", dtype) for dtype in ("float32", "float64") for bits in fma_widths()]
+    plans = {f"peak_{width}_gflops_{dtype}": (f"fma_peak_{width}", PEAK_OPS, dtype, {}) for width, dtype in peaks}
     pages = {"page_kib": HUGE_KIB if HUGE_KIB in page_sizes_kib() else BASE_KIB}
     first = next((c.size_bytes for c in machine.data_caches()), L1_UNKNOWN)
-    planned["l1_read_gb_per_s"] = ("memory_read", first // 8, "float32", pages)
+    plans["l1_read_gb_per_s"] = ("memory_read", first // 8, "float32", pages)
     for name, (kernel, values) in FROM_MEMORY.items():
         n = copy_elements(machine) // (find(kernel).bytes(1, 4) // 4)  # together as large, however many arrays
-        planned[f"{name}_gb_per_s"] = (kernel, n, "float32", {**pages, **values})
-    return planned
+        plans[f"{name}_gb_per_s"] = (kernel, n, "float32", {**pages, **values})
+    return plans
 
 
 def limit_case(name: str, kernel: str, n: int, dtype: str, values: Mapping[str, int]) -> tuple[Case, int]:
     """The kernel as a case, checked, and the flops or bytes of one run."""
-    described = find(kernel)
-    params = {p: values.get(p, default) for p, default in described.params.items()}
-    given = described.make(n, dtype, np.random.default_rng(0), **params)
-    tuning = (values.get(t, default) for t, default in described.tuning.items())
-    built = case(name, described.compiled, described.unchecked(*given, *tuning), "kernel")
-    prepare = partial(described.prepare, *given) if described.prepare else None
-    amount = described.flops(n, **params) if "gflops" in name else described.bytes(n, np.dtype(dtype).itemsize, **params)
-    return Case(name, built.scope, built.run, prepare=prepare), amount
-
-
-def _ghz(session: Session) -> Interval:
-    """Cycles of the canary's chain per nanosecond."""
-    return median_interval([s.per_run_ns for s in session.canary], serial=True).inverse(CANARY_CYCLES)
+    description = find(kernel)
+    params = {p: values.get(p, default) for p, default in description.params.items()}
+    args = description.make(n, dtype, np.random.default_rng(0), **params)
+    tuning = (values.get(t, default) for t, default in description.tuning.items())
+    bare = case(name, description.compiled, description.unchecked(*args, *tuning), "kernel")
+    prepare = partial(description.prepare, *args) if description.prepare else None
+    amount = (
+        description.flops(n, **params) if "gflops" in name else description.bytes(n, np.dtype(dtype).itemsize, **params)
+    )
+    return replace(bare, prepare=prepare), amount

@@ -1,8 +1,5 @@
 """Memory of this process that lies in RAM, and the most of it since a mark: what a program needs besides what it is given.
 
-    resident_bytes()        now
-    peak()                  context manager; `.bytes` is the most that was resident inside it
-
     with peak() as most:
         ...
     most.bytes
@@ -16,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..kernels.caches import first_match
+
 PROCESS = Path("/proc/self")
 
 
@@ -28,26 +27,22 @@ class Peak:
 
 def resident_bytes() -> float:
     """Of the whole process, code and mapped files included."""
-    return _told("VmRSS")
+    return _read_bytes("VmRSS")
 
 
 @contextmanager
 def peak() -> Iterator[Peak]:
     """The most since the `with` was entered."""
-    found = Peak()
+    most = Peak()
     try:
         (PROCESS / "clear_refs").write_text("5")
     except OSError:
-        yield found
+        yield most
         return
-    yield found
-    found.bytes = _told("VmHWM")
+    yield most
+    most.bytes = _read_bytes("VmHWM")
 
 
-def _told(field: str) -> float:
-    try:
-        lines = (PROCESS / "status").read_text().splitlines()
-    except OSError:
-        return math.nan
-    kib = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
-    return 1024.0 * int(kib[0]) if kib else math.nan
+def _read_bytes(field: str) -> float:
+    kib = first_match(PROCESS / "status", rf"(?m)^{field}:\s+(\d+)")
+    return 1024.0 * int(kib) if kib else math.nan

@@ -1,21 +1,17 @@
 """What was measured of this machine once and holds for it: kept in a file, recognised where it is torn or of another one.
 
-    measured_or_saved(name, key, measure, fresh)   -> what `measure()` gives, from the file if it holds this key
-    saved(name, key)                       -> the same without measuring, or None
-
-The file lies in PERFLIB_DATA if that is set, else in the user's cache folder (platformdirs). Where nothing can be written,
-nothing is remembered.
+Measuring takes half a minute, so the content is kept in `files.cache_folder()`, in a file for each machine. Where nothing
+can be written, nothing is kept.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from ..files import cache_folder, replace_text
 
 SCHEMA = 1
 
@@ -25,8 +21,11 @@ def measured_or_saved(name: str, key: Mapping[str, Any], measure: Callable[[], d
     content = None if fresh else saved(name, key)
     if content is None:
         content = measure()
+        record = {"schema": SCHEMA, "key": key, "digest": _digest(content), "content": content}
+        file = _file(name, key)
         with suppress(OSError):
-            _write(_file(name, key), {"schema": SCHEMA, "key": key, "digest": _digest(content), "content": content})
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace_text(file, json.dumps(record, indent=1) + "\n")
         content = json.loads(json.dumps(content))  # what is measured and what is read are the same
     return content
 
@@ -34,12 +33,13 @@ def measured_or_saved(name: str, key: Mapping[str, Any], measure: Callable[[], d
 def saved(name: str, key: Mapping[str, Any]) -> dict | None:
     """The content for this key; None if there is no file, if it is torn or changed, or if it tells of something else."""
     try:
-        told = json.loads(_file(name, key).read_text(encoding="utf-8"))
-        content = told["content"]
-        whole = (told["schema"], told["key"], told["digest"]) == (SCHEMA, json.loads(json.dumps(key)), _digest(content))
+        entry = json.loads(_file(name, key).read_text(encoding="utf-8"))
+        content = entry["content"]
+        plain = json.loads(json.dumps(key))  # as it is after a round trip through the file
+        is_valid = (entry["schema"], entry["key"], entry["digest"]) == (SCHEMA, plain, _digest(content))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return content if whole else None
+    return content if is_valid else None
 
 
 def _digest(value: Any) -> str:
@@ -47,14 +47,4 @@ def _digest(value: Any) -> str:
 
 
 def _file(name: str, key: Mapping[str, Any]) -> Path:
-    named = os.environ.get("PERFLIB_DATA")
-    folder = Path(named) / "machine" if named else platformdirs.user_cache_path("perflib")
-    return folder / f"{name}-{_digest(key)}.json"  # a home may be shared by several machines
-
-
-def _write(file: Path, told: dict) -> None:
-    """As a whole: the file is the old one or the new one, never a part."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, file)
+    return cache_folder() / f"{name}-{_digest(key)}.json"  # a home may be shared by several machines

@@ -1,9 +1,5 @@
 """Cases: something that can run `reps` times, made from a function, its arguments, a scope and a mode.
 
-    case(label, fn, args, scope, mode)  -> Case
-    FLOORS                              the loop of each scope around nothing
-    CANARY                              a fixed chain of integer steps
-
     scope   `kernel`: the loop runs in compiled code; `call`: it runs in Python and pays for every call
     mode    `throughput`: the same arguments in every run, and runs may overlap; `latency`: the output of a run is an input
             of the next, which waits for it; `cold`: another set of arrays in every run
@@ -21,7 +17,7 @@ import numpy as np
 from numba import typeof
 
 from .cold_cache import cold_pool, twin
-from .loops import alternating_loop, canary, chained_loop, compiled_loop, empty_loop, entry_point
+from .loops import alternating_loop, call_each, canary, chained_loop, compiled_loop, empty_loop, entry_point
 
 SCOPES = ("kernel", "call")
 MODES = ("throughput", "latency", "cold")
@@ -53,43 +49,36 @@ def require_known(scope: str, mode: str) -> None:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
 
 
-def require_scope(label: str, fn: Callable | None, scope: str) -> None:
-    """Refuse a scope that does not exist or that the function does not have."""
-    require_known(scope, MODES[0])
+def require_scope(label: str, fn: Callable | None, scope: str, mode: str = MODES[0]) -> None:
+    """Refuse a scope or a mode that does not exist, and a scope that the function does not have."""
+    require_known(scope, mode)
     if scope == "kernel" and not is_compiled(fn):
         raise TypeError(f"scope 'kernel' needs a function compiled by numba.njit, got {label}; use scope='call'")
 
 
 def case(label: str, fn: Callable, args: tuple, scope: str, mode: str = "throughput", output: int | None = None) -> Case:
     """A case that runs `fn(*args)`. output: index of the argument that takes the result, None if it is returned."""
-    require_known(scope, mode)
-    require_scope(label, fn, scope)
+    require_scope(label, fn, scope, mode)
     if mode == "cold":
         pool = cold_pool(args)
         return Case(label, scope, pool.runner(fn, scope), (str(pool),))
     if mode == "latency":
-        run = _chained(label, fn, args, scope) if output is None else _alternating(label, fn, args, scope, output)
+        run = _chain(label, fn, args, scope) if output is None else _alternate(label, fn, args, scope, output)
         return Case(label, scope, run)
     if scope == "kernel":
         loop = entry_point(compiled_loop, fn, 1, args)
         return Case(label, scope, lambda reps: loop(fn, reps, args))
-    return Case(label, scope, lambda reps: _call(fn, itertools.repeat(args, reps)))
+    return Case(label, scope, lambda reps: call_each(fn, itertools.repeat(args, reps)))
 
 
-def _call(fn: Callable, runs: Iterable[tuple]) -> None:
-    for args in runs:
-        fn(*args)
-
-
-def _alternating(label: str, fn: Callable, args: tuple, scope: str, output: int) -> Callable[[int], Any]:
+def _alternate(label: str, fn: Callable, args: tuple, scope: str, output: int) -> Callable[[int], Any]:
     """Input and output change places after each run."""
     first, last = args[0], args[output]
     if typeof(first) != typeof(last) or first.shape != last.shape:
         raise ValueError(f"mode 'latency' needs an output like the first argument, {typeof(first)}, got {typeof(last)}")
     first, last = twin(first), twin(last)  # the caller's own keep what they hold
     there, back = (
-        tuple({0: given, output: taken}.get(i, arg) for i, arg in enumerate(args))
-        for given, taken in ((first, last), (last, first))
+        tuple({0: a, output: b}.get(i, arg) for i, arg in enumerate(args)) for a, b in ((first, last), (last, first))
     )
 
     loop = entry_point(alternating_loop, fn, 1, there, back) if scope == "kernel" else None
@@ -98,13 +87,13 @@ def _alternating(label: str, fn: Callable, args: tuple, scope: str, output: int)
         if loop:
             loop(fn, reps, there, back)
         else:
-            _call(fn, itertools.islice(itertools.cycle((there, back)), reps))
+            call_each(fn, itertools.islice(itertools.cycle((there, back)), reps))
         return first, last
 
     return run
 
 
-def _chained(label: str, fn: Callable, args: tuple, scope: str) -> Callable[[int], Any]:
+def _chain(label: str, fn: Callable, args: tuple, scope: str) -> Callable[[int], Any]:
     """The result is the first argument of the next run."""
     if not args:
         raise ValueError(f"mode 'latency' needs a first argument that takes the result, got none for {label}")

@@ -1,27 +1,23 @@
 """Arguments that no cache holds: many copies of the arrays, visited in random order, and the proof that they were cold.
 
-    cold_pool(args)             -> Pool
-    pool.runner(fn, scope)      a function of a number of runs, each on the next set
-    twin(array)                 a copy with the same strides
-    print(pool)                 shown to be cold: reading the next of 10923 sets (64 MiB) takes 7.9 [7.6, 8.2] times ...
-
 Everything in `args` that is not an array stays as it is. Raises ValueError where there is no array, MemoryError where the
 pool would take more than half of the free memory.
 """
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from ..kernels.buffers import aligned_empty
-from ..kernels.caches import LINE_BYTES, data_caches, reported_caches
+from ..kernels.caches import LINE_BYTES, data_caches, first_match, reported_caches
 from ..kernels.probes.stream import _read_lines
 from ..stats import Interval, ratio_interval
 from ..timer import Timer
-from .loops import entry_point, rotating_loop
+from .loops import call_each, entry_point, rotating_loop
 
 LEAST_POOL, LARGEST_POOL = 64 << 20, 1 << 30
 OBJECTS = 256  # bytes that Python keeps for the arrays of a set: they pass through the cache as well
@@ -60,12 +56,7 @@ class Pool:
         if scope == "call":
             count = -(-self.memory.nbytes // (self.memory.shape[1] + OBJECTS))
             sets = itertools.cycle([self._set(number) for number in self.order[: max(2, count)]])
-
-            def call(reps: int) -> None:
-                for args in itertools.islice(sets, reps):
-                    fn(*args)
-
-            return call
+            return lambda reps: call_each(fn, itertools.islice(sets, reps))
         offsets, position = self.order * self.memory.shape[1], 0
         loop = entry_point(rotating_loop, fn, 1, self.args, offsets, position)
 
@@ -85,22 +76,22 @@ def cold_pool(args: tuple) -> Pool:
     arrays = [a for a in args if _is_data(a)]
     if not sum(a.nbytes for a in arrays):
         raise ValueError("mode 'cold' needs an array that is not empty among the arguments, got none")
-    reach = [_reach(a) for a in arrays]
-    *rooms, set_bytes = itertools.accumulate((-(-extent // LINE_BYTES) * LINE_BYTES for _, extent in reach), initial=0)
+    extents = [_extent(a) for a in arrays]
+    *rooms, set_bytes = itertools.accumulate((-(-extent // LINE_BYTES) * LINE_BYTES for _, extent in extents), initial=0)
     count = max(2, -(-_pool_bytes() // set_bytes))
     free = _available_bytes()
     if free is not None and count * set_bytes > free // 2:
         raise MemoryError(f"mode 'cold' must find {count * set_bytes >> 19} MiB free, got {free >> 20}")
     memory = aligned_empty((count, set_bytes), np.uint8)
     order = np.random.default_rng(0).permutation(count)
-    starts = tuple(room + before for room, (before, _) in zip(rooms, reach, strict=True))
+    starts = tuple(room + before for room, (before, _) in zip(rooms, extents, strict=True))
     pool = Pool(args, memory, starts, order, _slowdown(memory, order))
     first = pool._set(0)
-    for copy, given in zip(first, args, strict=True):
-        if _is_data(given):
-            copy[...] = given
+    for copy, arg in zip(first, args, strict=True):
+        if _is_data(arg):
+            copy[...] = arg
     memory[1:] = memory[0]
-    return Pool(first, memory, pool.starts, order, pool.slowdown)
+    return replace(pool, args=first)
 
 
 @cache
@@ -111,11 +102,8 @@ def _pool_bytes() -> int:
 
 def _available_bytes() -> int | None:
     """Memory that can be had without swapping, where the system tells."""
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
+    kib = first_match(Path("/proc/meminfo"), r"MemAvailable:\s+(\d+)")
+    return int(kib) << 10 if kib else None
 
 
 def _is_data(value: object) -> bool:
@@ -123,7 +111,7 @@ def _is_data(value: object) -> bool:
     return isinstance(value, np.ndarray) and not value.dtype.hasobject
 
 
-def _reach(array: np.ndarray) -> tuple[int, int]:
+def _extent(array: np.ndarray) -> tuple[int, int]:
     """Bytes from the lowest one to the first element, and from the lowest to the highest, whatever the strides."""
     if not array.size:
         return 0, 0
@@ -133,7 +121,7 @@ def _reach(array: np.ndarray) -> tuple[int, int]:
 
 def twin(array: np.ndarray) -> np.ndarray:
     """A copy with the same strides in memory of its own."""
-    before, extent = _reach(array)
+    before, extent = _extent(array)
     copy = np.ndarray(array.shape, array.dtype, aligned_empty(extent, np.uint8), before, array.strides)
     copy[...] = array
     return copy

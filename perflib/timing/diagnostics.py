@@ -1,10 +1,6 @@
 """What a set of samples is worth: a state with all reasons for it, and the verdict on a ratio.
 
-    judge(evidence)                     -> (state, reasons): `invalid` beats `noisy` beats `stable`
-    drifts(times)                       -> the reason, if times move in one direction
-    verdict(ratio, margin, bound)       -> faster, slower, equivalent or unresolved
-
-Pure functions: no clock. The thresholds stand here, one place for all of them.
+Pure functions without a clock; all thresholds stand here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -53,7 +49,7 @@ class Evidence:
 
 def judge(evidence: Evidence) -> tuple[str, tuple[str, ...]]:
     """State and every reason for it, the grave ones first."""
-    invalid, noisy = list(_invalid(evidence)), [*_disturbed(evidence), *_unsteady(evidence)]
+    invalid, noisy = list(_invalid(evidence)), [*_disturbances(evidence), *_unsteady(evidence)]
     return ("invalid" if invalid else "noisy" if noisy else "stable"), (*invalid, *noisy)
 
 
@@ -74,8 +70,8 @@ def drifts(times: Sequence[float] | np.ndarray) -> str | None:
 
 def _invalid(e: Evidence) -> Iterator[str]:
     """What makes a number wrong."""
-    if compiled := sum(s.compiled for s in e.own):
-        yield f"{compiled} compilations during the timed part"
+    if compilations := sum(s.compiled for s in e.own):
+        yield f"{compilations} compilations during the timed part"
     if e.net.low <= (e.floor.high if e.scope == "kernel" else 0):
         yield "not distinguishable from an empty body: the work may have been eliminated"
     elif (rate := e.flops / e.net.value) > ROOF * e.peak_gflops:
@@ -84,32 +80,32 @@ def _invalid(e: Evidence) -> Iterator[str]:
         yield "the chain of runs ended in NaN or infinity: other values may take another time"
 
 
-def _disturbed(e: Evidence) -> Iterator[str]:
+def _disturbances(e: Evidence) -> Iterator[str]:
     """What else happened on the machine or in the process."""
     count = len(e.own)
     usual = float(np.median([s.waited_ns for s in e.own]))  # a function may wait by itself
-    stopped = [s for s in e.own if s.waited_ns > max(s.cpu_ns, usual + SUSPENDED_NS + TURN_NS * s.switches)]
-    if stopped:
-        yield f"suspended in {len(stopped)} of {count} samples, for up to {max(s.waited_ns for s in stopped) / 1e6:.0f} ms"
-    interrupted = [s for s in e.own if s.switches]
-    lost = _share_waited(interrupted, e.own)
-    if len(interrupted) > OFTEN * count and lost > LOST:
-        yield f"other work took the core in {len(interrupted)} of {count} samples, {100 * lost:.0f} % of the time"
-    waited = _share_waited([s for s in e.own if not s.switches and s not in stopped], e.own)
-    if waited > WAITED:
-        yield f"waited {100 * waited:.0f} % of the time without being interrupted: it sleeps, or waits for others"
-    if collected := sum(s.collections > 0 for s in e.own):
-        yield f"garbage was collected in {collected} of {count} samples"
+    pauses = [s for s in e.own if s.waited_ns > max(s.cpu_ns, usual + SUSPENDED_NS + TURN_NS * s.switches)]
+    if pauses:
+        yield f"suspended in {len(pauses)} of {count} samples, for up to {max(s.waited_ns for s in pauses) / 1e6:.0f} ms"
+    interruptions = [s for s in e.own if s.switches]
+    share = _share_waited(interruptions, e.own)
+    if len(interruptions) > OFTEN * count and share > LOST:
+        yield f"other work took the core in {len(interruptions)} of {count} samples, {100 * share:.0f} % of the time"
+    share = _share_waited([s for s in e.own if not s.switches and s not in pauses], e.own)
+    if share > WAITED:
+        yield f"waited {100 * share:.0f} % of the time without being interrupted: it sleeps, or waits for others"
+    if collections := sum(s.collections > 0 for s in e.own):
+        yield f"garbage was collected in {collections} of {count} samples"
     if e.garbage > GARBAGE:
         yield f"garbage in cycles was left: {e.garbage} objects were collected between the rounds, not in the time"
-    if (faulted := sum(s.faults > 0 for s in e.own)) > count / 4:
-        yield f"page faults in {faulted} of {count} samples"
-    busy = float(np.median([s.process_ns / max(1, s.elapsed_ns) for s in e.own]))
-    if busy > 1.2 * e.threads:
-        yield f"{busy:.1f} cores were busy where threads = {e.threads} was declared"
+    if (faults := sum(s.faults > 0 for s in e.own)) > count / 4:
+        yield f"page faults in {faults} of {count} samples"
+    cores = float(np.median([s.process_ns / max(1, s.elapsed_ns) for s in e.own]))
+    if cores > 1.2 * e.threads:
+        yield f"{cores:.1f} cores were busy where threads = {e.threads} was declared"
     low, middle, high = np.percentile([s.per_run_ns for s in e.canary], [10, 50, 90])
-    if (high - low) / middle > CANARY_SPREAD:
-        yield f"the canary moved by {100 * (high - low) / middle:.0f} %: clock frequency or stolen time"
+    if (spread := (high - low) / middle) > CANARY_SPREAD:
+        yield f"the canary moved by {100 * spread:.0f} %: clock frequency or stolen time"
 
 
 def _share_waited(some: Sequence[Sample], every: Sequence[Sample]) -> float:

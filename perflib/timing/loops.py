@@ -1,21 +1,12 @@
 """The compiled lane: run a kernel many times inside machine code, so that Python's call costs nothing per run.
 
-    compiled_loop(kernel, reps, args)       for _ in range(reps): kernel(*args)
-    alternating_loop(kernel, reps, a, b)    kernel(*a), kernel(*b), kernel(*a), ...: one writes what the other reads
-    chained_loop(kernel, reps, first, rest) value = kernel(value, *rest), again and again
-    rotating_loop(kernel, reps, args, offsets, start)   each run on the arrays of `args` moved by the next of `offsets`
-    empty_loop(reps)                        a loop around nothing: its cost is the floor of `kernel` scope
-    canary(steps)                           a fixed chain of dependent integer steps: sees frequency and stolen time
-    entry_point(loop, *args)                the compiled loop for arguments of these types, to be called without dispatch
-    compilations()                          context manager: counts what Numba compiles meanwhile
-
 Three guards keep LLVM honest: a barrier after each run, so that runs cannot be merged; a consumer of the returned value, so
 that pure work is not deleted; and numbers that are fresh in each run, so that pure work on them is not moved out of the
 loop. Without the barrier an empty body costs nothing at all, because it is gone.
 """
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -92,7 +83,7 @@ def _opaque(typingctx, value):
 
 
 @intrinsic
-def _moved(typingctx, args, offset):
+def _move(typingctx, args, offset):
     """The tuple with the data of every array `offset` bytes further on; such an array is a view that owns nothing."""
 
     def codegen(context, builder, signature, values):
@@ -164,12 +155,18 @@ def rotating_loop(kernel, reps, args, offsets, start):
     """Run the kernel on one set of arrays after another; returns where the next batch goes on."""
     position = start
     for _ in range(reps):
-        _consume(kernel(*_moved(args, offsets[position])))
+        _consume(kernel(*_move(args, offsets[position])))
         _barrier()
         position += 1
         if position == len(offsets):
             position = 0
     return position
+
+
+def call_each(fn: Callable, runs: Iterable[tuple]) -> None:
+    """Call fn(*args) for each `args` of `runs`: the loop of `call` scope."""
+    for args in runs:
+        fn(*args)
 
 
 @njit(cache=True)

@@ -59,62 +59,61 @@ class MeasureMagics(Magics):
     @line_cell_magic
     def measure(self, line: str, cell: str | None = None) -> Measurement | Comparison:
         """Measure a statement, or with -c compare several; see perflib.timing.magics."""
-        asked, rest = self.parse_options(
-            line, "cb:t:", "scope=", "mode=", posix=False, strict=False, preserve_non_opts=True
-        )
+        how = {"posix": False, "strict": False, "preserve_non_opts": True}
+        options, rest = self.parse_options(line, "cb:t:", "scope=", "mode=", **how)
         names = dict(self.shell.user_ns)
         try:
-            settings = _settings(asked)
+            settings = _settings(options)
             if cell is not None:
                 exec(compile(self.shell.transform_cell(rest), "<set-up>", "exec"), names)
             body = self.shell.transform_cell(rest if cell is None else cell)
-            return _compared(body, names, settings) if "c" in asked else _measured(body, names, settings)
+            return (_compare if "c" in options else _measure)(body, names, settings)
         except Exception as problem:  # a set-up raises whatever it does
             raise UsageError(_line(problem)) from None
 
 
-def _measured(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> Measurement:
-    tree = _parsed(body)
+def _measure(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> Measurement:
+    tree = _parse(body)
     if len(tree) == 1 and (call := _as_call(tree[0], names)):
         return measure(call.fn, *call.args, **settings)
     return measure(_function(tree, body, names).fn, **settings)
 
 
-def _compared(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> Comparison:
-    tree = _parsed(body)
+def _compare(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> Comparison:
+    tree = _parse(body)
     if len(tree) < 2:
         raise ValueError(f"-c needs at least 2 statements, got {len(tree)}")
-    named = [_named(node) for node in tree]
-    labels = [label for label, _ in named]
+    statements = [_label(node) for node in tree]
+    labels = [label for label, _ in statements]
     if len(set(labels)) < len(labels):
         raise ValueError(f"statements must have names of their own (`name: expression`), got {labels}")
-    calls = [_as_call(node, names, label) for label, node in named]
-    if all(calls) and all(_same(one.args, calls[0].args) for one in calls):
+    calls = [_as_call(node, names, label) for label, node in statements]
+    if all(calls) and len({tuple(map(id, one.args)) for one in calls}) == 1:
         return compare({one.label: one.fn for one in calls}, *calls[0].args, **settings)
-    functions = [_function([node], ast.unparse(node), names, label) for label, node in named]
+    functions = [_function([node], ast.unparse(node), names, label) for label, node in statements]
     return compare({one.label: one.fn for one in functions}, **settings)
 
 
-def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `measure` and `compare` from the options."""
-    found = {name: asked[name] for name in ("scope", "mode") if name in asked}
+    settings = {name: options[name] for name in ("scope", "mode") if name in options}
     for option, name, kind in (("b", "budget_s", float), ("t", "threads", int)):
-        if option in asked:
+        if option in options:
             try:
-                found[name] = kind(asked[option])
+                settings[name] = kind(options[option])
             except ValueError:
-                raise ValueError(f"-{option} must be a number, got {asked[option]!r}") from None
-    return found
+                raise ValueError(f"-{option} must be a number, got {options[option]!r}") from None
+    return settings
 
 
-def _parsed(body: str) -> list[ast.stmt]:
+def _parse(body: str) -> list[ast.stmt]:
     tree = ast.parse(body).body
     if not tree:
         raise ValueError("there must be a statement to measure, got none")
     return tree
 
 
-def _named(node: ast.stmt) -> tuple[str, ast.stmt]:
+def _label(node: ast.stmt) -> tuple[str, ast.stmt]:
     """`name: expression` is an annotation to Python, and a name with its statement to us."""
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is None:
         return node.target.id, ast.copy_location(ast.Expr(node.annotation), node)
@@ -127,8 +126,8 @@ def _as_call(node: ast.stmt, names: dict[str, Any], label: str = "") -> _Stateme
     if not isinstance(call, ast.Call) or call.keywords or not all(map(_is_plain, (call.func, *call.args))):
         return None
     fn, *args = (eval(ast.unparse(part), names) for part in (call.func, *call.args))
-    described = find(fn) if callable(fn) else None
-    return _Statement(label, fn, tuple(args)) if is_compiled(fn) or (described and described.compiled) else None
+    description = find(fn) if callable(fn) else None
+    return _Statement(label, fn, tuple(args)) if is_compiled(fn) or (description and description.compiled) else None
 
 
 def _is_plain(node: ast.expr) -> bool:
@@ -142,16 +141,12 @@ def _function(tree: list[ast.stmt], source: str, names: dict[str, Any], label: s
     if isinstance(last, ast.Expr):
         last = ast.copy_location(ast.Return(last.value), last)
     label = label or " ".join(source.split())
-    blank = ast.parse("def statement(): pass")
-    blank.body[0].body = [*first, last]
-    exec(compile(ast.fix_missing_locations(blank), "<measured>", "exec"), names)
+    module = ast.parse("def statement(): pass")
+    module.body[0].body = [*first, last]
+    exec(compile(ast.fix_missing_locations(module), "<measured>", "exec"), names)
     fn = names.pop("statement")
     fn.__name__ = label
     return _Statement(label, fn)
-
-
-def _same(some: tuple, others: tuple) -> bool:
-    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
 
 
 def _line(problem: Exception) -> str:

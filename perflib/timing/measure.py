@@ -1,9 +1,5 @@
 """How long a function takes, and which of several is faster: numbers with intervals, a state and reasons.
 
-    measure(fn, *args)              -> Measurement
-    compare({name: fn, ...}, *args) -> Comparison, against the first name
-    peak_gflops(dtype)              multiply-add peak of one core, measured once per process
-
     `call` scope    what a Python caller pays: dispatch, unboxing, the kernel
     `kernel` scope  the loop runs in compiled code: the kernel alone (functions compiled by numba.njit)
 
@@ -71,7 +67,7 @@ def measure(
     if positive_integer("processes", processes) > 1:
         settings = {"scope": scope, "mode": mode, "flops": flops, "bytes": bytes, "budget_s": budget_s, "threads": threads}
         return in_processes(measure, processes, fn, args, {**settings, "exact": exact, "seed": seed})
-    label = _name(fn)
+    label = getattr(fn, "__name__", type(fn).__name__)
     with quiet(threads):
         subject = _subject(label, fn, args, budget_s, clock, mode)
         if exact is not None:
@@ -122,13 +118,13 @@ def compare(
 
         least = fewest_samples(len(others))
         session = take(list(cases.values()), budget_s, lambda so_far: ratios(so_far).values(), seed, clock, least)
-        found = {n: _summary(cases[n], session, subject, threads, {"seed": seed}) for n, subject in subjects.items()}
+        measurements = {n: _summary(cases[n], session, subject, threads, {"seed": seed}) for n, subject in subjects.items()}
     over = ratios(session)
     same = over.pop(again)
     bound = max(margin, float(np.expm1(abs(np.log([same.low, same.high]))).max()))
-    doubtful = {n for n in others if "invalid" in (found[n].state, found[baseline].state)}
+    doubtful = {n for n in others if "invalid" in (measurements[n].state, measurements[baseline].state)}
     verdicts = {n: "unresolved" if n in doubtful else verdict(ratio, margin, bound) for n, ratio in over.items()}
-    return Comparison(baseline, found, over, verdicts, same, bound)
+    return Comparison(baseline, measurements, over, verdicts, same, bound)
 
 
 @dataclass(frozen=True)
@@ -143,11 +139,7 @@ class _Subject:
     compiled_args: tuple
     output: int | None
     mode: str
-    conduct: Preflight
-
-
-def _name(fn: Callable) -> str:
-    return getattr(fn, "__name__", type(fn).__name__)
+    preflight: Preflight
 
 
 def _require(scope: str | None, mode: str, budget_s: float, threads: int) -> None:
@@ -160,20 +152,20 @@ def _require(scope: str | None, mode: str, budget_s: float, threads: int) -> Non
 
 def _subject(label: str, fn: Callable, args: tuple, budget_s: float, clock: Clock, mode: str) -> _Subject:
     """Rehearse the function and find its machine code."""
-    described = find(fn)
-    output = described.output if described and described.output is not None else None
-    conduct = run_preflight(label, fn, args, () if output is None else (output,), clock)
-    if conduct.call_s > budget_s:
-        needed = f"{fewest_samples() * conduct.call_s:.2g} for six calls of {label}"
-        raise ValueError(f"budget_s must be at least {needed}, which takes {conduct.call_s:.2g} s a call; got {budget_s}")
-    compiled, compiled_args = (fn, args) if is_compiled(fn) else (described and described.compiled, args)
+    description = find(fn)
+    output = description.output if description else None
+    preflight = run_preflight(label, fn, args, () if output is None else (output,), clock)
+    if preflight.call_s > budget_s:
+        least = f"{fewest_samples() * preflight.call_s:.2g} for six calls of {label}"
+        raise ValueError(f"budget_s must be at least {least}, which takes {preflight.call_s:.2g} s a call; got {budget_s}")
+    compiled, compiled_args = (fn, args) if is_compiled(fn) else (description and description.compiled, args)
     if compiled is not None and compiled is not fn:
         bound = inspect.signature(fn).bind(*args)
         bound.apply_defaults()
         if "out" in bound.arguments and bound.arguments["out"] is None:
             bound.arguments["out"] = fn(*args)
-        compiled_args = described.unchecked(*bound.args)
-    return _Subject(label, fn, args, compiled, compiled_args, output, mode, conduct)
+        compiled_args = description.unchecked(*bound.args)
+    return _Subject(label, fn, args, compiled, compiled_args, output, mode, preflight)
 
 
 def _cases(subject: _Subject, scopes: Sequence[str], clock: Clock, optional: bool = False) -> list[Case]:
@@ -194,7 +186,9 @@ def _cases(subject: _Subject, scopes: Sequence[str], clock: Clock, optional: boo
             notes = (reason,)
             continue
         label = subject.label if not cases else f"<{subject.label}, {scope}>"
-        cases.append(replace(one, label=label, compile_s=subject.conduct.compile_s + compile_s, notes=(*one.notes, *notes)))
+        cases.append(
+            replace(one, label=label, compile_s=subject.preflight.compile_s + compile_s, notes=(*one.notes, *notes))
+        )
     return cases
 
 
@@ -217,8 +211,8 @@ def _summary(case: Case, session: Session, subject: _Subject, threads: int, work
         garbage=session.garbage,
         flops=flops,
         peak_gflops=peak_gflops().high * threads if flops else np.inf,
-        varies=subject.conduct.varies,
-        overflowed=subject.mode == "latency" and _overflowed(case.run(own[-1].reps)),
+        varies=subject.preflight.varies,
+        overflowed=subject.mode == "latency" and _overflows(case.run(own[-1].reps)),
     )
     state, reasons = judge(evidence)
     return Measurement(
@@ -250,7 +244,7 @@ def peak_gflops(dtype: str = "float32") -> Interval:
     return session.net(peak.label).inverse(kernel.flops(FMA_PEAK_OPS))
 
 
-def _overflowed(result: Any) -> bool:
+def _overflows(result: Any) -> bool:
     """Whether a number or an array in what a chain of runs left is not finite."""
     values = result if isinstance(result, tuple) else (result,)
     numbers = [np.asarray(v) for v in values if isinstance(v, (float, complex, np.generic, np.ndarray))]

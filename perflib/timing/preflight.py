@@ -1,8 +1,5 @@
 """Does a function do the same work in every run? Called a few times before anything is timed.
 
-    run_preflight(label, fn, args, ...)  -> Preflight: seconds of a call, whether its results vary
-    compiling_s(run)                what a run returns, and its seconds if it compiles, else 0
-
 Raises `Unmeasurable`, one line, for a function that raises, that needs more memory than there is, or that changes an
 argument which is not its output: then each run works on what the last one left.
 """
@@ -45,35 +42,34 @@ def run_preflight(
     An argument that changed is an output if what was written to it does not depend on what it held before, which a third
     call on a scrambled copy shows. outputs: indices of those that are known to be.
     """
-    stopwatch_runs = {i: arg for i, arg in enumerate(args) if i not in outputs and isinstance(arg, CONTAINERS)}
-    before = {i: _print_of(arg) for i, arg in stopwatch_runs.items()}
-    spans = {i: _span(arg) for i, arg in stopwatch_runs.items()}
-    result, compile_s = compiling_s(partial(_called, label, fn, args), clock)
-    first = _print_of(result)
-    after = {i: _print_of(arg) for i, arg in stopwatch_runs.items()}
-    begun = clock()
-    result = _called(label, fn, args)
-    call_s = (clock() - begun) / 1e9
-    for i, arg in stopwatch_runs.items():
-        steady = _print_of(arg) == after[i]
-        if not (steady and (before[i] == after[i] or _is_output(label, fn, args, i, spans[i]))):
+    containers = {i: arg for i, arg in enumerate(args) if i not in outputs and isinstance(arg, CONTAINERS)}
+    before = {i: (_fingerprint(arg), _span(arg)) for i, arg in containers.items()}
+    result, compile_s = compiling_s(partial(_call, label, fn, args), clock)
+    first, after = _fingerprint(result), {i: _fingerprint(arg) for i, arg in containers.items()}
+    start = clock()
+    result = _call(label, fn, args)
+    call_s = (clock() - start) / 1e9
+    for i, arg in containers.items():
+        content, span = before[i]
+        steady = _fingerprint(arg) == after[i]
+        if not (steady and (content == after[i] or _is_output(label, fn, args, i, span))):
             raise Unmeasurable(
                 f"{label} must not change its arguments, got argument {i} ({type(arg).__name__}) changed in place: "
                 "each run would work on what the last one left"
             )
-    return Preflight(call_s, compile_s, varies=_print_of(result) != first)
+    return Preflight(call_s, compile_s, varies=_fingerprint(result) != first)
 
 
 def compiling_s(run: Callable[[], Any], clock: Clock = time.perf_counter_ns) -> tuple[Any, float]:
     """What `run` returns, and its seconds if Numba compiled in it; 0 if it did not."""
-    with compilations() as seen:
+    with compilations() as count:
         start = clock()
         result = run()
-        took = clock() - start
-    return result, took / 1e9 if seen.compiled else 0.0
+        elapsed = clock() - start
+    return result, elapsed / 1e9 if count.compiled else 0.0
 
 
-def _called(label: str, fn: Callable, args: tuple) -> Any:
+def _call(label: str, fn: Callable, args: tuple) -> Any:
     try:
         return fn(*args)
     except MemoryError as problem:
@@ -84,27 +80,27 @@ def _called(label: str, fn: Callable, args: tuple) -> Any:
 
 def _span(array: Any) -> tuple[int, int]:
     """Smallest and largest value of an array of integers."""
-    whole = isinstance(array, np.ndarray) and array.dtype.kind in "biu" and array.size
-    return (int(array.min()), int(array.max())) if whole else (0, 0)
+    is_whole = isinstance(array, np.ndarray) and array.dtype.kind in "biu" and array.size
+    return (int(array.min()), int(array.max())) if is_whole else (0, 0)
 
 
 def _is_output(label: str, fn: Callable, args: tuple, index: int, span: tuple[int, int]) -> bool:
     """Whether a scrambled copy of argument `index` comes out of a call the same, but for what the call leaves alone."""
-    given = args[index]
-    if not isinstance(given, np.ndarray) or given.dtype.hasobject:
+    array = args[index]
+    if not isinstance(array, np.ndarray) or array.dtype.hasobject:
         return False
-    copy = _scrambled(given, span)
-    right, scrambled = _bytes_of(given), _bytes_of(copy)
+    copy = _scramble(array, span)
+    right, scrambled = _bytes_of(array), _bytes_of(copy)
     try:
         with np.errstate(all="ignore"):
-            _called(label, fn, (*args[:index], copy, *args[index + 1 :]))
+            _call(label, fn, (*args[:index], copy, *args[index + 1 :]))
     except Unmeasurable:
         return False
-    found = _bytes_of(copy)
-    written, left_alone = (found == right).all(axis=1), (found == scrambled).all(axis=1)
+    content = _bytes_of(copy)
+    is_right, is_scrambled = (content == right).all(axis=1), (content == scrambled).all(axis=1)
     if copy.dtype.kind == "b":  # of two values every one is right or the scrambled one
-        return bool(written.all())
-    return bool((written | left_alone).all())
+        return bool(is_right.all())
+    return bool((is_right | is_scrambled).all())
 
 
 def _bytes_of(array: np.ndarray) -> np.ndarray:
@@ -112,16 +108,16 @@ def _bytes_of(array: np.ndarray) -> np.ndarray:
     return np.array(array, order="C").reshape(-1, 1).view(np.uint8)
 
 
-def _scrambled(given: np.ndarray, span: tuple[int, int]) -> np.ndarray:
+def _scramble(array: np.ndarray, span: tuple[int, int]) -> np.ndarray:
     """Other values in an array like this: of both signs, and out of order, for who sorts, clips or takes the magnitude.
 
     Integers stay between the values that were seen: where they are indices, compiled code would leave its arrays.
     """
-    copy, rng = given.copy(order="K"), np.random.default_rng(0)
+    copy, rng = array.copy(order="K"), np.random.default_rng(0)
     if not copy.size:
         return copy
     if copy.dtype.kind in "biu":
-        low, high = min(span[0], _span(given)[0]), max(span[1], _span(given)[1])
+        low, high = min(span[0], _span(array)[0]), max(span[1], _span(array)[1])
         copy[...] = rng.integers(low, high, copy.shape, copy.dtype, endpoint=True)
     elif copy.dtype.kind in "fc":
         high = 2 * float(np.max(abs(copy), initial=1, where=np.isfinite(copy)))
@@ -135,12 +131,12 @@ def _scrambled(given: np.ndarray, span: tuple[int, int]) -> np.ndarray:
     return copy
 
 
-def _print_of(value: Any) -> int | None:
+def _fingerprint(value: Any) -> int | None:
     """A fingerprint of what a value holds; None for what cannot be looked into."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
     if isinstance(value, tuple):  # a list may hold itself: pickle knows
-        return hash((type(value), *map(_print_of, value)))
+        return hash((type(value), *map(_fingerprint, value)))
     try:
         return zlib.crc32(pickle.dumps(value))
     except Exception:  # pickle raises whatever the object does

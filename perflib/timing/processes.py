@@ -1,7 +1,5 @@
 """Repeat a measurement in fresh processes, where the layout of memory is drawn anew.
 
-    in_processes(measure, count, fn, args, settings)    -> Measurement, with the median of each process
-
 Compiled code comes from Numba's cache where the function has one. A function that an importable module holds is imported
 there; any other, such as one from a notebook, travels by value. Raises `Unmeasurable` with the last line of what a process
 said that failed, `TypeError` where function or arguments cannot travel.
@@ -16,6 +14,8 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
+import cloudpickle
+
 from ..errors import Unmeasurable
 from .results import Measurement, combined
 
@@ -24,32 +24,30 @@ def in_processes(
     measure: Callable[..., Measurement], count: int, fn: Callable, args: tuple, settings: Mapping[str, Any]
 ) -> Measurement:
     """Run `measure(fn, *args, **settings)` in `count` processes, one after another, and put the results together."""
-    payload = _packed(measure, fn, args, settings)
-    return combined([_measured(payload) for _ in range(count)])
+    payload = _pack(measure, fn, args, settings)
+    return combined([_measure_anew(payload) for _ in range(count)])
 
 
-def _packed(measure: Callable[..., Measurement], fn: Callable, args: tuple, settings: Mapping[str, Any]) -> bytes:
-    import cloudpickle
-
+def _pack(measure: Callable[..., Measurement], fn: Callable, args: tuple, settings: Mapping[str, Any]) -> bytes:
     module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", "")
     try:
         importable = module != "__main__" and attrgetter(name)(sys.modules[module]) is fn
     except (AttributeError, KeyError):
         importable = False
     try:
-        wanted = cloudpickle.dumps((measure, (module, name) if importable else fn, args, dict(settings)))
+        request = cloudpickle.dumps((measure, (module, name) if importable else fn, args, dict(settings)))
     except Exception as problem:  # pickle raises whatever the object does
         raise TypeError(f"processes needs a function and arguments that can be pickled, got {problem}") from None
-    return pickle.dumps(sys.path) + wanted  # what is wanted may need the path already when it is unpacked
+    return pickle.dumps(sys.path) + request  # the request may need the path already when it is unpacked
 
 
-def _measured(payload: bytes) -> Measurement:
+def _measure_anew(payload: bytes) -> Measurement:
     command = [sys.executable, "-c", f"from {__name__} import _work; _work()"]
-    done = subprocess.run(command, input=payload, capture_output=True, check=False)
-    if done.returncode or not done.stdout:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
+    process = subprocess.run(command, input=payload, capture_output=True, check=False)
+    if process.returncode or not process.stdout:
+        lines = process.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {process.returncode}"]
         raise Unmeasurable(f"a fresh process could not measure it: {lines[-1]}")
-    return pickle.loads(done.stdout)
+    return pickle.loads(process.stdout)
 
 
 def _work() -> None:
@@ -61,8 +59,8 @@ def _work() -> None:
     if isinstance(fn, tuple):
         fn = attrgetter(fn[1])(import_module(fn[0]))
     try:
-        found = measure(fn, *args, **settings)
+        measurement = measure(fn, *args, **settings)
     except Exception as problem:
         sys.exit(f"{type(problem).__name__}: {problem}")
     with answer:
-        answer.write(pickle.dumps(found))
+        answer.write(pickle.dumps(measurement))

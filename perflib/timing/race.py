@@ -1,8 +1,5 @@
 """A claim settled here and now: is one kernel at least so many times faster than another, on this machine?
 
-    race(slow, fast, threshold)         -> "HOLDS", "FAILS" or "UNDECIDED"
-    eligible(recorded_ratio, threshold) may this claim be raced at all? raises ValueError if it is too tight
-
 A sequential test: each round runs slow, fast, fast, slow, keeps the minimum of each, and scores +1 if their ratio is above
 the threshold, -1 if below; a lead of 8 decides, 60 rounds without one leave it undecided. The clock is the thread's CPU
 time, which other processes do not lengthen. No retry and no tolerance: the outcome is what happened.

@@ -1,8 +1,5 @@
 """What measuring returns: numbers with intervals, the samples behind them, a state and reasons.
 
-    Measurement     one function: time of a run, rates, what a call adds
-    Comparison      several functions against the first: ratios and verdicts
-
 Both are plain records; `measure` makes them. They show themselves as aligned text, and in a notebook as a table whose
 pictures are the samples in the order taken, and the ratios on a common axis.
 """
@@ -64,7 +61,7 @@ class Measurement:
         return self.time_ns.inverse(self.bytes) if self.bytes and self.time_ns.low > 0 else None
 
     def __str__(self) -> str:
-        return _padded(self._lines())
+        return _pad(self._lines())
 
     __repr__ = __str__
 
@@ -74,21 +71,18 @@ class Measurement:
     def _lines(self) -> list[tuple[str, str]]:
         """Head and text of each line; a note has no head."""
         where = ", ".join((f"{self.scope} scope", self.mode, *self._rates()))
-        lines = [(f"{self.label}:", f"{duration(self.time_ns)} ({where}), {_state(self.state, self.reasons)}")]
+        lines = [(f"{self.label}:", f"{duration(self.time_ns)} ({where}), {_state(self)}")]
         if self.call and self.dispatch_ns:
-            called = f"{duration(self.call.time_ns)}, {_state(self.call.state, self.call.reasons)}"
-            lines += [("    from Python:", called), ("    dispatch:", duration(self.dispatch_ns))]
+            call = f"{duration(self.call.time_ns)}, {_state(self.call)}"
+            lines += [("    from Python:", call), ("    dispatch:", duration(self.dispatch_ns))]
         if self.processes_ns:
             lines.append((f"    {len(self.processes_ns)} processes:", self._spread()))
         return [*lines, *(("", note) for note in self.notes)]
 
     def _cells(self) -> list[tuple[str, ...]]:
         """Rows of the table in a notebook."""
-        what = " ".join(
-            (self.label, f"({self.scope} scope)" if self.mode == "throughput" else f"({self.scope}, {self.mode})")
-        )
-        state = _state(self.state, self.reasons)
-        rows = [(what, duration(self.time_ns), ", ".join(self._rates()), state, self._strip())]
+        what = f"{self.label} ({self.scope}{' scope' if self.mode == 'throughput' else f', {self.mode}'})"
+        rows = [(what, duration(self.time_ns), ", ".join(self._rates()), _state(self), self._strip())]
         if self.call and self.dispatch_ns:
             rows += [*self.call._cells(), ("dispatch, the difference", duration(self.dispatch_ns), "", "", "")]
         if self.processes_ns:
@@ -103,9 +97,8 @@ class Measurement:
         return f"{quantity(min(self.processes_ns))} to {quantity(max(self.processes_ns))}"
 
     def _strip(self) -> Drawn:
-        what = (
-            f"{len(self.samples)} samples in the order taken, over the interval of their median, {duration(self.gross_ns)}"
-        )
+        interval = f"the interval of their median, {duration(self.gross_ns)}"
+        what = f"{len(self.samples)} samples in the order taken, over {interval}"
         return strip([s.per_run_ns for s in self.samples], self.gross_ns, what)
 
 
@@ -129,20 +122,20 @@ class Comparison:
         for name in self.ratios:
             verdict = f"{self.verdicts[name]} (smallest claim {100 * self.bound:.1f} %)"
             lines += [*self.measurements[name]._lines(), ("", f"{self._ratio(name)} of {self.baseline}: {verdict}")]
-        return _padded(lines)
+        return _pad(lines)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        reached = [e for r in (*self.ratios.values(), self.again) for e in (r.low, r.high)]
-        ends = min(0.95, *reached), max(1.05, *reached)
+        bounds = [e for r in (*self.ratios.values(), self.again) for e in (r.low, r.high)]
+        ends = min(0.95, *bounds), max(1.05, *bounds)
         rows = []
-        for name, found in self.measurements.items():
+        for name, one in self.measurements.items():
             ratio = self.ratios.get(name, self.again)
             verdict = self.verdicts.get(name, f"with itself {self._ratio(name)}: smallest claim {100 * self.bound:.1f} %")
-            told = self._ratio(name) if name in self.ratios else "1"
+            factor = self._ratio(name) if name in self.ratios else "1"
             picture = reach(ratio, ends, f"time of {name} / time of {self.baseline}, from {ends[0]:.3g} to {ends[1]:.3g}")
-            rows.append((name, duration(found.time_ns), told, verdict, _state(found.state, found.reasons), picture))
+            rows.append((name, duration(one.time_ns), factor, verdict, _state(one), picture))
         scope = self.measurements[self.baseline].scope
         header = (f"{scope} scope", "time [95 %]", f"of {self.baseline}", "verdict", "state", "ratio, 1 dashed")
         return table(header, rows)
@@ -151,44 +144,42 @@ class Comparison:
         return f"{self.ratios.get(name, self.again):.3f}"
 
 
-def _padded(lines: Sequence[tuple[str, str]]) -> str:
+def _pad(lines: Sequence[tuple[str, str]]) -> str:
     """Texts under each other, right of the longest head."""
     heads = [on_one_line(head) if head[:1] != " " else "    " + on_one_line(head) for head, _ in lines]
     width = max(map(len, heads))
     return "\n".join(f"{head:<{width}} {on_one_line(text)}".rstrip() for head, (_, text) in zip(heads, lines, strict=True))
 
 
-def _state(state: str, reasons: Sequence[str]) -> str:
-    return f"{state}: {'; '.join(reasons)}" if reasons else state
+def _state(one: Measurement) -> str:
+    return f"{one.state}: {'; '.join(one.reasons)}" if one.reasons else one.state
 
 
-def combined(found: Sequence[Measurement]) -> Measurement:
+def combined(each: Sequence[Measurement]) -> Measurement:
     """One measurement of many: the median process, all samples, every reason, and how far the processes lie apart."""
-    medians = tuple(m.time_ns.value for m in found)
-    reasons = list({re.sub(r"[\d.]+", "", reason): reason for m in reversed(found) for reason in m.reasons}.values())
+    medians = tuple(m.time_ns.value for m in each)
+    reasons = list({re.sub(r"[\d.]+", "", reason): reason for m in reversed(each) for reason in m.reasons}.values())
     spread = max(medians) / max(min(medians), 1e-9) - 1
-    if spread > max(SPREAD, *(2 * m.time_ns.half_width for m in found)):
+    if spread > max(SPREAD, *(2 * m.time_ns.half_width for m in each)):
         reasons.append(f"processes differ by {100 * spread:.0f} %: layout of memory")
-    states = {m.state for m in found} | ({"noisy"} if reasons else set())
-    starts = [sum(1 + m.samples[-1].round for m in found[:i]) for i in range(len(found))]
-    samples = [replace(s, round=s.round + start) for m, start in zip(found, starts, strict=True) for s in m.samples]
+    states = {m.state for m in each} | ({"noisy"} if reasons else set())
+    starts = [sum(1 + m.samples[-1].round for m in each[:i]) for i in range(len(each))]
+    samples = [replace(s, round=s.round + start) for m, start in zip(each, starts, strict=True) for s in m.samples]
     return replace(
-        found[0],
-        time_ns=_pooled([m.time_ns for m in found]),
-        gross_ns=_pooled([m.gross_ns for m in found]),
-        floor_ns=_pooled([m.floor_ns for m in found]),
+        each[0],
+        **{name: _pool([getattr(m, name) for m in each]) for name in ("time_ns", "gross_ns", "floor_ns")},
         samples=tuple(samples),
-        ended_by="budget" if any(m.ended_by == "budget" for m in found) else found[0].ended_by,
+        ended_by="budget" if any(m.ended_by == "budget" for m in each) else each[0].ended_by,
         state=next(state for state in ("invalid", "noisy", "stable") if state in states),
         reasons=tuple(reasons),
-        seconds=sum(m.seconds for m in found),
-        call=combined([m.call for m in found]) if found[0].call else None,
-        dispatch_ns=_pooled([m.dispatch_ns for m in found]) if found[0].dispatch_ns else None,
+        seconds=sum(m.seconds for m in each),
+        call=combined([m.call for m in each]) if each[0].call else None,
+        dispatch_ns=_pool([m.dispatch_ns for m in each]) if each[0].dispatch_ns else None,
         processes_ns=medians,
     )
 
 
-def _pooled(intervals: Sequence[Interval]) -> Interval:
+def _pool(intervals: Sequence[Interval]) -> Interval:
     """The median process; around it the order statistics of the processes, or all of their intervals where they are few."""
     middles = [i.value for i in intervals]
     if len(middles) >= MIN_SAMPLES:

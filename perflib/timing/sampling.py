@@ -1,12 +1,5 @@
 """Taking samples: every alternative in every round, in random order, in batches long enough for the clock.
 
-    calibrate(run)          how many runs make a batch of about a millisecond
-    batch_time_ns(case, reps)   roughly how long such a batch takes
-    plan_rounds(...)        how many rounds each case gets from a budget: 6 to 30
-    rounds(cases, ...)      yields the samples of one round after another
-    Sample                  one timed batch, and what disturbed it
-    quiet(threads)          context manager: thread counts set, garbage collection off, both restored
-
 Times are integer nanoseconds per batch, as read; nothing is averaged and nothing is dropped here.
 """
 
@@ -19,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..stats import MIN_SAMPLES
 from ..timer import Clock, clock_step_ns
@@ -76,16 +71,16 @@ def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, ba
     """Runs per batch: compiles first, grows at most tenfold, must reach the target twice in a row, or once by far."""
     target = max(batch_ns, CLOCK_STEPS * clock_step_ns(clock, 1000))
     run(1)
-    reps, reached = 1, 0
+    reps, hits = 1, 0
     while True:
         start = clock()
         run(reps)
-        took = max(1, clock() - start)
-        reached = reached + 1 if took >= target else 0
-        if reached == 2 or (reps == 1 and took >= 1000 * target):
+        elapsed = max(1, clock() - start)
+        hits = hits + 1 if elapsed >= target else 0
+        if hits == 2 or (reps == 1 and elapsed >= 1000 * target):
             return reps
-        if not reached:
-            reps = min(10 * reps, int(reps * target * 1.1 / took) + 1)
+        if not hits:
+            reps = min(10 * reps, int(reps * target * 1.1 / elapsed) + 1)
 
 
 def rounds(
@@ -108,8 +103,8 @@ def rounds(
         samples = []
         for position, index in enumerate(rng.permutation(len(due))):
             one = due[index]
-            jittered = int(reps[one.label] * (1 + rng.uniform(0, 0.2)))
-            samples.append(_sample(one, first + number, position, jittered, clock))
+            count = int(reps[one.label] * (1 + rng.uniform(0, 0.2)))
+            samples.append(_sample(one, first + number, position, count, clock))
         yield samples
 
 
@@ -125,27 +120,18 @@ def batch_time_ns(case: Case, reps: int, clock: Clock = time.perf_counter_ns) ->
 def _sample(case: Case, number: int, position: int, reps: int, clock: Clock) -> Sample:
     if case.prepare:
         case.prepare()
-    before, collected = resource.getrusage(resource.RUSAGE_SELF), _collections()
-    with compilations() as seen:
+    before, collections = resource.getrusage(resource.RUSAGE_SELF), _collections()
+    with compilations() as count:
         process, cpu = time.process_time_ns(), time.thread_time_ns()
         start = clock()
         case.run(reps)
         elapsed = clock() - start
         cpu, process = time.thread_time_ns() - cpu, time.process_time_ns() - process
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return Sample(
-        case.label,
-        number,
-        position,
-        reps,
-        elapsed,
-        cpu,
-        after.ru_nivcsw - before.ru_nivcsw,
-        seen.compiled,
-        after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt,
-        _collections() - collected,
-        process,
-    )
+    after, collections = resource.getrusage(resource.RUSAGE_SELF), _collections() - collections
+    switches = after.ru_nivcsw - before.ru_nivcsw
+    faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt
+    events = (switches, count.compiled, faults, collections)
+    return Sample(case.label, number, position, reps, elapsed, cpu, *events, process)
 
 
 def _collections() -> int:
@@ -155,9 +141,6 @@ def _collections() -> int:
 @contextmanager
 def quiet(threads: int = 1) -> Iterator[None]:
     """BLAS, PyTorch and Numba on `threads` threads, no garbage collection; restored on the way out, also after Ctrl-C."""
-    import numba
-    from threadpoolctl import threadpool_limits
-
     before, collecting = numba.get_num_threads(), gc.isenabled()
     torch = sys.modules.get("torch")  # who has not loaded it has no threads of it
     torch_before = torch.get_num_threads() if torch else None

@@ -1,10 +1,5 @@
 """A measuring session: all cases in every round, with the floor of each scope and the canary, until it is enough.
 
-    take(cases, budget_s, ...)          -> Session
-    session.gross(label), net(label)    median time of a run with interval, with and without the cost of the loop
-    session.ratio(over, under)          median of the ratios of a round
-    session.difference(over, under)     median of the differences of a round, net
-
 Rounds are added until every interval asked for is narrow, or the budget is spent; the session says which.
 """
 
@@ -63,8 +58,8 @@ class Session:
 
     def difference(self, over: str, under: str) -> Interval:
         """Median over the rounds of net time less net time."""
-        pairs = _paired(self._net_by_round(over), self._net_by_round(under))
-        return _median(a - b for a, b in pairs)
+        above, below = self._net_by_round(over), self._net_by_round(under)
+        return _median(above[r] - below[r] for r in sorted(above.keys() & below.keys()))
 
     def ratio(self, over: str, *under: str, comparisons: int = 1) -> Interval:
         """Median over the rounds of time / time, or / geometric mean of the times of several that are the same.
@@ -72,9 +67,9 @@ class Session:
         The error rate is divided by `comparisons`. Time in which other work had the core counts for neither.
         """
         above, *below = (_own_time(self.samples[label]) for label in (over, *under))
-        shared = sorted(set(above).intersection(*below))
-        means = [math.prod(times[r] for times in below) ** (1 / len(below)) for r in shared]
-        return ratio_interval([above[r] for r in shared], means, comparisons=comparisons, serial=True)
+        pairs = sorted(set(above).intersection(*below))
+        means = [math.prod(times[r] for times in below) ** (1 / len(below)) for r in pairs]
+        return ratio_interval([above[r] for r in pairs], means, comparisons=comparisons, serial=True)
 
     def _net_by_round(self, label: str) -> dict[int, float]:
         floor = {s.round: s.per_run_ns for s in self.samples[_floor_label(self.scopes[label])]}
@@ -94,44 +89,40 @@ def take(
     The order within a round and the length of each batch are drawn from `seed`.
     """
     session = Session({c.label: c.scope for c in cases})
-    hidden = [replace(FLOORS[scope], label=_floor_label(scope)) for scope in dict.fromkeys(session.scopes.values())]
-    everything = (*cases, *hidden, replace(CANARY, label=CANARY_LABEL))
-    begun = clock()
+    floors = [replace(FLOORS[scope], label=_floor_label(scope)) for scope in dict.fromkeys(session.scopes.values())]
+    everything = (*cases, *floors, replace(CANARY, label=CANARY_LABEL))
+    start = clock()
     reps = {c.label: calibrate(c.run, clock) for c in cases}
     reps |= {c.label: calibrate(c.run, clock, BATCH_NS // 4) for c in everything if c.label not in reps}
-    planned = plan_rounds({c.label: batch_time_ns(c, reps[c.label], clock) for c in everything}, budget_s, least)
+    counts = plan_rounds({c.label: batch_time_ns(c, reps[c.label], clock) for c in everything}, budget_s, least)
     rng = np.random.default_rng(seed)
     gc.collect()  # what compiling left is nobody's fault later
     end = clock() + budget_s * 1e9
     while True:
-        for batch in rounds(everything, reps, rng, planned, clock, session.rounds):
+        for batch in rounds(everything, reps, rng, counts, clock, session.rounds):
             for sample in batch:
                 session.samples[sample.label].append(sample)
             if gc.get_count()[0] > GARBAGE:
                 session.garbage += gc.collect(1)  # what is new: all objects would take 50 ms and more
-            if clock() >= end and all(len(session.samples[label]) >= least for label in planned):
+            if clock() >= end and all(len(session.samples[label]) >= least for label in counts):
                 break
         session.rounds = 1 + batch[0].round
-        session.seconds = (clock() - begun) / 1e9
+        session.seconds = (clock() - start) / 1e9
         if all(interval.half_width <= HALF_WIDTH for interval in intervals(session)):
             session.ended_by = "half-width"
             return session
         if clock() >= end:
             return session
-        planned = {label: further_rounds(len(session.samples[label])) for label in planned}
+        counts = {label: further_rounds(len(session.samples[label])) for label in counts}
 
 
-def further_rounds(taken: int) -> int:
+def further_rounds(count: int) -> int:
     """Rounds until the intervals are looked at again."""
-    return max(1, int((GROWTH - 1) * taken))
+    return max(1, int((GROWTH - 1) * count))
 
 
 def _floor_label(scope: str) -> str:
     return f"<{scope} floor>"
-
-
-def _paired(a: Mapping[int, float], b: Mapping[int, float]) -> list[tuple[float, float]]:
-    return [(a[r], b[r]) for r in sorted(a.keys() & b.keys())]
 
 
 def _own_time(samples: Sequence[Sample]) -> dict[int, float]:

@@ -102,7 +102,7 @@ def test_a_sweep_goes_from_four_kibibytes_to_twice_the_last_level_within_limits(
 
 
 def test_a_chase_gives_a_row_per_size_and_a_column_per_round():
-    found = latency_ns([4096, 8192, 65536], buffers.BASE_KIB, taken=3)
+    found = latency_ns([4096, 8192, 65536], buffers.BASE_KIB, repeats=3)
 
     assert found.shape == (3, 3)
     assert (found > 0).all()
@@ -115,13 +115,13 @@ def test_the_line_is_the_distance_at_which_a_neighbour_is_another_line(monkeypat
         here = int(cursors[0][0])
         return 4000 if memory[here] // 16 == here // 16 else 9000
 
-    monkeypatch.setattr(module, "_timed", told)
+    monkeypatch.setattr(module, "_time_chase", told)
 
     assert line_bytes() == 128
 
 
 def test_a_machine_that_tells_no_line_has_none(monkeypatch):
-    monkeypatch.setattr(module, "_timed", lambda memory, cursors: 1000)
+    monkeypatch.setattr(module, "_time_chase", lambda memory, cursors: 1000)
 
     assert line_bytes() is None
 
@@ -170,7 +170,7 @@ def test_every_level_is_read_at_half_of_its_size(monkeypatch):
         seen[name] = n
         return real(name, kernel, n, *more)
 
-    monkeypatch.setattr(module, "limit_case", noting)
+    monkeypatch.setattr(limits, "limit_case", noting)
     monkeypatch.setattr(module, "READING_S", 0.02)
 
     found = module._with_bandwidth(match_levels([level(1, 32 * KIB), level(9)], CACHES[:1]), buffers.BASE_KIB, MIB)

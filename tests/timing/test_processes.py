@@ -17,8 +17,8 @@ from perflib import kernels, measure
 from perflib.errors import Unmeasurable
 from perflib.stats import Interval, median_interval
 from perflib.timing import processes as timing_processes
-from perflib.timing.processes import _packed, in_processes
-from perflib.timing.results import _pooled, combined
+from perflib.timing.processes import _pack, in_processes
+from perflib.timing.results import _pool, combined
 
 
 @njit
@@ -46,7 +46,7 @@ def add(amount):
     ],
 )
 def test_what_a_module_holds_travels_by_name(fn, name):
-    path, (_, reference, args, settings) = unpacked(_packed(measure, fn, (1,), {"seed": 3}))
+    path, (_, reference, args, settings) = unpacked(_pack(measure, fn, (1,), {"seed": 3}))
 
     assert path == sys.path
     assert (reference, args, settings) == (name, (1,), {"seed": 3})
@@ -63,7 +63,7 @@ def test_what_a_module_holds_travels_by_name(fn, name):
     ],
 )
 def test_anything_else_travels_by_value(fn):
-    _, (_, copy, _, _) = unpacked(_packed(measure, fn, (), {}))
+    _, (_, copy, _, _) = unpacked(_pack(measure, fn, (), {}))
 
     assert copy(1) == 3
 
@@ -72,14 +72,14 @@ def test_a_function_whose_name_means_another_one_travels_by_value():
     impostor = add(2)
     impostor.__module__, impostor.__qualname__ = __name__, "add"
 
-    _, (_, copy, _, _) = unpacked(_packed(measure, impostor, (), {}))
+    _, (_, copy, _, _) = unpacked(_pack(measure, impostor, (), {}))
 
     assert copy(1) == 3
 
 
 def test_what_cannot_travel_is_refused_in_one_line(refused):
     with refused(TypeError, "processes needs a function and arguments that can be pickled, got cannot pickle"):
-        _packed(measure, add, (threading.Lock(),), {})
+        _pack(measure, add, (threading.Lock(),), {})
 
 
 def noisy(measurement, middle, **changes):
@@ -99,8 +99,8 @@ def test_from_six_processes_on_the_interval_is_one_of_processes(measurement):
     medians = [1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1100]
     wide = [Interval(ns, ns - 500, ns + 500, 0.97) for ns in medians]
 
-    assert _pooled(wide) == median_interval(medians)
-    assert _pooled(wide[:5]) == Interval(1002, 500, 1504, 0.97)
+    assert _pool(wide) == median_interval(medians)
+    assert _pool(wide[:5]) == Interval(1002, 500, 1504, 0.97)
 
 
 def test_all_samples_are_kept_and_rounds_counted_through(measurement):
