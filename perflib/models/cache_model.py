@@ -1,11 +1,5 @@
 """What the caches should do, predicted from their geometry before anything is measured.
 
-    tile_limit(n, itemsize, cache)  largest square tile that a cache holds without its rows evicting each other
-    tile_misses(n, tile, ...)       misses per multiply-add of the seed's tiled product
-    tile_cost(n, tile, ...)         its time per multiply-add, in units of a multiply-add that hits
-    model_tile(n, itemsize, caches) the cheapest of TILES by that cost
-    colour_misses(bytes, cache)     share of loads that miss where pages are scattered at random
-
 Raises ValueError for a size or tile below 1, `GeometryError` for a cache that cannot be.
 """
 
@@ -95,7 +89,7 @@ def colour_misses(size_bytes: int, cache: Cache, page_bytes: int = 4096) -> floa
     are then binomial, and those of a colour with more pages than ways all miss (least-recently-used, reuse in a cycle).
     Source: Kessler and Hill, Page placement algorithms for large real-indexed caches, TOCS 1992.
     """
-    from scipy.stats import binom
+    from scipy.stats import binom  # half a second to import, for this function alone
 
     pages = positive_integer("size_bytes", size_bytes) // positive_integer("page_bytes", page_bytes)
     shape = geometry(cache)
