@@ -87,10 +87,8 @@ class Picture:
         return base64.b64encode(self.png).decode()
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict, dict]:
-        width, height = self.size
-        return {"image/png": self.png, "text/plain": self.alt}, {
-            "image/png": {"alt": self.alt, "width": width, "height": height}
-        }
+        metadata = {"alt": self.alt, **dict(zip(("width", "height"), self.size, strict=True))}
+        return {"image/png": self.png, "text/plain": self.alt}, {"image/png": metadata}
 
 
 def picture(draw: Callable[..., str]) -> Callable[..., Picture]:

@@ -56,14 +56,14 @@ def tile_misses(n: int, tile: int, itemsize: int, cache: Cache) -> float:
     positive_integer("tile", tile)
     shape = geometry(cache)
     items = min(tile, max(1, shape.line_bytes // itemsize))
-    column = _crowded(_lines_by_set(n, tile, 1, itemsize, shape), shape.ways)
+    column = _crowded_share(_lines_by_set(n, tile, 1, itemsize, shape), shape.ways)
     whole = _lines_by_set(n, tile, tile, itemsize, shape)
     passing = min(1.0, 2 * tile / items / shape.sets)  # a row of A and one of C, wherever they lie
-    block = (1 - passing) * _crowded(whole, shape.ways) + passing * _crowded(whole, max(1, shape.ways - 1))
+    block = (1 - passing) * _crowded_share(whole, shape.ways) + passing * _crowded_share(whole, max(1, shape.ways - 1))
     return column + (1 - column) * (block + (1 - block) / tile) / items
 
 
-def _crowded(by_set: np.ndarray, ways: int) -> float:
+def _crowded_share(by_set: np.ndarray, ways: int) -> float:
     """Share of the lines that are in sets with more of them than `ways`."""
     return float(by_set[by_set > ways].sum() / by_set.sum())
 

@@ -55,8 +55,7 @@ def tile_times(run: Run, n: int) -> pd.DataFrame:
 
 def worst_ratio(times: pd.DataFrame, tile: int) -> Interval:
     """Time at `tile` / time at the best tile, the interval corrected for having looked at every tile."""
-    others = [t for t in times.columns if t != tile]
-    if not others:
+    if not (others := [t for t in times.columns if t != tile]):
         raise SampleError(f"times must be of more tiles than {tile} alone")
     ratios = [ratio_interval(times[tile], times[t], comparisons=len(others)) for t in others]
     worst = max(ratios, key=lambda r: r.value)

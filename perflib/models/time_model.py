@@ -94,8 +94,7 @@ def explain(table: pd.DataFrame) -> Explanation:
     if len(sizes) < FEWEST_SIZES:
         raise SampleError(f"table must have at least {FEWEST_SIZES} sizes, got {len(sizes)}")
     work, ns = _work(table), table["ns"].to_numpy(np.float64)
-    costs = _costs(work, ns)
-    flops = table["flops"].to_numpy(np.float64)
+    costs, flops = _costs(work, ns), table["flops"].to_numpy(np.float64)
     times, fit = np.log(ns / flops), np.log(work @ costs / flops)
     spread = ((times - times.mean()) ** 2).sum()
     r_squared = 1 - ((times - fit) ** 2).sum() / spread if spread else 0.0

@@ -101,7 +101,7 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     if not common:
         raise RunError(f"runs {before.id} and {after.id} have no case in common")
     same = before.machine.to_dict() == after.machine.to_dict()
-    bound = max(MARGIN, _canary_moved(before, after)) if same else MARGIN
+    bound = max(MARGIN, _canary_shift(before, after)) if same else MARGIN
     changes = []
     for topic, key in common:
         old, new = first[topic, key], second[topic, key]
@@ -160,7 +160,7 @@ def _ratio(new: np.ndarray, old: np.ndarray, scale: Interval, comparisons: int) 
     return Interval(shift.value * scale.value, shift.low * scale.low, shift.high * scale.high, shift.coverage)
 
 
-def _canary_moved(before: Run, after: Run) -> float:
+def _canary_shift(before: Run, after: Run) -> float:
     """How far a fixed chain of integer steps, which runs in every round, is from its time in the other run."""
     medians = []
     for run in (before, after):
