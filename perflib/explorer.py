@@ -1,8 +1,5 @@
 """`perflib.explore()`: controls in a notebook over the same sweep and the same figures.
 
-    explore()               kernels, sizes, tile, scope, type, threads to choose; progress, a button to stop, results kept
-    explore().results       what was measured, as ids for `load_run`, newest last
-
 Every run is recorded as `sweep` records it; one that is stopped keeps and shows what has six rounds. The measurement has a
 thread of its own, so that the buttons answer meanwhile. The notebook file keeps no state, only one line: figures live in
 the widgets.
@@ -80,45 +77,43 @@ class Explorer:
             with warnings.catch_warnings(record=True) as lost:
                 warnings.simplefilter("always", UserWarning)
                 self.status.value = "measuring"
-                samples = sweep(progress=self._tell, **self._chosen())
+                samples = sweep(progress=self._advance, **self._settings())
             self.results.append(samples.attrs["run"])
             self._show(samples.attrs["run"])
-            told = "stopped, what has six rounds is kept" if self._stop.is_set() else "done"
-            self.status.value = on_one_line("; ".join([told, self.results[-1], *(str(w.message) for w in lost)]))
+            state = "stopped, what has six rounds is kept" if self._stop.is_set() else "done"
+            self.status.value = on_one_line("; ".join([state, self.results[-1], *(str(w.message) for w in lost)]))
         except (RunError, WrongResult, Unmeasurable, ValueError, TypeError) as problem:
             self.status.value = on_one_line(problem)
         finally:
             self.run.disabled, self.stop.disabled = False, True
 
-    def _tell(self, share: float) -> None:
+    def _advance(self, share: float) -> None:
         """Called after each step."""
         if self._stop.wait(PAUSE_S):
             raise StopEarly
         self.progress.value = share
 
-    def _chosen(self) -> dict[str, Any]:
-        found = {"kernels": list(self.kernels.value), "sizes": _whole("sizes", self.sizes.value), "name": TOPIC}
-        if tiles := _whole("tile", self.tile.value):
-            found["tile"] = tiles
-        found |= {"scope": self.scope.value, "dtype": self.dtype.value}
-        return found | {"threads": self.threads.value, "budget_s": self.seconds.value}
+    def _settings(self) -> dict[str, Any]:
+        settings = {name: getattr(self, name).value for name in ("scope", "dtype", "threads")}
+        settings |= {"kernels": list(self.kernels.value), "sizes": _whole("sizes", self.sizes.value), "name": TOPIC}
+        tiles = _whole("tile", self.tile.value)
+        return settings | {"budget_s": self.seconds.value} | ({"tile": tiles} if tiles else {})
 
     def _show(self, name: str) -> None:
         """Figures and numbers of a run below what was shown before, the newest first."""
-        run, found = load_run(name), []
-        shows = [grid_figures.times, grid_figures.rates, grid_figures.roofline]
-        drawn = [show(run, TOPIC) for show in shows] + [grid_figures.heat_map(run, TOPIC, "tile")]
-        for picture in drawn:
+        run, parts = load_run(name), []
+        pictures = [draw(run, TOPIC) for draw in (grid_figures.times, grid_figures.rates, grid_figures.roofline)]
+        for picture in [*pictures, grid_figures.heat_map(run, TOPIC, "tile")]:
             if isinstance(picture, Picture):
-                found.append(self._widgets.Image(value=picture.png, format="png", width=picture.size[0]))
-                found.append(self._widgets.Label(picture.alt))
-        found.append(self._widgets.HTML(grid_figures.grid_table(run, TOPIC)._repr_html_()))
-        self.shown.children = (*found, *self.shown.children)
+                parts.append(self._widgets.Image(value=picture.png, format="png", width=picture.size[0]))
+                parts.append(self._widgets.Label(picture.alt))
+        parts.append(self._widgets.HTML(grid_figures.grid_table(run, TOPIC)._repr_html_()))
+        self.shown.children = (*parts, *self.shown.children)
 
 
-def _whole(name: str, written: str) -> list[int]:
+def _whole(name: str, text: str) -> list[int]:
     """`64, 128` as numbers; nothing is no number."""
-    words = written.replace(",", " ").split()
+    words = text.replace(",", " ").split()
     if wrong := [word for word in words if not word.isdecimal()]:
         raise ValueError(f"{name} must be whole numbers, got {wrong[0]!r}")
     return [int(word) for word in words]

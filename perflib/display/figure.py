@@ -1,9 +1,5 @@
 """How figures are drawn: one style, direct labels, cache levels, and pictures that carry their own description.
 
-    Picture             a PNG and its sentence; shows itself in a notebook, as one bundle with alt text
-    picture             decorator: a function that draws on axes and returns the sentence becomes one that gives a Picture
-    curve, fitted, seed_points, log_axes, shares, level, cache_lines, label_ends    the parts that figures share
-
 Colours are Okabe and Ito's, told apart also by marker. A picture has two pixels for each pixel of the page, in each
 direction, so that it is sharp on a high-density screen and in print.
 """
@@ -20,10 +16,11 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from PIL import Image
 
 from .table import or_missing
@@ -62,6 +59,7 @@ LOOKS = {  # kernel: label, colour, marker
     "torch_rms_norm": ("PyTorch (call)", "#999999", ">"),
 }
 OTHERS = (("#0072B2", "s"), ("#D55E00", "o"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#555555", "P"))
+BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # behind a label, so that no line crosses it
 WIDTH, HEIGHT, DPI = 7.6, 4.4, 200
 LONG = 1e5  # from here on a power of two or ten is written as one
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -89,9 +87,8 @@ class Picture:
         return base64.b64encode(self.png).decode()
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict, dict]:
-        width, height = self.size
-        shown = {"alt": self.alt, "width": width, "height": height}
-        return {"image/png": self.png, "text/plain": self.alt}, {"image/png": shown}
+        metadata = {"alt": self.alt, **dict(zip(("width", "height"), self.size, strict=True))}
+        return {"image/png": self.png, "text/plain": self.alt}, {"image/png": metadata}
 
 
 def picture(draw: Callable[..., str]) -> Callable[..., Picture]:
@@ -99,13 +96,13 @@ def picture(draw: Callable[..., str]) -> Callable[..., Picture]:
 
     @or_missing
     @wraps(draw)
-    def drawn(*args: Any, **kwargs: Any) -> Picture:
+    def draw_picture(*args: Any, **kwargs: Any) -> Picture:
         with rc_context(STYLE):
             figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
             alt = on_one_line(draw(figure.add_subplot(), *args, **kwargs))
             return Picture(_png(figure), alt)
 
-    return drawn
+    return draw_picture
 
 
 def _png(figure: Figure) -> bytes:
@@ -123,16 +120,8 @@ def curve(axes: Axes, name: str, x, y, low=None, high=None, line: str = "-", pla
     """Points with their reach; a kernel that is not built in looks as its place among the others says."""
     label, colour, marker = LOOKS.get(name) or (on_one_line(name), *OTHERS[place % len(OTHERS)])
     reach = None if low is None else np.maximum([np.asarray(y - low, float), np.asarray(high - y, float)], 0)
-    axes.errorbar(
-        np.asarray(x, float),
-        np.asarray(y, float),
-        reach,
-        color=colour,
-        marker=marker,
-        linestyle=line,
-        capsize=2,
-        label=label,
-    )
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    axes.errorbar(x, y, reach, color=colour, marker=marker, linestyle=line, capsize=2, label=label)
 
 
 def share_map(axes: Axes, share: np.ndarray, across: Sequence, up: Sequence, label: str, least: float = 0.0) -> None:
@@ -140,8 +129,8 @@ def share_map(axes: Axes, share: np.ndarray, across: Sequence, up: Sequence, lab
     mesh = axes.pcolormesh(np.ma.masked_invalid(share), cmap="cividis", vmin=least, vmax=1, edgecolors="white", linewidth=1)
     for (row, column), value in np.ndenumerate(share):
         if not np.isnan(value):
-            told, colour = f"{value:.2f}", "white" if value - least < 0.6 * (1 - least) else "black"
-            axes.text(column + 0.5, row + 0.5, told, ha="center", va="center", fontsize=8, color=colour)
+            colour = "white" if value - least < 0.6 * (1 - least) else "black"
+            axes.text(column + 0.5, row + 0.5, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(np.arange(len(across)) + 0.5, across)
     axes.set_yticks(np.arange(len(up)) + 0.5, up)
     axes.grid(visible=False)
@@ -151,9 +140,7 @@ def share_map(axes: Axes, share: np.ndarray, across: Sequence, up: Sequence, lab
 def log_axes(axes: Axes, sizes: Iterable, xlabel: str, ylabel: str) -> None:
     """Logarithmic axes with ticks at sizes that are powers of two, every other where many, or at every size."""
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
+    axes.set(yscale="log", xlabel=xlabel, ylabel=ylabel)
     sizes = sorted({int(n) for n in sizes})
     powers = [n for n in sizes if n & (n - 1) == 0]
     axes.set_xticks(powers[-1 :: -(1 + len(powers) // TICKS)] if len(powers) > 4 else sizes)
@@ -166,30 +153,31 @@ def shares(axes: Axes, whole: float, label: str) -> None:
     axes.set_xlim(low, high * (high / low) ** 0.24)
     scale = axes.secondary_yaxis("right", functions=(lambda y: 100 * y / whole, lambda share: share * whole / 100))
     scale.set_ylabel(label)
-    scale.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    scale.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    _format_ticks(scale.yaxis, "{:g}".format)
 
 
 def plain_ticks(axes: Axes) -> None:
     """Numbers as people write them: 64, 0.5, 1000, 2¹⁷, 10⁶."""
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _written(value)))
-        axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        _format_ticks(axis, _power_or_number)
 
 
-def _written(value: float) -> str:
+def _format_ticks(axis: Axis, text: Callable[[float], str]) -> None:
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _power_or_number(value: float) -> str:
     powers = ((base, round(math.log(value, base))) for base in (2, 10) if value >= LONG)
-    told = (f"{base}{str(power).translate(RAISED)}" for base, power in powers if value == base**power)
-    return next(told, f"{value:g}")
+    texts = (f"{base}{str(power).translate(RAISED)}" for base, power in powers if value == base**power)
+    return next(texts, f"{value:g}")
 
 
 def level(axes: Axes, value: float, label: str, at: float = 0.01) -> None:
     """A dashed line across, named at this share of its length."""
     axes.axhline(value, color="black", linestyle="--", linewidth=1)
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    axes.annotate(
-        label, (at, value), (0, 4), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=9, bbox=box
-    )
+    coordinates = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    axes.annotate(label, (at, value), (0, 4), fontsize=9, bbox={**BOX, "pad": 1.5}, **coordinates)
 
 
 def cache_lines(axes: Axes, caches: Iterable[Any], place: Callable[[float], float], what: str, at: float = 0.02) -> None:
@@ -199,25 +187,17 @@ def cache_lines(axes: Axes, caches: Iterable[Any], place: Callable[[float], floa
         x = place(cache.size_bytes)
         if low < x < high:
             axes.axvline(x, color="#999999", linestyle=":", linewidth=1.2)
-            axes.annotate(
-                f"{what} {cache.name}",
-                (x, at),
-                xycoords=("data", "axes fraction"),
-                rotation=90,
-                ha="right",
-                va="bottom",
-                fontsize=8,
-                color="#666666",
-            )
+            style = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 8, "color": "#666666"}
+            axes.annotate(f"{what} {cache.name}", (x, at), xycoords=("data", "axes fraction"), **style)
     axes.set_xlim(low, high)
 
 
 def readable(colour: str) -> tuple[float, float, float]:
     """The colour, darkened until it can be read as text on white: 4.5 : 1 (WCAG 2.1, 1.4.3)."""
-    found = np.array(to_rgb(colour))
-    while 1.05 / (_luminance(found) + 0.05) < 4.55:  # eight bits round
-        found *= 0.97
-    return tuple(found)
+    rgb = np.array(to_rgb(colour))
+    while 1.05 / (_luminance(rgb) + 0.05) < 4.55:  # eight bits round
+        rgb *= 0.97
+    return tuple(rgb)
 
 
 def _luminance(rgb: np.ndarray) -> float:
@@ -229,26 +209,14 @@ def _luminance(rgb: np.ndarray) -> float:
 def label_ends(axes: Axes) -> None:
     """Direct labels to the right of each curve that no legend names, moved apart where they would meet."""
     legend = axes.get_legend()
-    named = {entry.get_text() for entry in legend.get_texts()} if legend else set()
-    drawn = [c for c in axes.containers if c.get_label() not in named]
-    curves = [(c.lines[0].get_xydata()[-1], c.get_label(), c.lines[0].get_color()) for c in drawn]
+    names = {entry.get_text() for entry in legend.get_texts()} if legend else set()
+    bars = [c for c in axes.containers if c.get_label() not in names]
+    curves = [(c.lines[0].get_xydata()[-1], c.get_label(), c.lines[0].get_color()) for c in bars]
     scale = axes.transData.transform
     axes.autoscale_view()
-    placed: list[float] = []
+    below = -np.inf
     for (x, y), label, colour in sorted(curves, key=lambda c: c[0][1]):
         pixel = scale((x, y))[1]
-        if placed and pixel < placed[-1] + 13:
-            pixel = placed[-1] + 13
-        placed.append(pixel)
-        offset = (pixel - scale((x, y))[1]) * 72 / axes.figure.dpi
-        axes.annotate(
-            label,
-            (x, y),
-            (8, offset),
-            textcoords="offset points",
-            va="center",
-            color=readable(colour),
-            fontsize=9,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-            annotation_clip=False,
-        )
+        below = max(pixel, below + 13)
+        place = {"xytext": (8, (below - pixel) * 72 / axes.figure.dpi), "textcoords": "offset points", "va": "center"}
+        axes.annotate(label, (x, y), color=readable(colour), fontsize=9, bbox=BOX, annotation_clip=False, **place)

@@ -1,16 +1,5 @@
 """How results show themselves: a compact table with a small picture in a notebook.
 
-    on_one_line(text)               a label as text, whatever it holds
-    first_line(problem)             of what an exception says
-    size_text(size_bytes)           31.5 KiB
-    quantity(ns), duration(time_ns) 62.1 ns, and with its interval; the unit is that of `unit_of`
-    aligned(rows)                   columns under each other, as in a terminal
-    table(header, rows, caption)    the same as HTML; every cell is escaped but what is drawn here
-    strip(values, band, what)       the samples in the order taken, with the band of their interval
-    reach(interval, ends, what)     an interval on an axis of ratios, with a mark at 1
-    bar(share, what)                a share of the whole
-    trail(x, y, line, what)         points on logarithmic axes, and a power law through them
-
     >>> table(("name",), [("<b>",)])
     '<table><thead><tr><th scope="col">name</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
 
@@ -36,9 +25,9 @@ class Drawn(str):
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "") -> str:
     """One table as HTML, each row as long as the header; a column without an entry is left out."""
-    kept = [place for place in range(len(header)) if not rows or any(row[place] != "" for row in rows)]
-    head = "".join(f'<th scope="col">{_cell(header[place])}</th>' for place in kept)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(row[place])}</td>' for place in kept)}</tr>" for row in rows)
+    places = [place for place in range(len(header)) if not rows or any(row[place] != "" for row in rows)]
+    head = "".join(f'<th scope="col">{_cell(header[place])}</th>' for place in places)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(row[place])}</td>' for place in places)}</tr>" for row in rows)
     above = f"<caption>{escape(on_one_line(caption))}</caption>" if caption else ""
     return f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -52,10 +41,9 @@ def strip(values: Sequence[float], band: Interval, what: str) -> Drawn:
     low, high = min(*values, band.low), max(*values, band.high)
     x = _places(range(len(values)), 0, max(1, len(values) - 1), WIDTH)
     y, (top, bottom) = _heights(values, low, high), _heights((band.high, band.low), low, high)
-    shaded = (
-        f'<rect x="0" y="{top:.1f}" width="{WIDTH}" height="{max(1.0, bottom - top):.1f}" fill="{COLOUR}" opacity="0.25"/>'
-    )
-    return _picture(shaded + _dots(x, y), what)
+    height = max(1.0, bottom - top)
+    area = f'<rect x="0" y="{top:.1f}" width="{WIDTH}" height="{height:.1f}" fill="{COLOUR}" opacity="0.25"/>'
+    return _picture(area + _dots(x, y), what)
 
 
 def reach(interval: Interval, ends: tuple[float, float], what: str) -> Drawn:
@@ -63,11 +51,11 @@ def reach(interval: Interval, ends: tuple[float, float], what: str) -> Drawn:
     logs = np.log([interval.low, interval.value, interval.high, 1.0])
     left, middle, right, one = _places(logs, *np.log(ends), WIDTH)
     half = HEIGHT / 2
-    drawn = (
+    lines = (
         f'<path d="M{one:.1f} 0V{HEIGHT}" stroke="currentColor" opacity="0.5" stroke-dasharray="2 2"/>'
         f'<path d="M{left:.1f} {half}H{max(right, left + 1):.1f}" stroke="{COLOUR}" stroke-width="3"/>'
     )
-    return _picture(drawn + _dots([middle], [half], 4), what)
+    return _picture(lines + _dots([middle], [half], 4), what)
 
 
 def bar(share: float, what: str) -> Drawn:
@@ -83,8 +71,8 @@ def trail(x: Sequence[float], y: Sequence[float], line: Callable[[float], float]
     low, high = min(*ys, *ends), max(*ys, *ends)
     places = _places(logs, logs[0], logs[-1], WIDTH)
     start, end = _heights(ends, low, high, height)
-    drawn = f'<path d="M{places[0]:.1f} {start:.1f}L{places[-1]:.1f} {end:.1f}" stroke="currentColor" opacity="0.6"/>'
-    return _picture(drawn + _dots(places, _heights(ys, low, high, height)), what, height)
+    path = f'<path d="M{places[0]:.1f} {start:.1f}L{places[-1]:.1f} {end:.1f}" stroke="currentColor" opacity="0.6"/>'
+    return _picture(path + _dots(places, _heights(ys, low, high, height)), what, height)
 
 
 def _places(values: Sequence[float], low: float, high: float, length: float) -> np.ndarray:

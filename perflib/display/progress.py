@@ -1,8 +1,5 @@
 """The progress bar: percentage, time and time left, on stderr and only where somebody watches.
 
-    progress_bar(total, shown)      a bar that counts up to `total`, in whatever unit its steps are given
-    step(bar, what, size)           one step: named while it runs, counted once it is done
-
 `bar.write` prints a line above the bar.
 """
 

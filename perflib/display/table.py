@@ -18,15 +18,12 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def _frame(self) -> pd.DataFrame:
-        return pd.DataFrame(list(self.rows), columns=list(self.header))
-
     def __repr__(self) -> str:
         widths = [max(len(on_one_line(cell)) for cell in column) for column in zip(self.header, *self.rows, strict=True)]
         return aligned([self.header, tuple("-" * w for w in widths), *self.rows])
 
     def _repr_html_(self) -> str:
-        return self._frame().to_html(index=False, border=0, escape=True)
+        return pd.DataFrame(list(self.rows), columns=list(self.header)).to_html(index=False, border=0, escape=True)
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,10 @@ def or_missing(build: Callable[..., Any]) -> Callable[..., Any]:
     """Let `build(run, ...)` answer with the standard sentence, instead of an error, where the run lacks its series."""
 
     @wraps(build)
-    def built(*args: Any, **kwargs: Any) -> Any:
+    def build_or_say(*args: Any, **kwargs: Any) -> Any:
         try:
             return build(*args, **kwargs)
         except (RunError, SampleError) as problem:
             return Missing(f"Not in this run: {problem}. `perflib record` measures it.")
 
-    return built
+    return build_or_say

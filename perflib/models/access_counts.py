@@ -1,8 +1,5 @@
 """Counting instead of timing: the same on every machine, no clock involved.
 
-    count_accesses(kernel, args)        -> Accesses: reads, writes and passes of the uncompiled loops over their arrays
-    count_allocations(kernel, args)     arrays that the compiled kernel allocates in one run
-
 A pass is one walk of the innermost index from the start of a row to its end.
 """
 
@@ -11,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numba.core.runtime import _nrt_python, rtsys
 
 from ..timing.loops import compiled_loop
 
@@ -33,53 +31,52 @@ class Accesses:
         self._last = innermost
 
 
-class _Counted:
+class _CountingArray:
     """An array whose element accesses are counted."""
 
-    def __init__(self, array: np.ndarray, seen: Accesses) -> None:
-        self._array, self._seen = array, seen
+    def __init__(self, array: np.ndarray, accesses: Accesses) -> None:
+        self._array, self._accesses = array, accesses
         self.shape, self.dtype = array.shape, array.dtype
 
     def __getitem__(self, index: object) -> object:
-        self._seen.at(index)
-        self._seen.reads += 1
+        self._accesses.at(index)
+        self._accesses.reads += 1
         return self._array[index]
 
     def __setitem__(self, index: object, value: object) -> None:
-        self._seen.at(index)
-        self._seen.writes += 1
+        self._accesses.at(index)
+        self._accesses.writes += 1
         self._array[index] = value
 
 
-class _CountedNumpy:
+class _CountingNumpy:
     """NumPy as the uncompiled kernel sees it: what it allocates is counted as well."""
 
-    def __init__(self, seen: Accesses) -> None:
-        self._seen = seen
+    def __init__(self, accesses: Accesses) -> None:
+        self._accesses = accesses
 
     def __getattr__(self, name: str) -> object:
         return getattr(np, name)
 
-    def empty(self, shape: int, dtype: object) -> _Counted:
+    def empty(self, shape: int, dtype: object) -> _CountingArray:
         """np.empty, counted."""
-        self._seen.temporaries += 1
-        return _Counted(np.empty(shape, dtype), self._seen)
+        self._accesses.temporaries += 1
+        return _CountingArray(np.empty(shape, dtype), self._accesses)
 
 
 def count_accesses(kernel: Callable, args: tuple) -> Accesses:
     """Run the Python source of a compiled kernel once on counting arrays. Meant for small sizes and element loops."""
     source = getattr(kernel, "py_func", kernel)
-    seen = Accesses()
-    counted = types.FunctionType(source.__code__, {**source.__globals__, "np": _CountedNumpy(seen)})
-    counted(*(_Counted(a, seen) if isinstance(a, np.ndarray) else a for a in args))
-    return seen
+    accesses = Accesses()
+    function = types.FunctionType(source.__code__, {**source.__globals__, "np": _CountingNumpy(accesses)})
+    function(*(_CountingArray(a, accesses) if isinstance(a, np.ndarray) else a for a in args))
+    return accesses
 
 
 def count_allocations(kernel: Callable, args: tuple) -> float:
     """Arrays that one run of a compiled kernel allocates, by Numba's runtime statistics, over ten runs."""
-    from numba.core.runtime import _nrt_python, rtsys
 
-    def allocated(reps: int) -> int:
+    def allocate(reps: int) -> int:
         before = rtsys.get_allocation_stats().alloc
         compiled_loop(kernel, reps, args)
         return rtsys.get_allocation_stats().alloc - before
@@ -87,6 +84,6 @@ def count_allocations(kernel: Callable, args: tuple) -> float:
     compiled_loop(kernel, 1, args)
     _nrt_python.memsys_enable_stats()
     try:
-        return (allocated(11) - allocated(1)) / 10  # what the arguments cost falls out
+        return (allocate(11) - allocate(1)) / 10  # what the arguments cost falls out
     finally:
         _nrt_python.memsys_disable_stats()

@@ -1,29 +1,20 @@
 """The blocks of the packed product, and sizes that are powers of two: what a run says of the model's choices.
 
-    block_times(run)        measured times by MC and KC, paired by round
-    rules(run)              MC and KC that our model, the paper's formula, BLIS and OpenBLAS choose for the run's machine
-    block_loss(run)         what trusting the model's blocks costs
-    against_best(...)       the same of any blocks
-    conflicts(run)          what a power of two as leading dimension costs, by kernel and tile
-
 Raises `RunError` where the run has no such series.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ..errors import RunError
 from ..kernels.caches import FLOAT32_BYTES
 from ..kernels.gemm.block_sizes import rival_blocks
-from ..runs.queries import ratio
+from ..runs.queries import ratio, select
 from ..runs.store import Run
 from ..runs.sweep import per_run_ns
 from ..stats import Interval, ratio_interval
 from .blocked_traces import choices
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 CONFLICTS = ("matmul_tiled", "matmul")  # where a leading dimension that is a power of two hurts, and where it must not
 OURS = "our model"
@@ -52,16 +43,14 @@ class Conflict:
     """Time per flop at the power of two / time per flop at the padded size."""
 
 
-def block_times(run: Run) -> tuple[int, "pd.DataFrame"]:
+def block_times(run: Run) -> tuple[int, pd.DataFrame]:
     """n, and nanoseconds per run of matmul_packed, float32, kernel scope: a row per round, a column per (MC, KC)."""
     samples = per_run_ns(run.samples("packing"))
-    case = {"kernel": "matmul_packed", "dtype": "float32", "scope": "kernel", "threads": 1}
-    here = samples[(samples[list(case)] == list(case.values())).all(axis=1)]
+    here = select(samples, kernel="matmul_packed", dtype="float32", scope="kernel", threads=1)
     if here.empty:
         raise RunError(f"run {run.id} has no blocks of the packed product")
     n = int(here["n"].max())
-    times = here[here["n"] == n].pivot_table(index="round", columns=["mc", "kc"], values="per_run_ns").dropna()
-    return n, times
+    return n, select(here, n=n).pivot_table(index="round", columns=["mc", "kc"], values="per_run_ns").dropna()
 
 
 def rules(run: Run) -> dict[str, tuple[int, int]]:
@@ -83,7 +72,7 @@ def block_loss(run: Run) -> BlockLoss:
     return BlockLoss(n, model, (int(best[0]), int(best[1])), against_best(times, model))
 
 
-def against_best(times: "pd.DataFrame", blocks: tuple[int, int]) -> Interval:
+def against_best(times: pd.DataFrame, blocks: tuple[int, int]) -> Interval:
     """Time at these blocks / time at the best others: picked from the same rounds, they are no worse than they look."""
     best = times.drop(columns=[blocks]).median().idxmin()
     return ratio_interval(times[blocks], times[best])
@@ -91,15 +80,13 @@ def against_best(times: "pd.DataFrame", blocks: tuple[int, int]) -> Interval:
 
 def conflicts(run: Run) -> list[Conflict]:
     """The tiled product by tile, then the top of the ladder: the power of two against the padded size, paired by round."""
-    samples = run.samples("conflicts")
-    samples = samples[samples["kernel"].isin(CONFLICTS)]
-    found = []
+    losses = []
     for kernel in CONFLICTS:
-        mine = samples[samples["kernel"] == kernel]
-        power, padded = (int(n) for n in sorted(mine["n"].unique()))
-        for tile in sorted(mine["tile"].dropna().unique()) or [None]:
+        samples = select(run.samples("conflicts"), kernel=kernel)
+        power, padded = (int(n) for n in sorted(samples["n"].unique()))
+        for tile in sorted(samples["tile"].dropna().unique()) or [None]:
             case = {"kernel": kernel, "scope": "kernel", "tile": tile}
             loss = ratio(run, "conflicts", case | {"n": power}, case | {"n": padded})
             per_flop = loss.scaled((padded / power) ** 3)
-            found.append(Conflict(kernel, None if tile is None else int(tile), power, padded, per_flop))
-    return found
+            losses.append(Conflict(kernel, None if tile is None else int(tile), power, padded, per_flop))
+    return losses

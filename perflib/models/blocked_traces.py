@@ -1,12 +1,8 @@
 """The loops of the fast kernels as traces, in the shape that they take on a given machine.
 
-    matmul_register_blocked, matmul_packed, matmul, rms_norm        traces, as in `traces`
-    choices(caches, itemsize, isa)  -> Choices: register tile, blocks and limits for such a machine
-    way(sizes, itemsize, choices)   -> Way: how `matmul` takes a product: in place, or packed, rows of A copied or not
-    room(sizes, choices)            elements of the buffer that blocks and rows are packed into
-
-True to `kernels.blocked`, `microkernel`, `gemm` and `fastnorm`: a vector counts as its elements, a masked one as those that
-it loads or stores; sums of the register tile have no address; what is packed is loaded, stored, and loaded from its buffer
+A trace has the arguments of those in `traces` and follows `kernels.gemm` and `kernels.rmsnorm.fast`: a vector counts as
+its elements, a masked one as those that it loads or stores; sums of the register tile have no address; what is packed is
+loaded, stored, and loaded from its buffer
 again. A prefetch is no access and brings nothing; a streaming store is one, and passes by the caches. The buffer begins at
 a page, behind the other arrays.
 """
@@ -76,11 +72,11 @@ def room(sizes: tuple[int, int, int], choices: Choices) -> int:
     """Elements of a packed block of B and of copied rows of A."""
     m, n, k = sizes
     steps, columns = min(choices.kc, k), -(-min(choices.nc, n) // choices.nr) * choices.nr
-    return steps * columns + min(choices.mc, m) * _apart(steps, choices.lanes)
+    return steps * columns + min(choices.mc, m) * _row_distance(steps, choices.lanes)
 
 
 @counted
-def _apart(steps, lanes):
+def _row_distance(steps, lanes):
     """Elements from one copied row to the next: a vector more than the row."""
     return -(-steps // lanes) * lanes + lanes
 
@@ -106,8 +102,8 @@ def _panels(a, lda, b, ldb, panel, c, ldc, m, n, k, accumulate, choices, item, l
         b_panel, columns = b + jr // choices.nr * panel * item, min(choices.nr, n - jr)
         ir = 0
         while ir < m:
-            left = m - ir
-            rows = (left + 1) // 2 if choices.mr < left < choices.mr + choices.mr // 2 else min(choices.mr, left)
+            rest = m - ir
+            rows = (rest + 1) // 2 if choices.mr < rest < choices.mr + choices.mr // 2 else min(choices.mr, rest)
             a_rows, tile = a + ir * lda * item, c + (ir * ldc + jr) * item
             accesses += _tile(a_rows, lda, b_panel, ldb, tile, ldc, rows, columns, k, accumulate, item, l1, memory)
             ir += rows
@@ -133,10 +129,10 @@ def _pack_b(b, ldb, k, n, panels, choices, item, l1, memory):
     for jr in range(0, n, nr):
         for p in range(k):
             for j in range(0, nr, step):
-                loaded = max(0, min(step, n - jr - j))
-                each(b + (p * ldb + jr + j) * item, loaded, item, l1, memory)
+                width = max(0, min(step, n - jr - j))
+                each(b + (p * ldb + jr + j) * item, width, item, l1, memory)
                 each(panels + (jr * k + p * nr + j) * item, step, item, l1, memory)
-                accesses += loaded + step
+                accesses += width + step
     return accesses
 
 
@@ -147,15 +143,15 @@ def _copy_rows(a, lda, m, k, rows, ld, choices, item, l1, memory):
     accesses = 0
     for i in range(m):
         for p in range(0, k, step):
-            loaded = min(step, k - p)
-            each(a + (i * lda + p) * item, loaded, item, l1, memory)
+            width = min(step, k - p)
+            each(a + (i * lda + p) * item, width, item, l1, memory)
             each(rows + (i * ld + p) * item, step, item, l1, memory)
-            accesses += loaded + step
+            accesses += width + step
     return accesses
 
 
 @counted
-def _packed(sizes, choices, item, bases, l1, memory, copy_a):
+def _pack_and_multiply(sizes, choices, item, bases, l1, memory, copy_a):
     """The loops around the packing, B into panels and, if asked for, rows of A to a distance that shares no sets."""
     m, n, k = sizes
     mc, kc, nc, nr = choices.mc, choices.kc, choices.nc, choices.nr
@@ -166,7 +162,7 @@ def _packed(sizes, choices, item, bases, l1, memory, copy_a):
         columns = min(nc, n - jc)
         for pc in range(0, k, kc):
             steps, more = min(kc, k - pc), int(pc > 0)
-            ld = _apart(steps, choices.lanes)
+            ld = _row_distance(steps, choices.lanes)
             accesses += _pack_b(bases[1] + (pc * n + jc) * item, n, steps, columns, panels, choices, item, l1, memory)
             for ic in range(0, m, mc):
                 height, rows, lda = min(mc, m - ic), bases[0] + (ic * k + pc) * item, k
@@ -187,15 +183,15 @@ def matmul_register_blocked(sizes, choices, item, bases, l1, memory):
 
 def matmul_packed(sizes, choices, item, bases, l1, memory):
     """Both packed, in blocks of MC, KC, NC."""
-    return _packed(sizes, choices, item, bases, l1, memory, True)
+    return _pack_and_multiply(sizes, choices, item, bases, l1, memory, True)
 
 
 def matmul(sizes, choices, item, bases, l1, memory):
     """The way that the fast product takes."""
-    taken = way(sizes, item, choices)
-    if taken.packed:
-        return _packed(sizes, choices, item, bases, l1, memory, taken.copy_a)
-    return _in_place(sizes, choices, item, bases, l1, memory, taken.steps)
+    packed, steps, copy_a = way(sizes, item, choices)
+    if packed:
+        return _pack_and_multiply(sizes, choices, item, bases, l1, memory, copy_a)
+    return _in_place(sizes, choices, item, bases, l1, memory, steps)
 
 
 @counted
@@ -212,7 +208,7 @@ def rms_norm(sizes, choices, item, bases, l1, memory):
                 each(x + row + j * item, choices.lanes, item, l1, memory)
                 each(weight + j * item, choices.lanes, item, l1, memory)
         else:
-            _scaled(x + row, weight, out + row, n, choices, item, l1, memory)
+            _scale(x + row, weight, out + row, n, choices, item, l1, memory)
     return 4 * rows * n
 
 
@@ -223,7 +219,7 @@ def _lag(out, x):
 
 
 @counted
-def _scaled(x, weight, out, n, choices, item, l1, memory):
+def _scale(x, weight, out, n, choices, item, l1, memory):
     """Four vectors of x and weight, then four of out, from the end where loads going up would come to stores just made."""
     step = choices.lanes
     four, whole = 4 * step, n // (4 * step) * (4 * step)

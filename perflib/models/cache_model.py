@@ -1,11 +1,5 @@
 """What the caches should do, predicted from their geometry before anything is measured.
 
-    tile_limit(n, itemsize, cache)  largest square tile that a cache holds without its rows evicting each other
-    tile_misses(n, tile, ...)       misses per multiply-add of the seed's tiled product
-    tile_cost(n, tile, ...)         its time per multiply-add, in units of a multiply-add that hits
-    model_tile(n, itemsize, caches) the cheapest of TILES by that cost
-    colour_misses(bytes, cache)     share of loads that miss where pages are scattered at random
-
 Raises ValueError for a size or tile below 1, `GeometryError` for a cache that cannot be.
 """
 
@@ -62,14 +56,14 @@ def tile_misses(n: int, tile: int, itemsize: int, cache: Cache) -> float:
     positive_integer("tile", tile)
     shape = geometry(cache)
     items = min(tile, max(1, shape.line_bytes // itemsize))
-    column = _crowded(_lines_by_set(n, tile, 1, itemsize, shape), shape.ways)
+    column = _crowded_share(_lines_by_set(n, tile, 1, itemsize, shape), shape.ways)
     whole = _lines_by_set(n, tile, tile, itemsize, shape)
     passing = min(1.0, 2 * tile / items / shape.sets)  # a row of A and one of C, wherever they lie
-    block = (1 - passing) * _crowded(whole, shape.ways) + passing * _crowded(whole, max(1, shape.ways - 1))
+    block = (1 - passing) * _crowded_share(whole, shape.ways) + passing * _crowded_share(whole, max(1, shape.ways - 1))
     return column + (1 - column) * (block + (1 - block) / tile) / items
 
 
-def _crowded(by_set: np.ndarray, ways: int) -> float:
+def _crowded_share(by_set: np.ndarray, ways: int) -> float:
     """Share of the lines that are in sets with more of them than `ways`."""
     return float(by_set[by_set > ways].sum() / by_set.sum())
 
@@ -95,7 +89,7 @@ def colour_misses(size_bytes: int, cache: Cache, page_bytes: int = 4096) -> floa
     are then binomial, and those of a colour with more pages than ways all miss (least-recently-used, reuse in a cycle).
     Source: Kessler and Hill, Page placement algorithms for large real-indexed caches, TOCS 1992.
     """
-    from scipy.stats import binom
+    from scipy.stats import binom  # half a second to import, for this function alone
 
     pages = positive_integer("size_bytes", size_bytes) // positive_integer("page_bytes", page_bytes)
     shape = geometry(cache)

@@ -1,7 +1,5 @@
 """What the models say of a machine that is described and not present.
 
-    predict(path)       -> text: levels with their edges, tiles by size, blocks of the packed product
-
 Raises `GeometryError` for a description that makes no machine, OSError for a file that cannot be read.
 """
 

@@ -1,16 +1,12 @@
 """Misses that a kernel's loops cause, counted: its addresses, one after another, through caches that are simulated.
 
-    simulate(name, shape, caches, ...)  -> Misses: accesses, and misses per level, of a kernel of the ladder or an RMS norm
-    replay(addresses, caches)           -> Misses of a list of byte addresses
-    TRACES                              the kernels whose loops are known here
-
 An access is one scalar load or store of an array's element, as the loops of the source make them: sums and scales stay in
 registers, a vector of 16 counts as 16 accesses (15 of them hit), temporaries of the standard norm and buffers of the packed
 products are arrays. Caches are set-associative, replace the least recently used line, allocate on stores, and a level is
 asked only for what the one before it misses. They begin empty; arrays are contiguous, one behind the other, each at the
 start of a page.
 
-    >>> from perflib.machine import Cache
+    >>> from perflib.kernels.caches import Cache
     >>> simulate("matmul_naive", (4, 4, 4), [Cache(1, "Data", 1024, 64, 4)])
     Misses(accesses=144, misses=(3,))
 
@@ -27,22 +23,13 @@ from ..kernels.caches import FLOAT32_BYTES, Cache
 from ..kernels.checks import positive_integer
 from ..kernels.gemm.textbook import DEFAULT_TILE
 from ..kernels.rmsnorm.fast import PAGE
-from . import blocked_traces, traces
-from .blocked_traces import Choices, choices, room
-from .lru import access, counted, emptied, misses
+from .blocked_traces import Choices, choices, matmul, matmul_packed, matmul_register_blocked, rms_norm, room
+from .lru import emptied, misses
+from .traces import matmul_ikj, matmul_naive, matmul_tiled, matmul_tiled_vectorised, rms_norm_fast, rms_norm_standard
 
-TRACES = {
-    "matmul_naive": traces.matmul_naive,
-    "matmul_tiled": traces.matmul_tiled,
-    "matmul_tiled_vectorised": traces.matmul_tiled_vectorised,
-    "matmul_ikj": traces.matmul_ikj,
-    "matmul_register_blocked": blocked_traces.matmul_register_blocked,
-    "matmul_packed": blocked_traces.matmul_packed,
-    "matmul": blocked_traces.matmul,
-    "rms_norm_standard": traces.rms_norm_standard,
-    "rms_norm_fast": traces.rms_norm_fast,
-    "rms_norm": blocked_traces.rms_norm,
-}
+TEXTBOOK = (matmul_naive, matmul_tiled, matmul_tiled_vectorised, matmul_ikj)
+FAST = (matmul_register_blocked, matmul_packed, matmul)
+TRACES = {t.__name__: t for t in (*TEXTBOOK, *FAST, rms_norm_standard, rms_norm_fast, rms_norm)}
 """By name: the trace."""
 
 
@@ -85,16 +72,3 @@ def simulate(
         misses(memory)[:] = 0
         accesses = TRACES[name](sizes, chosen, itemsize, bases, l1, memory)
     return Misses(accesses, tuple(misses(memory).tolist()))
-
-
-def replay(addresses: Sequence[int] | np.ndarray, caches: Sequence[Cache]) -> Misses:
-    """Accesses and misses of these byte addresses, in this order, the caches empty before."""
-    l1, memory = emptied(caches)
-    _replay(np.asarray(addresses, np.int64), l1, memory)
-    return Misses(len(addresses), tuple(misses(memory).tolist()))
-
-
-@counted
-def _replay(addresses, l1, memory):
-    for address in addresses:
-        access(address, l1, memory)

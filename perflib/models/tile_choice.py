@@ -1,29 +1,23 @@
 """The tile that the model of the caches says, held against the times of a run.
 
-    tile_times(run, n)              measured times by tile at one size, paired by round
-    default_losses(run)             what a tile of 64 costs against the best one, by size
-    model_losses(run)               what trusting the model's tile costs, by size
-    best_tile(n)                    -> BestTile: the model's tile here, and what the run says of it
-
 Raises ValueError for a size below 1, `RunError` where a run is asked that does not exist.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..errors import RunError, SampleError
 from ..hardware.facts import machine
 from ..kernels.checks import positive_integer
 from ..kernels.gemm.textbook import DEFAULT_TILE
+from ..runs.queries import select
 from ..runs.store import Run
 from ..runs.sweep import per_run_ns
 from ..stats import Interval, ratio_interval
 from .cache_model import TILES, model_tile, tile_limit
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -46,24 +40,22 @@ class BestTile:
         text += f"; measured best at n = {self.recorded_n}: tile {self.measured}"
         if (loss := self.default_loss) is None:
             return text
-        return f"{text}, and tile {DEFAULT_TILE} takes {loss.value:.2f} [{loss.low:.2f}, {loss.high:.2f}] times as long"
+        return f"{text}, and tile {DEFAULT_TILE} takes {loss:.2f} times as long"
 
 
-def tile_times(run: Run, n: int) -> "pd.DataFrame":
+def tile_times(run: Run, n: int) -> pd.DataFrame:
     """Nanoseconds per run of matmul_tiled, float32, kernel scope: a row per round, a column per tile recorded at n."""
     samples = per_run_ns(run.samples("tiles"))
-    case = {"kernel": "matmul_tiled", "dtype": "float32", "scope": "kernel", "threads": 1, "n": n}
-    here = samples[(samples[list(case)] == list(case.values())).all(axis=1)]
+    here = select(samples, kernel="matmul_tiled", dtype="float32", scope="kernel", threads=1, n=n)
     times = here.pivot_table(index=["block", "round"], columns="tile", values="per_run_ns").dropna()
     if times.empty:
         raise RunError(f"run {run.id} has no round with all tiles of n = {n}")
     return times.rename(columns=int)
 
 
-def worst_ratio(times: "pd.DataFrame", tile: int) -> Interval:
+def worst_ratio(times: pd.DataFrame, tile: int) -> Interval:
     """Time at `tile` / time at the best tile, the interval corrected for having looked at every tile."""
-    others = [t for t in times.columns if t != tile]
-    if not others:
+    if not (others := [t for t in times.columns if t != tile]):
         raise SampleError(f"times must be of more tiles than {tile} alone")
     ratios = [ratio_interval(times[tile], times[t], comparisons=len(others)) for t in others]
     worst = max(ratios, key=lambda r: r.value)
@@ -72,11 +64,7 @@ def worst_ratio(times: "pd.DataFrame", tile: int) -> Interval:
 
 def default_losses(run: Run) -> dict[int, Interval]:
     """Time at the default tile of 64 / time at the best other one, at every size where the run has both."""
-    losses = {}
-    for n in _sizes(run):
-        times = tile_times(run, n)
-        if DEFAULT_TILE in times and len(times.columns) > 1:
-            losses[n] = worst_ratio(times, DEFAULT_TILE)
+    losses = {n: worst_ratio(times, DEFAULT_TILE) for n, times in _times_by_size(run) if DEFAULT_TILE in times}
     if not losses:
         raise RunError(f"run {run.id} has no size with tile {DEFAULT_TILE} and another one")
     return losses
@@ -98,11 +86,9 @@ def model_losses(run: Run, dtype: str = "float32") -> dict[int, ModelLoss]:
     if not caches:
         raise RunError(f"run {run.id} does not say what caches its machine has")
     losses = {}
-    for n in _sizes(run):
-        times = tile_times(run, n)
-        if len(times.columns) > 1:
-            tile = model_tile(n, itemsize, caches, [int(t) for t in times.columns])
-            losses[n] = ModelLoss(tile, int(times.median().idxmin()), worst_ratio(times, tile))
+    for n, times in _times_by_size(run):
+        tile = model_tile(n, itemsize, caches, [int(t) for t in times.columns])
+        losses[n] = ModelLoss(tile, int(times.median().idxmin()), worst_ratio(times, tile))
     if not losses:
         raise RunError(f"run {run.id} has no size with two tiles")
     return losses
@@ -110,6 +96,12 @@ def model_losses(run: Run, dtype: str = "float32") -> dict[int, ModelLoss]:
 
 def _sizes(run: Run) -> list[int]:
     return sorted({int(v) for v in run.samples("tiles")["n"].dropna()})
+
+
+def _times_by_size(run: Run) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Sizes at which the run has more than one tile, and their times."""
+    times = ((n, tile_times(run, n)) for n in _sizes(run))
+    return ((n, by_tile) for n, by_tile in times if len(by_tile.columns) > 1)
 
 
 def best_tile(n: int, dtype: str = "float32", run: Run | None = None) -> BestTile:

@@ -4,16 +4,16 @@
     topic_columns("matmul")             those of the topic's schema as data/datapackage.json names it, none if it names none
 
 A schema is a table schema of the frictionless standard: fields in the order of the columns, a type, and constraints. In a
-clone the files are data/*.json; an installed perflib carries them as perflib/schemas/, where it finds them as a resource.
+clone the files are data/*.json; an installed perflib carries them in perflib/schemas/.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
+
+from ..files import CLONE, PACKAGE
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,16 @@ def schema(name: str) -> Mapping[str, Column]:
 @cache
 def topic_columns(topic: str) -> Mapping[str, Column]:
     """The columns that data/datapackage.json describes for a topic; none for a topic of a user's own."""
-    described = [r["schema"] for r in _read("datapackage.json")["resources"] if r["name"] == topic]
-    return _columns(described[0]) if described else {}
+    schemas = [r["schema"] for r in _read("datapackage.json")["resources"] if r["name"] == topic]
+    return _columns(schemas[0]) if schemas else {}
 
 
 @cache
 def _columns(file: str) -> Mapping[str, Column]:
-    return {field["name"]: _column(field) for field in _read(file)["fields"]}
-
-
-def _column(field: Mapping[str, Any]) -> Column:
-    constraints = field.get("constraints", {})
-    return Column(field["type"], constraints.get("minimum", 0), constraints.get("required", False))
+    fields = ((field, field.get("constraints", {})) for field in _read(file)["fields"])
+    return {f["name"]: Column(f["type"], limits.get("minimum", 0), limits.get("required", False)) for f, limits in fields}
 
 
 def _read(name: str) -> dict[str, Any]:
-    package = files("perflib")
-    clone = Path(str(package)).parent
-    folder = clone / "data" if (clone / "pyproject.toml").is_file() else package / "schemas"
+    folder = CLONE / "data" if (CLONE / "pyproject.toml").is_file() else PACKAGE / "schemas"
     return json.loads((folder / name).read_text(encoding="utf-8"))

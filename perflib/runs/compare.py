@@ -62,16 +62,19 @@ class RunComparison:
 
     def table(self) -> Table:
         """A row per case, in the order recorded."""
-        rows = [(c.topic, c.case, f"{c.before_ns:.4g}", f"{c.after_ns:.4g}", *_told(c)) for c in self.changes]
-        return Table(("topic", "case", "before (ns)", "after (ns)", self._of_what, "verdict"), tuple(rows))
+        ratios = [f"{c.ratio:.3f}" if c.ratio else "too few samples" for c in self.changes]
+        cases = [(c.topic, c.case, f"{c.before_ns:.4g}", f"{c.after_ns:.4g}") for c in self.changes]
+        rows = tuple((*case, ratio, c.verdict) for case, ratio, c in zip(cases, ratios, self.changes, strict=True))
+        of_what = "after / before" if self.same_machine else "after / before, of each machine's limit"
+        return Table(("topic", "case", "before (ns)", "after (ns)", of_what, "verdict"), rows)
 
     @property
     def headline(self) -> str:
         """The answer in a sentence."""
-        counted = ", ".join(f"{number} {name}" for name, number in self.counts().items())
+        counts = ", ".join(f"{number} {name}" for name, number in self.counts().items())
         where = "one machine" if self.same_machine else "two machines, each against its own limits"
         return (
-            f"{on_one_line(self.after)} against {on_one_line(self.before)}, {where}: {counted}; smallest claim "
+            f"{on_one_line(self.after)} against {on_one_line(self.before)}, {where}: {counts}; smallest claim "
             f"{100 * self.bound:.1f} %, {self.missing} cases in one run only"
         )
 
@@ -84,16 +87,9 @@ class RunComparison:
         ratios = [c.ratio for c in self.changes if c.ratio]
         ends = min([0.95, *(r.low for r in ratios)]), max([1.05, *(r.high for r in ratios)])
         pictures = [reach(c.ratio, ends, f"{c.case}: {c.ratio:.2f}") if c.ratio else "" for c in self.changes]
-        rows = [(*row, picture) for row, picture in zip(self.table().rows, pictures, strict=True)]
-        return table((*self.table().header, "ratio, 1 dashed"), rows, self.headline)
-
-    @property
-    def _of_what(self) -> str:
-        return "after / before" if self.same_machine else "after / before, of each machine's limit"
-
-
-def _told(change: Change) -> tuple[str, str]:
-    return (f"{change.ratio:.3f}" if change.ratio else "too few samples"), change.verdict
+        text = self.table()
+        rows = [(*row, picture) for row, picture in zip(text.rows, pictures, strict=True)]
+        return table((*text.header, "ratio, 1 dashed"), rows, self.headline)
 
 
 def compare_runs(before: Run, after: Run) -> RunComparison:
@@ -105,25 +101,24 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     if not common:
         raise RunError(f"runs {before.id} and {after.id} have no case in common")
     same = before.machine.to_dict() == after.machine.to_dict()
-    bound = max(MARGIN, _canary_moved(before, after)) if same else MARGIN
+    bound = max(MARGIN, _canary_shift(before, after)) if same else MARGIN
     changes = []
     for topic, key in common:
         old, new = first[topic, key], second[topic, key]
         scale = Interval(1, 1, 1, 1) if same else _limits_ratio(before, after, key)
         ratio = _ratio(new, old, scale, len(common))
-        said = verdict(ratio, MARGIN, bound) if ratio else "unresolved"
-        changes.append(Change(topic, _label(key), median(old), median(new), ratio, said))
-    missing = len(first.keys() ^ second.keys())
-    return RunComparison(before.id, after.id, same, bound, tuple(changes), missing)
+        answer = verdict(ratio, MARGIN, bound) if ratio else "unresolved"
+        changes.append(Change(topic, _label(key), median(old), median(new), ratio, answer))
+    return RunComparison(before.id, after.id, same, bound, tuple(changes), missing=len(first.keys() ^ second.keys()))
 
 
 def require_plausible(run: Run) -> None:
     """Read every table of a run and refuse what cannot be: no machine, limits of nothing, rates above its own peak."""
-    known = run.machine.caches  # raises where there is no machine
+    caches = run.machine.caches  # raises where there is no machine
     for name, limit in run.meta.get("limits", {}).items():
         if not isinstance(limit, dict) or not all(0 < limit.get(end, 0) < np.inf for end in ("value", "low", "high")):
             raise RunError(f"{run.path / 'run.json'}: limits: {name} must be above 0 and finite, got {limit!r}")
-    if any(cache.size_bytes < 1 for cache in known):
+    if any(cache.size_bytes < 1 for cache in caches):
         raise RunError(f"{run.path / 'run.json'}: machine: caches must have a size of at least 1")
     try:
         peaks = {dtype: ROOF * peak_gflops(run, dtype).high for dtype in ("float32", "float64")}
@@ -132,10 +127,10 @@ def require_plausible(run: Run) -> None:
     for topic in _topics(run):
         threads = int(run.samples(topic)["threads"].max())
         for row in summary(run, topic).to_dict("records"):
-            allowed = threads * peaks.get(row["dtype"], np.inf)
-            if row.get("gflops", 0) > allowed:
-                reached = f"{on_one_line(row['kernel'])} at n = {row['n']} reaches {row['gflops']:.3g} GFLOP/s"
-                raise RunError(f"{run.path / topic}.csv: {reached}, above the {allowed:.3g} of this run's machine")
+            ceiling = threads * peaks.get(row["dtype"], np.inf)
+            if row.get("gflops", 0) > ceiling:
+                rate = f"{on_one_line(row['kernel'])} at n = {row['n']} reaches {row['gflops']:.3g} GFLOP/s"
+                raise RunError(f"{run.path / topic}.csv: {rate}, above the {ceiling:.3g} of this run's machine")
 
 
 def _topics(run: Run) -> list[str]:
@@ -148,10 +143,8 @@ def _cases(run: Run) -> Iterator[tuple[tuple[str, tuple], np.ndarray]]:
         times = net_times(run, topic)
         columns = [*CASE, "threads", *parameters(times)]
         for key, rows in times.groupby(columns, dropna=False, sort=False):
-            named = tuple(
-                (name, value) for name, value in zip(columns, key, strict=True) if pd.notna(value) and value != ""
-            )
-            yield (topic, named), rows["net_ns"].to_numpy()
+            values = ((name, value) for name, value in zip(columns, key, strict=True) if pd.notna(value) and value != "")
+            yield (topic, tuple(values)), rows["net_ns"].to_numpy()
 
 
 def _label(key: tuple[tuple[str, object], ...]) -> str:
@@ -161,14 +154,13 @@ def _label(key: tuple[tuple[str, object], ...]) -> str:
 
 def _ratio(new: np.ndarray, old: np.ndarray, scale: Interval, comparisons: int) -> Interval | None:
     try:
-        found = shift_interval(new, old, comparisons=comparisons)
+        shift = shift_interval(new, old, comparisons=comparisons)
     except SampleError:
         return None
-    ends = found.value * scale.value, found.low * scale.low, found.high * scale.high
-    return Interval(*ends, found.coverage)
+    return Interval(shift.value * scale.value, shift.low * scale.low, shift.high * scale.high, shift.coverage)
 
 
-def _canary_moved(before: Run, after: Run) -> float:
+def _canary_shift(before: Run, after: Run) -> float:
     """How far a fixed chain of integer steps, which runs in every round, is from its time in the other run."""
     medians = []
     for run in (before, after):
@@ -182,8 +174,8 @@ def _canary_moved(before: Run, after: Run) -> float:
 
 def _limits_ratio(before: Run, after: Run, key: tuple[tuple[str, object], ...]) -> Interval:
     """Limit after / limit before: the peak of the type, or the copy for a kernel that counts no flops."""
-    named = {**dict.fromkeys(CASE), **dict(key)}
-    counted = work(before, named)
-    by_copy = counted is not None and not counted[0]
-    old, new = (copy_gb_per_s(run) if by_copy else peak_gflops(run, named["dtype"] or "float32") for run in (before, after))
+    case = {**dict.fromkeys(CASE), **dict(key)}
+    amounts = work(before, case)
+    by_copy = amounts is not None and not amounts[0]
+    old, new = (copy_gb_per_s(run) if by_copy else peak_gflops(run, case["dtype"] or "float32") for run in (before, after))
     return Interval(new.value / old.value, new.low / old.high, new.high / old.low, min(old.coverage, new.coverage))

@@ -16,19 +16,16 @@ Raises `TypeError` and `ValueError` where a description cannot be one, `WrongRes
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..display.table import Table
 from ..kernels.catalog import KERNELS, register
 from ..kernels.description import Kernel
 from ..timing.case import is_compiled
 from ..timing.race import race
 from .grid import GridPoint, checked_case
 from .sweep import HIDDEN, description
-
-if TYPE_CHECKING:
-    from ..display.table import Table
 
 
 def described(
@@ -53,31 +50,29 @@ def described(
     def describe(fn: Callable) -> Callable:
         if not callable(fn):
             raise TypeError(f"described must decorate a function, got {type(fn).__name__}")
-        called = name or fn.__name__
-        if called in KERNELS or called in HIDDEN:
-            raise ValueError(f"name must not be that of a built-in kernel, got {called!r}")
+        kernel = name or fn.__name__
+        if kernel in KERNELS or kernel in HIDDEN:
+            raise ValueError(f"name must not be that of a built-in kernel, got {kernel!r}")
         machine_code = fn if is_compiled(fn) else None
-        register(Kernel(called, fn, make, flops, bytes, machine_code, exact, output, params or {}, tuning or {}))
+        register(Kernel(kernel, fn, make, flops, bytes, machine_code, exact, output, params or {}, tuning or {}))
         return fn
 
-    for given, value in {"make": make, "flops": flops, "bytes": bytes}.items():
+    for argument, value in {"make": make, "flops": flops, "bytes": bytes}.items():
         if not callable(value):
-            raise TypeError(f"{given} must be a function, got {type(value).__name__}")
+            raise TypeError(f"{argument} must be a function, got {type(value).__name__}")
     return describe
 
 
-def counts_table(kernel: str | Kernel | Callable, sizes: Sequence[int], dtype: str = "float32") -> "Table":
+def counts_table(kernel: str | Kernel | Callable, sizes: Sequence[int], dtype: str = "float32") -> Table:
     """Flops, useful bytes and their ratio at each size, after the result there was compared with the oracle."""
-    from ..display.table import Table  # brings pandas
-
-    known = description(kernel)
+    kernel = description(kernel)
     rows, rng = [], np.random.default_rng(0)
     for n in sizes:
-        cell = GridPoint(known, n, "kernel" if known.compiled else "call", dtype)
+        cell = GridPoint(kernel, n, "kernel" if kernel.compiled else "call", dtype)
         checked_case(cell, {}, rng)
-        flops, count = cell.work()["flops"], cell.work()["bytes"]
-        intensity = f"{flops / count:.3g}" if count else ""
-        rows.append((str(n), str(flops), str(count), intensity, "within its bound" if known.exact else "no oracle"))
+        flops, useful_bytes = (cell.work()[count] for count in ("flops", "bytes"))
+        intensity = f"{flops / useful_bytes:.3g}" if useful_bytes else ""
+        rows.append((str(n), str(flops), str(useful_bytes), intensity, "within its bound" if kernel.exact else "no oracle"))
     return Table(("n", "flops", "useful bytes", "flops per byte", "result"), tuple(rows))
 
 
@@ -85,9 +80,9 @@ def race_settings(
     kernel: str | Kernel | Callable, n: int, slow: Mapping[str, int], fast: Mapping[str, int], threshold: float
 ) -> str:
     """Race one setting of parameters against another, float32: HOLDS, FAILS or UNDECIDED, with the claim behind it."""
-    known, rng, inputs = description(kernel), np.random.default_rng(0), {}
-    scope = "kernel" if known.compiled else "call"
-    arms = [checked_case(GridPoint(known, n, scope, values=values), inputs, rng).run for values in (slow, fast)]
-    said = [", ".join(f"{name} {value}" for name, value in values.items()) for values in (slow, fast)]
-    claim = f"at n = {n}, {known.name} with {said[0]} takes at least {threshold:g} times as long as with {said[1]}"
+    kernel, rng, inputs = description(kernel), np.random.default_rng(0), {}
+    scope = "kernel" if kernel.compiled else "call"
+    arms = [checked_case(GridPoint(kernel, n, scope, values=values), inputs, rng).run for values in (slow, fast)]
+    words = [", ".join(f"{name} {value}" for name, value in values.items()) for values in (slow, fast)]
+    claim = f"at n = {n}, {kernel.name} with {words[0]} takes at least {threshold:g} times as long as with {words[1]}"
     return f"{race(*arms, threshold)}: {claim}"

@@ -1,6 +1,6 @@
 """One point of a grid: a kernel at a size, with its parameters, checked against its oracle before it is timed.
 
-    Cell                            the point, its columns in a table of samples, its counted work
+    GridPoint                       the point, its columns in a table of samples, its counted work
     checked_case(cell, inputs, rng) what can be timed; cells of one size share arrays and oracle through `inputs`
     guarded_case(...)               the same; whatever raises then or later is a `PointLost` that says which cell it was
 
@@ -40,10 +40,11 @@ class GridPoint:
     def columns(self) -> dict[str, Any]:
         """The cell's columns in a table of samples."""
         name = self.kernel.name + ("" if self.mode == "throughput" else f" ({self.mode})")
-        named = {"kernel": name, "scope": self.scope, "dtype": self.dtype, "threads": self.threads, "n": self.n or ""}
-        return named | self._chosen(self.kernel.params) | self._chosen(self.kernel.tuning)
+        case = {"kernel": name, "scope": self.scope, "dtype": self.dtype, "threads": self.threads, "n": self.n or ""}
+        return case | self.values_of(self.kernel.params) | self.values_of(self.kernel.tuning)
 
-    def _chosen(self, defaults: Mapping[str, int]) -> dict[str, int]:
+    def values_of(self, defaults: Mapping[str, int]) -> dict[str, int]:
+        """The values of these parameters of the kernel, the default where none is chosen."""
         return {name: self.values.get(name, default) for name, default in defaults.items()}
 
     @property
@@ -58,10 +59,10 @@ class GridPoint:
 
     def work(self) -> dict[str, Any]:
         """Flops and bytes of one run, so that a run tells its rates where nobody knows the kernel."""
-        params, size = self._chosen(self.kernel.params), np.dtype(self.dtype).itemsize
-        counted = self.kernel.flops(self.n, **params), self.kernel.bytes(self.n, size, **params)
-        named = {"kernel": self.kernel.name, "dtype": self.dtype, "n": self.n}
-        return named | params | dict(zip(("flops", "bytes"), map(int, counted), strict=True))
+        params, size = self.values_of(self.kernel.params), np.dtype(self.dtype).itemsize
+        flops, size_bytes = self.kernel.flops(self.n, **params), self.kernel.bytes(self.n, size, **params)
+        case = {"kernel": self.kernel.name, "dtype": self.dtype, "n": self.n}
+        return case | params | {"flops": int(flops), "bytes": int(size_bytes)}
 
 
 class PointLost(Unmeasurable):
@@ -73,7 +74,7 @@ class PointLost(Unmeasurable):
 
 
 def guarded_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
-    """The checked case; from now on CaseLost says whose exception it is."""
+    """The checked case; from now on PointLost says whose exception it is."""
     one = _or_lost(cell.label, checked_case, cell, inputs, rng)
     prepare = one.prepare and partial(_or_lost, cell.label, one.prepare)
     return replace(one, run=partial(_or_lost, cell.label, one.run), prepare=prepare)
@@ -93,7 +94,7 @@ def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Gen
 
     `inputs` keeps arrays and oracles: cells of one size and dtype, whose kernels have the same `make`, share them.
     """
-    kernel, params, tuning = cell.kernel, cell._chosen(cell.kernel.params), cell._chosen(cell.kernel.tuning)
+    kernel, params, tuning = cell.kernel, cell.values_of(cell.kernel.params), cell.values_of(cell.kernel.tuning)
     key = (kernel.make, kernel.exact, cell.n, cell.dtype, tuple(params.items()))
     if key not in inputs:
         args = kernel.make(cell.n, cell.dtype, rng, **params)
@@ -105,10 +106,9 @@ def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Gen
     args = (*args, *tuning.values())
     output = None if kernel.output is None else args[kernel.output]
     args = kernel.unchecked(*args) if cell.scope == "kernel" else kernel.native(*args)
-    one = replace(case(cell.label, cell.function, args, cell.scope, cell.mode), prepare=prepare)
     if exact:
         if output is not None and np.issubdtype(output.dtype, np.inexact):
             output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel
         result = cell.function(*args)
         verify(cell.label, result if output is None else output, *exact)
-    return one
+    return replace(case(cell.label, cell.function, args, cell.scope, cell.mode), prepare=prepare)

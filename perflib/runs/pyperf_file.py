@@ -13,14 +13,13 @@ Raises `ValueError` for nothing to write and for two measurements of one name, `
 `OSError` where the file cannot be written; a file that was there before is then untouched.
 """
 
-import os
 import platform
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from statistics import median_low
 from typing import Any
 
+from ..files import replace_file
 from ..hardware.facts import Machine, machine
 from ..timing.results import Comparison, Measurement
 
@@ -38,14 +37,19 @@ def write_pyperf(path: str | Path, results: Measurement | Comparison | Iterable[
     facts, benchmarks = _facts(machine()), {}
     for one in _measurements(results):
         values, metadata = _values(one)
-        metadata |= facts | _judgement(one) | {"name": _name(one), "unit": "second"}
+        metadata |= facts | {"name": _name(one), "unit": "second"}
         if metadata["name"] in benchmarks:
             raise ValueError(f"measurements must have names of their own, got {metadata['name']!r} twice")
         run = pyperf.Run(values, metadata=metadata, collect_metadata=False)  # it would collect the host's name
         benchmarks[metadata["name"]] = pyperf.Benchmark([run])
     if not benchmarks:
         raise ValueError("measurements must be at least one, got none")
-    return _replace(Path(path), pyperf.BenchmarkSuite(list(benchmarks.values())))
+    path, suite = Path(path), pyperf.BenchmarkSuite(list(benchmarks.values()))
+    try:
+        replace_file(path, lambda part: suite.dump(str(part), replace=True))
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, str(path)) from None
+    return path
 
 
 def _measurements(results: Measurement | Comparison | Iterable[Measurement]) -> Iterable[Measurement]:
@@ -74,12 +78,10 @@ def _values(one: Measurement) -> tuple[list[float], dict[str, Any]]:
         "perflib_loops": f"{min(reps)} to {max(reps)} per value, drawn at random; loops is their median",
         "perflib_values": "net of the loop's own cost" if is_net else "gross: the loop's own cost is not subtracted",
         "perflib_floor_ns": float(one.floor_ns.value),
+        "perflib_scope": one.scope,
+        "perflib_state": one.state,
+        **({"perflib_reasons": "; ".join(one.reasons)} if one.reasons else {}),
     }
-
-
-def _judgement(one: Measurement) -> dict[str, str]:
-    told = {"perflib_scope": one.scope, "perflib_state": one.state}
-    return told | ({"perflib_reasons": "; ".join(one.reasons)} if one.reasons else {})
 
 
 def _facts(here: Machine) -> dict[str, Any]:
@@ -93,17 +95,3 @@ def _facts(here: Machine) -> dict[str, Any]:
         "python_implementation": platform.python_implementation().lower(),
         "python_version": here.python,
     }
-
-
-def _replace(path: Path, suite: Any) -> Path:
-    """It is the old file or the new one, never a part."""
-    part = path.with_name(f".part.{path.name}")  # the ending stays: it decides on the compression
-    try:
-        suite.dump(str(part), replace=True)
-        os.replace(part, path)
-    except OSError as problem:
-        raise OSError(problem.errno, problem.strerror, str(path)) from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
-    return path

@@ -1,14 +1,6 @@
 """From samples to tables: times net of the loop's cost, medians with intervals, ratios paired by round.
 
-    net_times(run, topic)                   the samples with `net_ns`, nanoseconds per run without the floor of its round
-    summary(run, topic)                     one row per case: median, 95 % interval, count
-    by_size(run, topic, kernel, ...)        sizes, and a table of rounds x sizes
-    ratio(run, topic, over, under)          time of one case over another's, paired within a block
-    peak_gflops(run, dtype), copy_gb_per_s(run)     the measured limits of the run's machine
-    published_figures()                          what the seed published
-    Table                                   rows of text that read well in a notebook, a report and a terminal
-    or_missing                              decorator: the standard sentence where the run lacks the series
-
+Every table and figure asks here, so that all of them subtract the loop's cost and pair their cases in the same way.
 Raises `RunError` where the run lacks what is asked for.
 """
 
@@ -52,16 +44,13 @@ def select(times: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
 def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
     """Median and interval in nanoseconds of every case of a topic; GFLOP/s and GB/s where the kernel counts them."""
-    rows = []
-    times = net_times(run, topic)
+    rows, times = [], net_times(run, topic)
     columns = [*CASE, *parameters(times)]
     for key, group in select(times, **wanted).groupby(columns, dropna=False, sort=True):
         case = dict(zip(columns, key, strict=True))
         interval = _interval(group["net_ns"])
         rates = _rates(run, case, interval) if interval.low > 0 else {}
-        rows.append(
-            {**case, "ns": interval.value, "low_ns": interval.low, "high_ns": interval.high, **rates, "samples": len(group)}
-        )
+        rows.append({**case, **_columns("ns", interval), **rates, "samples": len(group)})
     if not rows:
         raise RunError(f"run {run.id} has no {topic} with {wanted}")
     return pd.DataFrame(rows)
@@ -85,8 +74,8 @@ def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any
     """Time of the case `over` / time of the case `under`, from the rounds of the blocks that have both."""
     times = net_times(run, topic)
     pairs = [select(times, **case).set_index(["block", "round"])["net_ns"] for case in (over, under)]
-    for case, found in zip((over, under), pairs, strict=True):
-        if found.index.has_duplicates:
+    for case, times_of_case in zip((over, under), pairs, strict=True):
+        if times_of_case.index.has_duplicates:
             raise RunError(f"run {run.id} has more than one case of {dict(case)} in a round of {topic}")
     shared = pairs[0].index.intersection(pairs[1].index)
     if len(shared) < MIN_SAMPLES:
@@ -96,28 +85,26 @@ def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any
 
 def peak_gflops(run: Run, dtype: str = "float32") -> Interval:
     """Multiply-add peak of one core of the run's machine, GFLOP/s."""
-    if known := _limit(run, f"peak_gflops_{dtype}"):
-        return known
-    row = summary(run, "limits", kernel="fma_peak", dtype=dtype).iloc[0]
-    return Interval(row["gflops"], row["low_gflops"], row["high_gflops"], 0.95)
+    if limit := _limit(run, f"peak_gflops_{dtype}"):
+        return limit
+    return interval_of(summary(run, "limits", kernel="fma_peak", dtype=dtype).iloc[0], "gflops")
 
 
 def copy_gb_per_s(run: Run) -> Interval:
     """The better of the copies recorded, arrays far larger than the caches, GB/s of bytes read and written."""
-    if known := _limit(run, "copy_gb_per_s"):
-        return known
-    found = summary(run, "limits")
-    copies = found[found["kernel"].isin(COPIES)]
+    if limit := _limit(run, "copy_gb_per_s"):
+        return limit
+    limits = summary(run, "limits")
+    copies = limits[limits["kernel"].isin(COPIES)]
     if copies.empty:
         raise RunError(f"run {run.id} has no copy in limits")
-    row = copies.loc[copies["gb_per_s"].idxmax()]
-    return Interval(row["gb_per_s"], row["low_gb_per_s"], row["high_gb_per_s"], 0.95)
+    return interval_of(copies.loc[copies["gb_per_s"].idxmax()], "gb_per_s")
 
 
 def _limit(run: Run, name: str) -> Interval | None:
     """What a sweep keeps in run.json, for it records no topic of limits."""
-    found = None if run.has("limits") else run.meta.get("limits", {}).get(name)
-    return found and Interval(**found)
+    limit = None if run.has("limits") else run.meta.get("limits", {}).get(name)
+    return limit and Interval(**limit)
 
 
 def _interval(times: pd.Series) -> Interval:
@@ -128,19 +115,26 @@ def _interval(times: pd.Series) -> Interval:
 
 
 def _rates(run: Run, case: Mapping[str, Any], time_ns: Interval) -> dict[str, float]:
-    counted = work(run, case)
-    found = {} if counted is None else {"flops": counted[0], "bytes": counted[1]}
-    for name, amount in zip(("gflops", "gb_per_s"), counted or (), strict=False):
-        rate = time_ns.inverse(amount)
-        found |= {name: rate.value, f"low_{name}": rate.low, f"high_{name}": rate.high}
-    return found
+    if (amounts := work(run, case)) is None:
+        return {}
+    gflops, gb_per_s = map(time_ns.inverse, amounts)
+    return dict(zip(("flops", "bytes"), amounts, strict=True)) | _columns("gflops", gflops) | _columns("gb_per_s", gb_per_s)
+
+
+def _columns(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"low_{name}": interval.low, f"high_{name}": interval.high}
+
+
+def interval_of(row: Mapping[str, Any], column: str = "ns") -> Interval:
+    """The 95 % interval of a row of `summary`: of its time, or of the rate `gflops` or `gb_per_s`."""
+    return Interval(row[column], row[f"low_{column}"], row[f"high_{column}"], 0.95)
 
 
 def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
     """Flops and bytes of a case: as its run counted them, else as the built-in kernel counts them, else unknown."""
-    for counted in run.meta.get("work", ()):
-        if all(case.get(name) == value for name, value in counted.items() if name not in ("flops", "bytes")):
-            return counted["flops"], counted["bytes"]
+    for entry in run.meta.get("work", ()):
+        if all(case.get(name) == value for name, value in entry.items() if name not in ("flops", "bytes")):
+            return entry["flops"], entry["bytes"]
     kernel = KERNELS.get(case["kernel"])
     if kernel is None or pd.isna(case["n"]):
         return None
@@ -148,8 +142,9 @@ def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
     return kernel.flops(n, **params), kernel.bytes(n, np.dtype(case["dtype"]).itemsize, **params)
 
 
-def ns_text(row, digits: int = 0) -> str:
-    return text(Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95), digits)
+def ns_text(row: Mapping[str, Any], digits: int = 0) -> str:
+    """Time and interval of a row of `summary`, in nanoseconds."""
+    return text(interval_of(row), digits)
 
 
 def scaling_rows(table, name: str, scope: str):

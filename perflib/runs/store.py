@@ -21,17 +21,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from ..errors import RunError
 from ..files import data_folder
 from ..hardware.facts import Machine
 from .columns import Column, schema, topic_columns
 from .integrity import damage, foreign_link
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 SCHEMA = 1
 COLUMNS = schema("samples")  # further columns are parameters of a topic's kernels
@@ -74,17 +72,17 @@ class Run:
         """Whether at least one block of the topic was recorded."""
         return any(t == topic for t, _ in self.blocks)
 
-    def samples(self, topic: str) -> "pd.DataFrame":
+    def samples(self, topic: str) -> pd.DataFrame:
         """All samples of a topic's complete blocks, in the order they were taken; see data/datapackage.json."""
         return self._read(topic, COLUMNS)
 
-    def table(self, topic: str) -> "pd.DataFrame":
+    def table(self, topic: str) -> pd.DataFrame:
         """A topic of TABLES: the rows of its complete blocks, in the order they were written."""
         if topic not in TABLES:
             raise ValueError(f"topic must be one of {', '.join(TABLES)}; got {topic!r}")
         return self._read(topic, TABLES[topic])
 
-    def _read(self, topic: str, columns: Mapping[str, Column]) -> "pd.DataFrame":
+    def _read(self, topic: str, columns: Mapping[str, Column]) -> pd.DataFrame:
         key = topic, *columns
         if key not in self._cached:
             if not self.has(topic):
@@ -95,7 +93,7 @@ class Run:
         return self._cached[key]
 
     @cached_property
-    def _cached(self) -> dict[tuple[str, ...], "pd.DataFrame"]:
+    def _cached(self) -> dict[tuple[str, ...], pd.DataFrame]:
         return {}
 
 
@@ -139,12 +137,12 @@ def _find(run: str | Path | None) -> Path:
         if recorded := [path for path in recorded_runs() if not path.name.endswith("-sweep")]:
             return recorded[-1]
         raise RunError(f"{origin}no recorded run yet; record one: perflib record --quick")
-    if named := [path for path in list_runs() if path.name == str(run)]:
-        return named[0]
+    if paths := [path for path in list_runs() if path.name == str(run)]:
+        return paths[0]
     if (Path(run) / "run.json").is_file():
         return Path(run)
-    known = ", ".join(path.name for path in list_runs()) or "none"
-    raise RunError(f"{origin}no run {str(run)!r}; recorded: {known}")
+    names = ", ".join(path.name for path in list_runs()) or "none"
+    raise RunError(f"{origin}no run {str(run)!r}; recorded: {names}")
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -188,10 +186,8 @@ def read_rows(file: Path) -> tuple[list[str], list[list[str]], bool]:
     return header, rows, text.endswith("\n")
 
 
-def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, int]) -> "pd.DataFrame":
+def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, int]) -> pd.DataFrame:
     """The rows of the complete blocks, whose number `counts` gives."""
-    import pandas as pd
-
     header, rows, whole = read_rows(file)
     if missing := [name for name in columns if name not in header]:
         raise RunError(f"{file}: row 1: column {missing[0]!r} missing")
@@ -215,7 +211,7 @@ def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, 
     return table.reset_index(drop=True)
 
 
-def _integers(file: Path, texts: "pd.Series", column: Column) -> "pd.Series":
+def _integers(file: Path, texts: pd.Series, column: Column) -> pd.Series:
     """The column as integers; its index is the row in the file."""
     digits = texts.str.fullmatch("[0-9]{1,18}").astype(bool)
     values = texts.where(digits, "0").astype("int64")

@@ -1,10 +1,5 @@
 """Kernels over a grid of sizes and parameters, all alternatives interleaved, as a tidy table of samples.
 
-    sweep([kernel, ...], sizes, ...)    -> DataFrame, one row per timed sample; recorded, continued if interrupted
-    description(kernel)                 what is known of a name or a function
-    work_of(blocks)                     flops and bytes of what is not built in
-    per_run_ns(samples)                 the samples with a column of nanoseconds per run
-
     sweep(["rms_norm_fast"], [512, 1024, 2048])
     sweep(["matmul_tiled"], [256, 512], tile=[16, 32, 64])
 
@@ -19,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..display.text import on_one_line
 from ..errors import Unmeasurable
-from ..hardware.facts import Machine, machine
+from ..hardware.facts import machine
 from ..hardware.limits import copy_gb_per_s
 from ..kernels.catalog import KERNELS, find
 from ..kernels.checks import positive_integer
@@ -38,10 +34,6 @@ from .integrity import digest
 from .recorder import Block, StopEarly, record_blocks
 from .store import COLUMNS
 from .writer import RunWriter, measuring_lock
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 HIDDEN = ("floor", "canary")  # what stands beside the kernels in every table
 
@@ -57,13 +49,13 @@ def sweep(
     threads: int = 1,
     progress: bool | Callable[[float], None] = True,
     **values: Sequence[int],
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Measure kernels at sizes, and at every combination of parameter values, for example tile=[16, 32, 64].
 
     Recorded as a run of its own, topic `name`; interrupted, it is continued by the same call. A block, interleaved
     throughout, is the whole grid for a scaling curve, or one size where parameters vary. Each cell gets 6 to 30 rounds.
     Integer columns as described in data/datapackage.json, and `per_run_ns`; `attrs["run"]` is the id for `load_run`.
-    progress: shown on a terminal, or a function told the share done after each step; it may raise `blocks.Enough` to end.
+    progress: shown on a terminal, or a function told the share done after each step; `recorder.StopEarly` from it ends.
     """
     if not re.fullmatch(r"[\w-]+", name) or name == "blocks":
         raise ValueError(f"name must be letters, digits, - and _, and not blocks; got {name!r}")
@@ -72,7 +64,7 @@ def sweep(
     positive_integer("threads", threads)
     cells = _grid(kernels, sizes, scope, np.dtype(dtype).name, values, threads)
     groups = {"all sizes": tuple(cells.values())}
-    if any(len(chosen) > 1 for chosen in values.values()):
+    if any(len(settings) > 1 for settings in values.values()):
         groups = {f"n={n}": tuple(c for c in cells.values() if c.n == n) for n in sizes}
     blocks = [Block(name, title, group, budget_s / len(groups)) for title, group in groups.items()]
     sources = {c.kernel.name: _source(c.function) for c in cells.values()}
@@ -83,18 +75,14 @@ def sweep(
         with suppress(StopEarly):
             record_blocks(writer, blocks, seed, progress)
         if not any(writer.has(name, block.name) for block in blocks):
-            lost = "; ".join(lost["reason"] for lost in writer.lost)
-            raise Unmeasurable(lost or f"ended before anything had {MIN_SAMPLES} rounds; start it again to continue")
-        run = writer.finish(work=work_of(blocks), limits=_limits(here))
+            reasons = "; ".join(lost["reason"] for lost in writer.lost)
+            raise Unmeasurable(reasons or f"ended before anything had {MIN_SAMPLES} rounds; start it again to continue")
+        limits = {f"peak_gflops_{dtype}": peak_gflops(dtype) for dtype in ("float32", "float64")}
+        limits["copy_gb_per_s"] = copy_gb_per_s(here)
+        run = writer.finish(work=work_of(blocks), limits={name: asdict(limit) for name, limit in limits.items()})
     samples = per_run_ns(run.samples(name))
     samples.attrs["run"] = run.id
     return samples
-
-
-def _limits(here: Machine) -> dict[str, dict[str, float]]:
-    """What one core can do at most, as run.json keeps it."""
-    limits = {f"peak_gflops_{dtype}": peak_gflops(dtype) for dtype in ("float32", "float64")}
-    return {name: asdict(limit) for name, limit in (limits | {"copy_gb_per_s": copy_gb_per_s(here)}).items()}
 
 
 def work_of(blocks: Sequence[Block]) -> list[dict[str, Any]]:
@@ -113,25 +101,25 @@ def _grid(
     threads: int,
 ) -> dict[str, GridPoint]:
     """The cells by label, refused unless all of them can be measured and told apart."""
-    for name, chosen in {"kernels": kernels, "sizes": sizes, **values}.items():
-        if not len(chosen):
+    for name, alternatives in {"kernels": kernels, "sizes": sizes, **values}.items():
+        if not len(alternatives):
             raise ValueError(f"{name} must not be empty")
-    described = {}
+    by_name = {}
     for kernel in map(description, kernels):
-        if kernel.name in HIDDEN or described.setdefault(on_one_line(kernel.name), kernel) is not kernel:
-            taken = "which is taken" if kernel.name in HIDDEN else "twice"
-            raise ValueError(f"kernels must have names of their own, got {kernel.name!r} {taken}")
+        if kernel.name in HIDDEN or by_name.setdefault(on_one_line(kernel.name), kernel) is not kernel:
+            reason = "which is taken" if kernel.name in HIDDEN else "twice"
+            raise ValueError(f"kernels must have names of their own, got {kernel.name!r} {reason}")
         parameters = {*kernel.params, *kernel.tuning}
         if unknown := values.keys() - parameters:
-            known = ", ".join(sorted(parameters)) or "none"
-            raise ValueError(f"parameters of {kernel.name} must be among {known}; got {min(unknown)!r}")
-        if taken := parameters & COLUMNS.keys() - {"tile", "rows"}:
-            raise ValueError(f"parameters of {kernel.name} must not be named like a column, got {min(taken)!r}")
+            names = ", ".join(sorted(parameters)) or "none"
+            raise ValueError(f"parameters of {kernel.name} must be among {names}; got {min(unknown)!r}")
+        if columns := parameters & COLUMNS.keys() - {"tile", "rows"}:
+            raise ValueError(f"parameters of {kernel.name} must not be named like a column, got {min(columns)!r}")
     sizes = [positive_integer("sizes", n) for n in sizes]
-    checked = [[positive_integer(name, value) for value in chosen] for name, chosen in values.items()]
+    settings = [[positive_integer(name, value) for value in alternatives] for name, alternatives in values.items()]
     cells = {}
-    for kernel, n, *chosen in product(described.values(), sizes, *checked):
-        cell = GridPoint(kernel, n, scope, dtype, dict(zip(values, chosen, strict=True)), threads=threads)
+    for kernel, n, *setting in product(by_name.values(), sizes, *settings):
+        cell = GridPoint(kernel, n, scope, dtype, dict(zip(values, setting, strict=True)), threads=threads)
         require_scope(cell.label, cell.function, scope)
         cells[cell.label] = cell
     return cells
@@ -139,10 +127,11 @@ def _grid(
 
 def description(kernel: str | Kernel | Callable) -> Kernel:
     """Of a name, a function or itself; ValueError where there is none."""
-    found = kernel if isinstance(kernel, Kernel) else find(kernel)
-    if found is None:
+    if isinstance(kernel, Kernel):
+        return kernel
+    if (entry := find(kernel)) is None:
         raise ValueError(f"kernels must be described, got {kernel!r}; describe it with perflib.described")
-    return found
+    return entry
 
 
 def _source(function: Callable) -> str | None:
@@ -153,6 +142,6 @@ def _source(function: Callable) -> str | None:
         return None
 
 
-def per_run_ns(samples: "pd.DataFrame") -> "pd.DataFrame":
+def per_run_ns(samples: pd.DataFrame) -> pd.DataFrame:
     """The samples with `per_run_ns`: elapsed time over runs, gross of the loop's own cost."""
     return samples.assign(per_run_ns=samples["elapsed_ns"] / samples["reps"])

@@ -1,8 +1,5 @@
 """Writing runs: appended round by round, complete or recognised as torn, one measurement at a time.
 
-    RunWriter.start(...)        a new run, or the continuation of an interrupted one
-    measuring_lock()            context manager: one measurement at a time on a machine
-
     with measuring_lock():
         writer = RunWriter.start("quick", {"seed": 0}, machine())
         with writer.block("matmul", "n=64") as append:
@@ -30,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
-from ..files import PACKAGE, data_folder
+from ..files import PACKAGE, data_folder, replace_text
 from ..hardware.facts import Machine
-from .integrity import SUMS, digest
+from .integrity import SUMS, TOPICS, digest
 from .store import BLOCK_COLUMNS, COLUMNS, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, recorded_runs
 
 
@@ -42,7 +39,7 @@ class RunWriter:
     def __init__(self, path: Path, notices: Iterable[str] = ()) -> None:
         self.path = path
         self.notices = tuple(notices)
-        self._done = read_blocks(path)
+        self._complete = read_blocks(path)
 
     @classmethod
     def start(cls, command: str, settings: dict[str, Any], machine: Machine) -> "RunWriter":
@@ -55,9 +52,9 @@ class RunWriter:
                 meta = read_meta(path)
                 if meta["finished"] is not None or meta["command"] != command:
                     continue
-                if not (differing := _differing(meta, facts)):
+                if not (names := _differences(meta, facts)):
                     return cls(path, [f"continuing run {path.name}"]).cut_unfinished()
-                reason = f"{', '.join(differing)} changed since"
+                reason = f"{', '.join(names)} changed since"
             except RunError as problem:
                 reason = str(problem)
             notices.append(f"run {path.name} is not continued: {reason}; starting a new run")
@@ -65,7 +62,7 @@ class RunWriter:
 
     def has(self, topic: str, block: str) -> bool:
         """Whether the block is complete."""
-        return (topic, block) in self._done
+        return (topic, block) in self._complete
 
     @contextmanager
     def block(
@@ -76,25 +73,25 @@ class RunWriter:
         `parameters` are integer columns besides `columns`, those of samples or of one of TABLES; both are the same for all
         blocks of a topic.
         """
-        file, columns, written = self.path / f"{topic}.csv", (*columns, *parameters), 0
+        file, columns, total = self.path / f"{topic}.csv", (*columns, *parameters), 0
 
         def append(rows: Iterable[dict[str, Any]]) -> None:
-            nonlocal written
+            nonlocal total
             lines = [_line(row.get(name, "") for name in columns) for row in rows]
             _append(file, lines)
-            written += len(lines)
+            total += len(lines)
 
         if not file.exists():
             _append(file, [_line(columns)])
         yield append
-        _append(self.path / "blocks.csv", [_line((topic, block, written))])
-        self._done[topic, block] = written
+        _append(self.path / "blocks.csv", [_line((topic, block, total))])
+        self._complete[topic, block] = total
 
     def finish(self, **results: Any) -> Run:
         """Mark the run as finished, add results to run.json, write the checksums."""
         text = _json(read_meta(self.path) | results | {"finished": f"{datetime.now(UTC):%FT%TZ}"})
         with _storing(self.path):
-            sums = {f.name: digest(f.read_bytes()) for f in sorted(self.path.glob("*.csv"))}
+            sums = {f.name: digest(f.read_bytes()) for f in sorted(self.path.glob(TOPICS))}
         sums["run.json"] = digest(text.encode())
         _replace(self.path / SUMS, "".join(f"{value}  {name}\n" for name, value in sums.items()))
         _replace(self.path / "run.json", text)  # last: it makes the checksums count
@@ -115,12 +112,12 @@ class RunWriter:
 
     def cut_unfinished(self) -> "RunWriter":
         """Drop rows of blocks without a marker, which are the last ones of their topic, and a torn marker."""
-        markers = (_line((*key, rows)) for key, rows in self._done.items())
+        markers = (_line((*key, rows)) for key, rows in self._complete.items())
         _replace(self.path / "blocks.csv", _line(BLOCK_COLUMNS) + "".join(markers))
-        for file in self.path.glob("*.csv"):
+        for file in self.path.glob(TOPICS):
             if file.name == "blocks.csv":
                 continue
-            complete = sum(rows for (topic, _), rows in self._done.items() if topic == file.stem)
+            complete = sum(rows for (topic, _), rows in self._complete.items() if topic == file.stem)
             header, rows, _ = read_rows(file)
             if complete:
                 _replace(file, "".join(map(_line, [header, *rows[:complete]])))
@@ -138,8 +135,8 @@ def measuring_lock() -> Iterator[None]:
     """
     path = Path(tempfile.gettempdir()) / "perflib.lock"
     with _storing(path):
-        opened = _opened(path)
-    with opened as file:
+        lock = _open_lock(path)
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -151,7 +148,7 @@ def measuring_lock() -> Iterator[None]:
         yield
 
 
-def _opened(path: Path) -> io.TextIOWrapper:
+def _open_lock(path: Path) -> io.TextIOWrapper:
     """The lock file, opened without creating it first: Linux refuses O_CREAT on somebody else's file in /tmp."""
     try:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")
@@ -175,7 +172,7 @@ def _new_folder(facts: dict[str, Any]) -> Path:
     return path
 
 
-def _differing(meta: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+def _differences(meta: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     """Names of the facts that are no longer so, such as `code.commit`."""
     names = []
     for key, now in facts.items():
@@ -194,8 +191,8 @@ def _code() -> dict[str, Any]:
         sources.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
 
     def git(*words: str) -> str | None:
-        done = subprocess.run(["git", "-C", PACKAGE, *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
+        result = subprocess.run(["git", "-C", PACKAGE, *words], capture_output=True, text=True, check=False)
+        return result.stdout.strip() if result.returncode == 0 else None
 
     try:
         tracked = git("ls-files", "--error-unmatch", "files.py")  # else it is somebody else's repository
@@ -225,22 +222,14 @@ def _line(fields: Iterable[Any]) -> str:
 
 def _append(file: Path, lines: Iterable[str]) -> None:
     with _storing(file), file.open("a", newline="", encoding="utf-8") as stream:
-        _write(stream, "".join(lines))
+        stream.write("".join(lines))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write a file as a whole: it is the old one or the new one, never a part."""
-    part = file.with_name(f".{file.name}.part")
     with _storing(file):
-        with part.open("w", newline="", encoding="utf-8") as stream:
-            _write(stream, text)
-        os.replace(part, file)
-
-
-def _write(stream: io.TextIOBase, text: str) -> None:
-    stream.write(text)
-    stream.flush()
-    os.fsync(stream.fileno())
+        replace_text(file, text)
 
 
 def _json(content: dict[str, Any]) -> str:

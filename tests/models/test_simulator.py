@@ -21,12 +21,27 @@ from perflib.kernels.gemm.microkernel import register_tile
 from perflib.kernels.jit.vector import vector_lanes
 from perflib.kernels.rmsnorm.fast import stream_bytes
 from perflib.models.blocked_traces import Choices, Way, choices, way
-from perflib.models.simulator import TRACES, Misses, replay, simulate
+from perflib.models.lru import access, counted, emptied
+from perflib.models.lru import misses as misses_of
+from perflib.models.simulator import TRACES, Misses, simulate
 
 SOURCE = Path(__file__).parent / "cachegrind" / "kernels.c"
 SMALL = Cache(1, "Data", 8192, 64, 8)
 SECOND = Cache(2, "Unified", 16384, 64, 8)
 TINY = Cache(1, "Data", 256, 64, 2)  # two sets of two lines
+
+
+@counted
+def access_all(addresses, l1, memory):
+    for address in addresses:
+        access(address, l1, memory)
+
+
+def replay(addresses, caches):
+    """Accesses and misses of these byte addresses, in this order, the caches empty before."""
+    l1, memory = emptied(caches)
+    access_all(np.asarray(addresses, np.int64), l1, memory)
+    return Misses(len(addresses), tuple(misses_of(memory).tolist()))
 
 
 @pytest.mark.parametrize(

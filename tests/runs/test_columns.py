@@ -17,7 +17,8 @@ def package(tmp_path, monkeypatch):
     """The folder of a package that lies in a folder of its own; nothing that was read before counts."""
     folder = tmp_path / "perflib"
     folder.mkdir()
-    monkeypatch.setattr(columns, "files", lambda name: folder)
+    monkeypatch.setattr(columns, "CLONE", tmp_path)
+    monkeypatch.setattr(columns, "PACKAGE", folder)
     for function in (columns._columns, columns.topic_columns):
         function.cache_clear()
     yield folder

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,10 @@ from synthetic import HERE, cell, limits, noisy, record
 
 from perflib import cli
 from perflib.errors import RunError
+from perflib.files import CLONE
 from perflib.runs.compare import compare_runs, require_plausible
 from perflib.runs.integrity import digest
-from perflib.runs.store import load_run
+from perflib.runs.store import TABLES, load_run
 
 SIZES = (64, 128, 256)
 HOSTILE = "<script>alert('x')</script>\n\"quoted\""
@@ -170,3 +172,18 @@ def test_a_run_compared_with_itself_has_no_change():
 
     assert set(verdicts(found)) == {"equivalent"}
     assert np.allclose([c.ratio.value for c in found.changes], 1)
+
+
+def test_a_run_recorded_before_reads_in_every_topic_and_equals_itself():
+    """The committed run: 1989 cases, of which too few samples leave most without an interval for so many comparisons."""
+    run = load_run(CLONE / "data" / "reference" / "20261126T124110Z-amd-epyc-full")
+
+    for topic, blocks in Counter(topic for topic, _ in run.blocks).items():
+        table = run.table(topic) if topic in TABLES else run.samples(topic)
+        assert table["block"].nunique() == blocks
+    comparison = compare_runs(run, run)
+
+    assert len(comparison.table().rows) == 1989
+    assert {change.ratio.value for change in comparison.changes if change.ratio} == {1}
+    assert all(change.before_ns == change.after_ns for change in comparison.changes)
+    assert comparison.counts() == {"faster": 0, "slower": 0, "equivalent": 36, "unresolved": 1953}

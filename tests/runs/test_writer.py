@@ -101,6 +101,17 @@ def test_a_run_killed_at_any_byte_is_continued_without_duplicates():
         assert samples["round"].tolist() == [0, 1, 2, 0, 1, 2]
 
 
+def test_what_a_killed_writer_left_beside_its_tables_does_not_count():
+    run = start()
+    write(run, "tiles", "n=64")
+    (run.path / ".123.part.tiles.csv").write_text("torn")
+
+    again = start()
+
+    assert again.path == run.path
+    assert load_run(again.finish().path).samples("tiles")["round"].tolist() == [0, 1, 2]
+
+
 def test_a_finished_run_is_not_continued():
     run = start()
     run.finish()
