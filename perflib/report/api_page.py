@@ -14,6 +14,9 @@ import pdoc.doc
 from markupsafe import Markup
 from pdoc.render_helpers import to_html
 
+import perflib
+import perflib.kernels
+
 from ..files import PACKAGE
 from .markup import templates
 from .page import Page, contents, parsed
@@ -22,29 +25,26 @@ from .page import Page, contents, parsed
 @cache
 def api_page() -> Page:
     """The reference: the names of the package, those of its kernels, and a line for each module."""
-    import perflib
-    import perflib.kernels
-
     environment = templates().overlay()
-    environment.filters |= {"short": _short, "told": _told}
+    environment.filters |= {"short": _shorten, "as_markup": _docstring_markup}
     modules = [pdoc.doc.Module(perflib), pdoc.doc.Module(perflib.kernels)]
-    body = environment.get_template("api.html.j2").render(modules=modules, floors=_floors())
+    body = environment.get_template("api.html.j2").render(modules=modules, openings=_module_openings())
     opening = "Every public name with its signature, shapes, units and errors, from the docstrings."
     toc = tuple(entry for entry in contents(parsed(body)) if entry["level"] == 2)
     return Page("api-reference", "Which function does what?", opening, body, toc, "reference")
 
 
-def _short(signature: object) -> str:
+def _shorten(signature: object) -> str:
     """A signature on as few lines as it needs, names of types without the modules that they come from."""
     return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])", "", str(signature))
 
 
-def _told(docstring: str) -> Markup:
+def _docstring_markup(docstring: str) -> Markup:
     """A docstring as markup: what looks like a tag in it is text."""
     return Markup(to_html(inspect.cleandoc(docstring).replace("<", "&lt;")).replace("&amp;lt;", "&lt;"))
 
 
-def _floors() -> list[tuple[str, str]]:
+def _module_openings() -> list[tuple[str, str]]:
     """Every module, and the first sentence that it says of itself."""
     openings = []
     for file in sorted(PACKAGE.glob("**/*.py")):

@@ -22,10 +22,10 @@ PNG = "data:image/png;base64,"
 def joined(pages: Sequence[Page]) -> list[Page]:
     """The pages with ids that differ between them; those after the first have headings one level down."""
     stems = {f"{page.stem}.html": page.stem for page in pages}
-    return [replace(page, body=_moved(page, stems, deeper=bool(number))) for number, page in enumerate(pages)]
+    return [replace(page, body=_move(page, stems, deeper=bool(number))) for number, page in enumerate(pages)]
 
 
-def _moved(page: Page, stems: Mapping[str, str], deeper: bool) -> str:
+def _move(page: Page, stems: Mapping[str, str], deeper: bool) -> str:
     tree = parsed(page.body)
     for image in tree.select(f'img[src^="{PNG}"]'):
         image["src"] = _smaller(image["src"].removeprefix(PNG))
