@@ -9,7 +9,7 @@ import pytest
 from runs import MACHINE, isolate
 
 from perflib import cli
-from perflib.errors import RunError
+from perflib.errors import PerflibError
 from perflib.report import readme
 from perflib.validation import bench as program
 from perflib.validation import bench_decoder as forward
@@ -257,7 +257,7 @@ def test_with_a_variable_that_holds_a_rival_back_nothing_is_measured(measured, m
     measured({"numpy": "2.4"})
     monkeypatch.setenv(name, "Prescott")
 
-    with refused(RunError, name, "must not be set before NumPy is loaded"):
+    with refused(PerflibError, name, "must not be set before NumPy is loaded"):
         bench(progress=False)
 
 
