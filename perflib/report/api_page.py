@@ -19,18 +19,20 @@ import perflib.kernels
 
 from ..files import PACKAGE
 from .markup import templates
-from .page import Page, contents, parsed
+from .page import Page, contents, parse
 
 
 @cache
 def api_page() -> Page:
     """The reference: the names of the package, those of its kernels, and a line for each module."""
+    for name in perflib.__all__:
+        getattr(perflib, name)  # loaded at first use; pdoc sees only what is loaded
     environment = templates().overlay()
     environment.filters |= {"short": _shorten, "as_markup": _docstring_markup}
     modules = [pdoc.doc.Module(perflib), pdoc.doc.Module(perflib.kernels)]
     body = environment.get_template("api.html.j2").render(modules=modules, openings=_module_openings())
     opening = "Every public name with its signature, shapes, units and errors, from the docstrings."
-    toc = tuple(entry for entry in contents(parsed(body)) if entry["level"] == 2)
+    toc = tuple(entry for entry in contents(parse(body)) if entry["level"] == 2)
     return Page("api-reference", "Which function does what?", opening, body, toc, "reference")
 
 

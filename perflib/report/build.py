@@ -33,7 +33,7 @@ from .index_page import first_page
 from .markup import is_own, render
 from .notebooks import execute_all, find_notebooks
 from .page import Page, exporter, page
-from .single_file import joined
+from .single_file import join_pages
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip: the same samples give the same bytes
 
@@ -62,7 +62,7 @@ def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS
     pages, archive = _pages(run, notebooks), _zip_samples(run)
     link = "data:application/zip;base64," + base64.b64encode(archive).decode()
     samples = {"name": f"{run.id}.zip", "link": link, "size": len(archive)}
-    all_pages = joined([first_page(run, pages, samples), *pages])
+    all_pages = join_pages([first_page(run, pages, samples), *pages])
     replace_text(file, _render("single.html.j2", run, all_pages, all_pages[0], lambda page: f"#{page.stem}"))
     return file
 
@@ -77,9 +77,9 @@ def _require_replaceable(out: Path) -> None:
 
 def _pages(run: Run, notebooks: Path) -> list[Page]:
     """Every page but the first: the notebooks, the guide, the reference."""
-    executed = execute_all(find_notebooks(notebooks), {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
+    results = execute_all(find_notebooks(notebooks), {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
     convert = exporter()
-    pages = [page(convert, path.stem, notebook) for path, notebook in executed]
+    pages = [page(convert, path.stem, notebook) for path, notebook in results]
     return [*pages, guide_page(run, {page.stem: page for page in pages}), api_page()]
 
 
@@ -103,6 +103,6 @@ def _write_report(folder: Path, run: Run, pages: Sequence[Page]) -> None:
 
 
 def _render(template: str, run: Run, pages: Sequence[Page], page: Page, link: Callable[[Page], str], **more: Any) -> str:
-    recorded = run.meta["finished"] or run.meta["started"]
-    frame = {"run": run, "recorded": recorded, "pages": pages, "link": link, "title": page.title, "wide": page is pages[0]}
+    time = run.meta["finished"] or run.meta["started"]
+    frame = {"run": run, "recorded": time, "pages": pages, "link": link, "title": page.title, "wide": page is pages[0]}
     return render(template, **frame, **vars(page), **more)

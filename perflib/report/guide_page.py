@@ -24,7 +24,7 @@ from ..studies import matmul_scaling, rmsnorm, tile_size, timing
 from ..studies.published import ALONE
 from ..studies.timing import self_ratios
 from .markup import render
-from .page import Page, contents, parsed
+from .page import Page, contents, parse
 
 SIZE = 512  # of the comparisons: the largest that every run has
 
@@ -47,7 +47,7 @@ def guide_page(run: Run, pages: Mapping[str, Page]) -> Page:
     body = render("guide.html.j2", steps=steps)
     opening = "What to try in which order, from the cheapest question to the most work, each step with what it gained here."
     title = "My kernel is slow: what to try, in which order?"
-    return Page("performance-guide", title, opening, body, contents(parsed(body)), "guide")
+    return Page("performance-guide", title, opening, body, contents(parse(body)), "guide")
 
 
 def _describe(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict[str, Any]:

@@ -24,23 +24,9 @@ from ..errors import PerflibError
 from ..hardware.facts import machine
 from ..kernels.peers import LIBRARIES, installed
 from ..runs.writer import measuring_lock
+from . import bench_kernels
 from .bench_decoder import BANDWIDTH, CLOSURE, GENERATION, PROMPT, QUANTISED, forward_steps
-from .bench_kernels import (
-    BEST,
-    BLOCKS,
-    COPY,
-    CORE,
-    DOUBLE,
-    FUSED,
-    LIBRARY,
-    ODD,
-    PEAK,
-    STANDARD,
-    THREADS,
-    TORCH,
-    calls_ns,
-    plan,
-)
+from .bench_kernels import BEST, BLOCKS, COPY, CORE, DOUBLE, FUSED, LIBRARY, ODD, PEAK, STANDARD, THREADS, TORCH
 from .head_to_head import Row
 from .scorecard import Score, Scorecard, at_least
 
@@ -148,11 +134,9 @@ class Bench(Scorecard):
     def details(self) -> Table:
         """Every row with its interval."""
         header = "what", "kernel", "peer", "n", "dtype", "threads", "times as fast [95 %]"
-        lines = (
-            (r.what, r.kernel, r.peer, str(r.n), r.dtype, str(r.threads), f"{r.ratio:.3f} [{r.low:.3f}, {r.high:.3f}]")
-            for r in self.rows
-        )
-        return Table(header, tuple(lines))
+        intervals = (f"{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in self.rows)
+        facts = (map(str, (row.what, row.kernel, row.peer, row.n, row.dtype, row.threads)) for row in self.rows)
+        return Table(header, tuple((*cells, interval) for cells, interval in zip(facts, intervals, strict=True)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a program that reads on."""
@@ -174,13 +158,13 @@ def bench(quick: bool = False, progress: bool = True) -> Bench:
     libraries, rows = installed(), []
     with measuring_lock():
         here = machine()
-        steps = [*plan(quick, tuple(libraries), here), *forward_steps(quick, tuple(libraries))]
+        steps = [*bench_kernels.plan(quick, tuple(libraries), here), *forward_steps(quick, tuple(libraries))]
         with progress_bar(len(steps), progress) as bar:
             for what, measure in steps:
                 with step(bar, what):
                     rows += measure()
         blas = _blas()
-        notes = tuple(_notes(libraries, blas, calls_ns(libraries), quick))
+        notes = tuple(_notes(libraries, blas, bench_kernels.calls_ns(libraries), quick))
     facts = here.to_dict() | {"libraries": libraries, "blas": blas, "left_out": os.environ.get(WITHOUT, "")}
     return Bench(facts, tuple(rows), notes, quick)
 

@@ -59,8 +59,7 @@ def _shape(shape: str, torch: bool, budget_s: float) -> list[Row]:
         share = session.ratio(f"read {best}", "ours").scaled(ours.nbytes / READ_BYTES)
         rows.append(_row(BANDWIDTH, shape, f"read, {best} streams", share))
         rows.append(_row(QUANTISED, shape, "F32", session.ratio("ours", "q8_0"), kernel="decoder, Q8_0"))
-    rows.append(_row(CLOSURE, shape, "whole", _closure(ours, cache, prompt)))
-    return rows
+    return [*rows, _row(CLOSURE, shape, "whole", _closure(ours, cache, prompt))]
 
 
 class _Peer:

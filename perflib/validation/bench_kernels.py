@@ -125,12 +125,12 @@ def _two_threads(budget_s: float) -> list[Row]:
 
 def _blocks(n: int, budget_s: float) -> list[Row]:
     """The packed product with the blocks of the model, against the best of a sweep around them."""
-    packed, model = find(PACKED), default_blocks(np.dtype("float32"))
-    values = (dict(zip(packed.tuning, blocks, strict=True)) for blocks in dict.fromkeys(_around(model)))
-    ours, *others = (GridPoint(packed, n, values=each) for each in values)
+    kernel, model = find(PACKED), default_blocks(np.dtype("float32"))
+    values = (dict(zip(kernel.tuning, blocks, strict=True)) for blocks in dict.fromkeys(_around(model)))
+    ours, *others = (GridPoint(kernel, n, values=each) for each in values)
     contest = run_head_to_head([ours, *others], budget_s)
     best = contest.fastest(others)
-    name = f"{PACKED}, {' x '.join(str(best.values[name]) for name in packed.tuning)}"
+    name = f"{PACKED}, {' x '.join(str(best.values[name]) for name in kernel.tuning)}"
     return [contest.row(BLOCKS, ours, name, contest.speed(ours, best))]
 
 

@@ -47,10 +47,9 @@ Step = tuple[str, Callable[[], list[Row]]]
 
 @dataclass(frozen=True)
 class HeadToHead:
-    """A session and the cells in it."""
+    """A session of cells that were measured side by side."""
 
     session: Session
-    cells: tuple[GridPoint, ...]
     threads: int = 1
 
     def speed(self, ours: GridPoint, peer: GridPoint, work: float = 1.0) -> Interval:
@@ -94,7 +93,7 @@ def run_head_to_head(
         cases = [checked_case(cell, inputs, rng) for cell in cells]
     with quiet(threads):  # anew: a library that was loaded only now has threads too
         session = take(cases, budget_s, lambda so_far: [so_far.ratio(*pair) for pair in pairs], seed, clock)
-    return HeadToHead(session, tuple(cells), threads)
+    return HeadToHead(session, threads)
 
 
 def of_shape(m: int, k: int, n: int) -> Callable[..., tuple]:

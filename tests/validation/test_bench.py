@@ -89,9 +89,9 @@ def measured(monkeypatch, tmp_path):
         monkeypatch.setattr(program, "installed", lambda: libraries)
         monkeypatch.setattr(program, "machine", lambda: MACHINE)
         monkeypatch.setattr(program, "threadpool_info", lambda: list(blas))
-        monkeypatch.setattr(program, "calls_ns", lambda names: dict.fromkeys(names, 600.0))
+        monkeypatch.setattr(bench_kernels, "calls_ns", lambda names: dict.fromkeys(names, 600.0))
         monkeypatch.setattr(program, "forward_steps", lambda quick, names: [])
-        monkeypatch.setattr(program, "plan", lambda quick, names, here: [("all", lambda: list(rows))])
+        monkeypatch.setattr(bench_kernels, "plan", lambda quick, names, here: [("all", lambda: list(rows))])
 
     return make
 
