@@ -27,16 +27,8 @@ from ..kernels.decoder.panels import PANEL, Panels, pack, pack_q8_0, quantise
 from ..performance_stats import PerformanceStats
 from .weights import Shape, Tensor, Weights
 
-COMPONENTS = (
-    "embedding",
-    "attention",
-    "attention/qkv",
-    "attention/rope",
-    "attention/scores",
-    "attention/output",
-    "ffn",
-    "projection",
-)
+ATTENTION = "attention", "attention/qkv", "attention/rope", "attention/scores", "attention/output"
+COMPONENTS = ("embedding", *ATTENTION, "ffn", "projection")
 KINDS = ("F32", "Q8_0")
 
 
@@ -45,7 +37,7 @@ def statistics(enabled: bool = True) -> PerformanceStats:
     return PerformanceStats(COMPONENTS, enabled=enabled)
 
 
-_NOBODY_WATCHES = statistics(enabled=False)
+_DISABLED = statistics(enabled=False)
 
 
 class KVCache:
@@ -58,7 +50,7 @@ class KVCache:
         self.values = huge_empty((shape.block_count, batch, heads, -(-d // PANEL), context, PANEL), np.float32)
         angles = np.arange(context)[:, None] * shape.freq_base ** (-np.arange(0, d, 2) / d)
         self.cosines, self.sines = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-        self._shape, self._buffers = shape, (0, None)
+        self._shape, self._buffers = shape, None
 
     @property
     def nbytes(self) -> int:
@@ -71,9 +63,11 @@ class KVCache:
 
     def buffers(self, rows: int) -> "_Buffers":
         """Those of the last pass if it had as many rows."""
-        if self._buffers[0] != rows:
-            self._buffers = rows, _Buffers.make(self._shape, rows)
-        return self._buffers[1]
+        if self._buffers is None or len(self._buffers.x) != rows:
+            width, inner = self._shape.embedding_length, self._shape.feed_forward_length
+            widths = width, width, width + 2 * self._shape.key_length, width, 2 * inner, inner
+            self._buffers = _Buffers(*(aligned_empty((rows, w), np.float32) for w in widths))
+        return self._buffers
 
 
 @dataclass(frozen=True)
@@ -86,12 +80,6 @@ class _Buffers:
     attended: np.ndarray
     both: np.ndarray
     hidden: np.ndarray
-
-    @classmethod
-    def make(cls, shape: Shape, rows: int) -> "_Buffers":
-        width, inner = shape.embedding_length, shape.feed_forward_length
-        widths = width, width, width + 2 * shape.key_length, width, 2 * inner, inner
-        return cls(*(aligned_empty((rows, w), np.float32) for w in widths))
 
 
 @dataclass(frozen=True)
@@ -120,25 +108,24 @@ class Decoder:
             raise ValueError(f"kind must be one of {', '.join(KINDS)} or None, got {kind!r}")
         self.shape, self.nbytes = weights.shape, 0
         self._kinds: set[str] = set()
-        self._arena = Arena()
-        self._weights, self._kind, self._tell = weights, kind, packed
-        self._embedding = self._packed("token_embd.weight")
+        self._arena, self._weights, self._kind, self._report = Arena(), weights, kind, packed
+        self._embedding = self._pack("token_embd.weight")
         self.blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
         self._output_norm = self._norm("output_norm.weight")
-        self._output = self._embedding if self.shape.tied else self._packed("output.weight")
-        del self._weights, self._tell  # a file may be closed now
+        self._output = self._embedding if self.shape.tied else self._pack("output.weight")
+        del self._weights, self._report  # a file may be closed now
 
     @property
     def kind(self) -> str:
         """Of the packed weights: F32 if any of them is."""
         return min(self._kinds)
 
-    def _packed(self, *names: str) -> np.ndarray:
+    def _pack(self, *names: str) -> np.ndarray:
         """One weight from several, whose rows follow each other."""
         panels = _pack([self._weights.tensor(name) for name in names], self._kind, self._arena)
         self.nbytes += panels.nbytes
         self._kinds.add(panels.kind)
-        self._tell(panels.rows * panels.columns)
+        self._report(panels.rows * panels.columns)
         return panels.data
 
     def _norm(self, name: str) -> np.ndarray:
@@ -149,11 +136,11 @@ class Decoder:
     def _block(self, name: str) -> _Block:
         return _Block(
             attn_norm=self._norm(f"{name}.attn_norm.weight"),
-            attn_qkv=self._packed(*(f"{name}.attn_{part}.weight" for part in "qkv")),
-            attn_output=self._packed(f"{name}.attn_output.weight"),
+            attn_qkv=self._pack(*(f"{name}.attn_{part}.weight" for part in "qkv")),
+            attn_output=self._pack(f"{name}.attn_output.weight"),
             ffn_norm=self._norm(f"{name}.ffn_norm.weight"),
-            ffn_gate_up=self._packed(f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight"),
-            ffn_down=self._packed(f"{name}.ffn_down.weight"),
+            ffn_gate_up=self._pack(f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight"),
+            ffn_down=self._pack(f"{name}.ffn_down.weight"),
         )
 
     def cache(self, batch: int = 1, context: int | None = None) -> KVCache:
@@ -162,38 +149,25 @@ class Decoder:
         return KVCache(self.shape, positive_integer("batch", batch), positive_integer("context", context))
 
     def forward(
-        self,
-        tokens: np.ndarray,
-        cache: KVCache,
-        stats: PerformanceStats = _NOBODY_WATCHES,
-        threads: int = 1,
-        every: bool = False,
+        self, tokens: np.ndarray, cache: KVCache, stats: PerformanceStats = _DISABLED, threads: int = 1, every: bool = False
     ) -> np.ndarray:
         """Logits (batch x vocab_size) of the last token of each sequence, or (batch x new x vocab_size) of `every` one.
 
         tokens: batch x new integers, the next ones of each sequence. They are appended to the cache.
         """
-        tokens = self._checked(tokens, cache)
+        tokens = self._check(tokens, cache)
         threads = positive_integer("threads", threads)
         batch, new = tokens.shape
         buffers, section, start = cache.buffers(batch * new), stats.section, cache.length
+        x, normed, both, hidden = buffers.x, buffers.normed, buffers.both, buffers.hidden
+        eps = self.shape.layer_norm_rms_epsilon
         with section("forward_pass"):
             with section("embedding"):
-                _embed(self._embedding, tokens.reshape(-1), buffers.x)
+                _embed(self._embedding, tokens.reshape(-1), x)
             for layer, block in enumerate(self.blocks):
                 self._attention(layer, block, cache, buffers, start, new, section, threads)
                 with section("ffn"):
-                    _feed_forward(
-                        buffers.x,
-                        block.ffn_norm,
-                        self.shape.layer_norm_rms_epsilon,
-                        buffers.normed,
-                        block.ffn_gate_up,
-                        buffers.both,
-                        buffers.hidden,
-                        block.ffn_down,
-                        threads,
-                    )
+                    _feed_forward(x, block.ffn_norm, eps, normed, block.ffn_gate_up, both, hidden, block.ffn_down, threads)
             with section("projection"):
                 logits = self._logits(buffers, batch, new, every, threads)
         cache.length += new
@@ -223,7 +197,7 @@ class Decoder:
         _norm_linear(x, self._output_norm, eps, normed, self._output, logits, threads)
         return logits.reshape(batch, new, -1) if every else logits
 
-    def _checked(self, tokens: np.ndarray, cache: KVCache) -> np.ndarray:
+    def _check(self, tokens: np.ndarray, cache: KVCache) -> np.ndarray:
         if not isinstance(tokens, np.ndarray) or not np.issubdtype(tokens.dtype, np.integer):
             raise TypeError(f"tokens must be an array of integers, got {getattr(tokens, 'dtype', type(tokens).__name__)}")
         if tokens.ndim != 2 or tokens.shape[0] != cache.batch or tokens.shape[1] < 1:
@@ -237,8 +211,7 @@ class Decoder:
 
 
 def _pack(tensors: Sequence[Tensor], kind: str | None, arena: Arena) -> Panels:
-    quantised = [isinstance(t, tuple) for t in tensors]
-    if kind == "Q8_0" or kind is None and all(quantised):
+    if kind == "Q8_0" or kind is None and all(isinstance(t, tuple) for t in tensors):
         pairs = [t if isinstance(t, tuple) else quantise(t) for t in tensors]
         return pack_q8_0(*(np.concatenate(parts) for parts in zip(*pairs, strict=True)), arena.empty)
     return pack(np.concatenate([widen(t) for t in tensors]), arena.empty)

@@ -1,15 +1,11 @@
 """A forward pass, run and taken apart: tokens per second, where the time goes, how near each part is to the limits.
 
-    forward(weights, ...)           -> Forward: statistics of the prompt and of generation, memory, cost of the stopwatches
-    report(found)                   the lines that `perflib forward` prints
-    work(shape, kind, ...)          flops and bytes of every part of a pass, counted before anything is measured
-    effort(rows), PACKING           how long a pass and packing take, roughly: what progress is counted in
-
 A part that moves few bytes for its flops is held against the multiply-add peak of a core, one that moves many against its
 bandwidth: the share of each is shown. Bytes are the useful ones: weights once per pass, the keys and values that are looked
 at, activations not at all. Raises ValueError naming the argument, the requirement and the value.
 """
 
+import io
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -81,21 +77,16 @@ class Forward:
         """Of every part: time, rates, and their shares of the limits of the cores in use."""
         header = "part", "prompt (ms)", "of peak", "of bandwidth", "generation (ms)", "of peak", "of bandwidth"
         half = self.prompt + self.stats.count // 2  # the middle of what was generated
-        phases = (
-            (self.prompt_stats, work(self.shape, self.kind, self.batch, self.prompt, 0)),
-            (self.stats, work(self.shape, self.kind, self.batch, 1, half)),
-        )
-        rows = []
-        for part in PARTS:
-            cells = [cell for stats, counted in phases for cell in self._rates(stats, part, counted[part])]
-            rows.append((part, *cells))
+        prompt = work(self.shape, self.kind, self.batch, self.prompt, 0)
+        token = work(self.shape, self.kind, self.batch, 1, half)
+        rows = ((p, *self._rates(self.prompt_stats, p, prompt[p]), *self._rates(self.stats, p, token[p])) for p in PARTS)
         return Table(header, tuple(rows))
 
-    def _rates(self, stats: PerformanceStats, part: str, done: Work) -> tuple[str, str, str]:
+    def _rates(self, stats: PerformanceStats, part: str, work: Work) -> tuple[str, str, str]:
         ms = getattr(stats.average(), part.replace("/", "_") + "_ms")
         if not ms:
             return "0.000", "-", "-"
-        gflops, gb = done.flops / ms / 1e6, done.bytes / ms / 1e6
+        gflops, gb = work.flops / ms / 1e6, work.bytes / ms / 1e6
         peak, read = self.peak_gflops * self.threads, self.read_gb_per_s
         return f"{ms:.3f}", f"{gflops / peak:.1%}", f"{gb / read:.1%}"
 
@@ -122,11 +113,11 @@ def forward(
         bar.set_description_str("packing weights")
         decoder = Decoder(weights, kind, lambda count: bar.update(PACKING * count))
         cache = decoder.cache(batch, prompt + tokens)
-        given = np.random.default_rng(seed).integers(0, decoder.shape.vocab_size, (batch, prompt))
+        ids = np.random.default_rng(seed).integers(0, decoder.shape.vocab_size, (batch, prompt))
         with quiet(threads), peak() as most:
-            both = _passes(decoder, cache, given, tokens, threads, bar)
+            prompt_stats, stats = _passes(decoder, cache, ids, tokens, threads, bar)
         bar.set_description_str("stopwatches, on and off in turn")
-        turns = _stopwatches(decoder, batch, cache.context, threads, both[1])
+        turns = _stopwatches(decoder, batch, cache.context, threads, stats)
         bar.set_description_str("limits of one core")
         limits = measured_limits(machine)
     return Forward(
@@ -135,8 +126,8 @@ def forward(
         batch=batch,
         prompt=prompt,
         threads=threads,
-        prompt_stats=both[0],
-        stats=both[1],
+        prompt_stats=prompt_stats,
+        stats=stats,
         weight_bytes=decoder.nbytes,
         cache_bytes=cache.nbytes,
         above_bytes=most.bytes - before - decoder.nbytes - cache.nbytes,
@@ -156,18 +147,18 @@ def _warm_up(weights: Weights, kind: str | None, threads: int) -> None:
 
 
 def _passes(
-    decoder: Decoder, cache: KVCache, given: np.ndarray, tokens: int, threads: int, bar: AbstractContextManager
+    decoder: Decoder, cache: KVCache, ids: np.ndarray, tokens: int, threads: int, bar: AbstractContextManager
 ) -> tuple[PerformanceStats, PerformanceStats]:
     """Statistics of the prompt, and of the tokens that follow it."""
     prompt_stats, stats, size = statistics(), statistics(), decoder.shape.parameters
     for watch in (statistics(enabled=False), prompt_stats):
-        with step(bar, f"prompt of {given.shape[1]} tokens", size * effort(given.size)):
+        with step(bar, f"prompt of {ids.shape[1]} tokens", size * effort(ids.size)):
             cache.clear()
-            logits = decoder.forward(given, cache, watch, threads)
+            logits = decoder.forward(ids, cache, watch, threads)
     for number in range(tokens):
         bar.set_description_str(f"token {number + 1} of {tokens}", refresh=False)
         logits = decoder.forward(logits.argmax(axis=1)[:, None], cache, stats, threads)
-        bar.update(size * effort(len(given)))
+        bar.update(size * effort(len(ids)))
     return prompt_stats, stats
 
 
@@ -178,34 +169,32 @@ def _stopwatches(decoder: Decoder, batch: int, context: int, threads: int, stats
     return compare(ways, scope="call", budget_s=budget_s, threads=threads)
 
 
-def report(found: Forward) -> str:
+def report(result: Forward) -> str:
     """The lines that the command prints."""
-    import io
-
     text = io.StringIO()
-    millions = found.shape.parameters / 1e6
-    above = "unknown on this system" if math.isnan(found.above_bytes) else f"{found.above_bytes / 1e6:.0f} MB"
+    millions = result.shape.parameters / 1e6
+    above = "unknown on this system" if math.isnan(result.above_bytes) else f"{result.above_bytes / 1e6:.0f} MB"
     print(
-        f"{millions:.0f}M weights as {found.kind}, {found.weight_bytes / 1e6:.0f} MB; batch {found.batch}, "
-        f"{found.threads} thread{'s' if found.threads > 1 else ''}",
-        f"prompt      {found.prompt_tokens_per_s:10.1f} tokens/s ({found.prompt} tokens at once)",
-        f"generation  {found.tokens_per_s:10.1f} tokens/s (one at a time, {found.stats.count} passes)",
+        f"{millions:.0f}M weights as {result.kind}, {result.weight_bytes / 1e6:.0f} MB; batch {result.batch}, "
+        f"{result.threads} thread{'s' if result.threads > 1 else ''}",
+        f"prompt      {result.prompt_tokens_per_s:10.1f} tokens/s ({result.prompt} tokens at once)",
+        f"generation  {result.tokens_per_s:10.1f} tokens/s (one at a time, {result.stats.count} passes)",
         sep="\n",
         file=text,
     )
-    found.prompt_stats.print("prompt", file=text)
-    found.stats.print("generation", file=text)
-    print(found.limits_table(), file=text)
-    turns = found.stopwatches
+    result.prompt_stats.print("prompt", file=text)
+    result.stats.print("generation", file=text)
+    print(result.limits_table(), file=text)
+    turns = result.stopwatches
     on = turns.ratios["on"]
     low, middle, high = (100 * (ratio - 1) for ratio in (on.low, on.value, on.high))
     print(
-        f"parts explain {found.closure:.1%}; stopwatches cost {found.counted_overhead:.2%} of generation by their number",
+        f"parts explain {result.closure:.1%}; stopwatches cost {result.counted_overhead:.2%} of generation by their number",
         f"stopwatches on against off, in turn: {middle:+.2f} % [{low:+.2f}, {high:+.2f}], {turns.verdicts['on']} "
         f"(off against itself: {100 * (turns.again.value - 1):+.2f} %)",
-        f"memory: {above} resident above {found.weight_bytes / 1e6:.0f} MB of weights and {found.cache_bytes / 1e6:.1f} MB "
-        "of keys and values, the most during the passes",
-        f"limits: {found.peak_gflops:.0f} GFLOP/s a core, {found.read_gb_per_s:.1f} GB/s read by one core",
+        f"memory: {above} resident above {result.weight_bytes / 1e6:.0f} MB of weights "
+        f"and {result.cache_bytes / 1e6:.1f} MB of keys and values, the most during the passes",
+        f"limits: {result.peak_gflops:.0f} GFLOP/s a core, {result.read_gb_per_s:.1f} GB/s read by one core",
         sep="\n",
         file=text,
     )

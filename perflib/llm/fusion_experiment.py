@@ -21,14 +21,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..kernels.buffers import aligned_empty, huge_empty
+from ..kernels.buffers import aligned_random, huge_empty
 from ..kernels.decoder.layers import NEVER, _swiglu
 from ..kernels.decoder.linear import _linear
 from ..kernels.decoder.panels import PANEL
 from ..kernels.probes.stream import _read
 from ..kernels.rmsnorm.fast import _rms_norm
 from ..kernels.rmsnorm.textbook import _rms_norm_standard
-from ..timer import Clock
+from ..performance_stats import PerformanceStats
+from ..timer import Clock, Timer
 from .decoder import Decoder, statistics
 
 Run = Callable[[], None]
@@ -44,8 +45,8 @@ def alternatives(decoder: Decoder, new: int) -> dict[str, dict[str, Run]]:
     """
     shape, blocks, eps = decoder.shape, decoder.blocks, decoder.shape.layer_norm_rms_epsilon
     width, keys, inner = shape.embedding_length, shape.key_length, shape.feed_forward_length
-    x, summand, normed, hidden, qkv, both = _filled(new, width, width, width, inner, width + 2 * keys, 2 * inner)
-    three, two = _filled(new, width, keys, keys), _filled(new, inner, inner)
+    x, summand, normed, hidden, qkv, both = _random(new, width, width, width, inner, width + 2 * keys, 2 * inner)
+    three, two = _random(new, width, keys, keys), _random(new, inner, inner)
 
     def linear(data: np.ndarray, source: np.ndarray, out: np.ndarray, add: bool = False) -> tuple:
         return _linear, data, source, out, add, 1
@@ -74,15 +75,11 @@ def stopwatch_runs(decoder: Decoder, context: int, batch: int = 1, threads: int 
     """A pass of one token of each sequence at `context`, its stopwatches switched off and on."""
     cache, token = decoder.cache(batch, context), np.zeros((batch, 1), np.int64)
 
-    def run(enabled: bool) -> Run:
-        def one() -> None:
-            cache.length = context - 1
-            decoder.forward(token, cache, stats, threads)
+    def run(stats: PerformanceStats) -> None:
+        cache.length = context - 1
+        decoder.forward(token, cache, stats, threads)
 
-        stats = statistics(enabled)
-        return one
-
-    return {"stopwatches": {"off": run(False), "on": run(True)}}
+    return {"stopwatches": {way: partial(run, statistics(enabled=way == "on")) for way in ("off", "on")}}
 
 
 def reads() -> dict[str, dict[str, Run]]:
@@ -97,15 +94,15 @@ def in_turn(
 ) -> Iterator[tuple[int, int, str, str, int]]:
     """Time every way once per round, in an order drawn anew; one round that is not counted warms up."""
     rng = np.random.default_rng(seed)
-    everything = [(name, way, run) for name, ways in runs.items() for way, run in ways.items()]
+    every_run = [(name, way, run) for name, ways in runs.items() for way, run in ways.items()]
     for number in range(-1, rounds):
-        for position, index in enumerate(rng.permutation(len(everything))):
-            name, way, run = everything[index]
-            begun = clock()
+        for position, index in enumerate(rng.permutation(len(every_run))):
+            name, way, run = every_run[index]
+            timer = Timer(clock)
             run()
-            taken = clock() - begun
+            elapsed_ns = timer.elapsed_ns()
             if number >= 0:
-                yield number, position, name, way, taken
+                yield number, position, name, way, elapsed_ns
 
 
 def _run(steps: list[tuple]) -> Run:
@@ -116,12 +113,10 @@ def _run(steps: list[tuple]) -> Run:
     return run
 
 
-def _filled(rows: int, *widths: int) -> list[np.ndarray]:
+def _random(rows: int, *widths: int) -> list[np.ndarray]:
     """Numbers around 0: what is left in fresh memory may be slower ones."""
-    rng, made = np.random.default_rng(0), [aligned_empty((rows, width), np.float32) for width in widths]
-    for array in made:
-        array[...] = rng.standard_normal(array.shape)
-    return made
+    rng = np.random.default_rng(0)
+    return [aligned_random((rows, width), np.float32, rng) for width in widths]
 
 
 def _parts(data: np.ndarray, outs: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

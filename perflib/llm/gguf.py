@@ -10,7 +10,6 @@ missing, has another shape or a type that nobody reads here.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ class GGUFWeights:
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
-        self._reader = _opened(self.path)
+        self._reader = _open(self.path)
         self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         self.shape = self._read_shape()
         for name, expected in tensor_shapes(self.shape).items():
@@ -40,14 +39,14 @@ class GGUFWeights:
 
     def tensor(self, name: str) -> Tensor:
         """Float32, or scales and quants of Q8_0."""
-        from gguf import dequantize
+        from gguf import dequantize  # the extra `gguf`
 
-        found = self._tensors[name]
-        if found.tensor_type.name == "Q8_0":
-            return _q8_0(found.data)
-        if found.tensor_type.name == "F32":
-            return np.asarray(found.data)
-        return dequantize(found.data, found.tensor_type).astype(np.float32, copy=False)
+        data, kind = self._tensors[name].data, self._tensors[name].tensor_type
+        if kind.name == "Q8_0":
+            return _q8_0(data)
+        if kind.name == "F32":
+            return np.asarray(data)
+        return dequantize(data, kind).astype(np.float32, copy=False)
 
     def _read_shape(self) -> Shape:
         architecture = self._field("general.architecture")
@@ -55,7 +54,8 @@ class GGUFWeights:
             raise self._error(f"general.architecture must be {ARCHITECTURE!r}, got {architecture!r}")
         heads = self._hyper("attention.head_count")
         scaling = self._field(f"{ARCHITECTURE}.rope.scaling.type", "none")
-        width = self._hyper("embedding_length")
+        names = "embedding_length", "block_count", "feed_forward_length", "context_length"
+        sizes = {name: self._hyper(name) for name in names}
         if scaling != "none":
             raise self._error(f"llama.rope.scaling.type must be 'none', got {scaling!r}")
         if "token_embd.weight" not in self._tensors:
@@ -63,21 +63,18 @@ class GGUFWeights:
         try:
             shape = Shape(
                 vocab_size=int(self._tensors["token_embd.weight"].shape[-1]),  # GGUF counts dimensions from the innermost
-                embedding_length=width,
-                block_count=self._hyper("block_count"),
-                feed_forward_length=self._hyper("feed_forward_length"),
                 head_count=heads,
                 head_count_kv=self._hyper("attention.head_count_kv", heads),
-                context_length=self._hyper("context_length"),
+                **sizes,
                 layer_norm_rms_epsilon=float(self._hyper("attention.layer_norm_rms_epsilon")),
                 freq_base=float(self._hyper("rope.freq_base", 10000.0)),
                 tied="output.weight" not in self._tensors,
             )
         except ValueError as problem:
             raise self._error(str(problem)) from None
-        turned = self._hyper("rope.dimension_count", shape.head_length)
-        if turned != shape.head_length:
-            raise self._error(f"llama.rope.dimension_count must be {shape.head_length}, the length of a head, got {turned}")
+        rotary = self._hyper("rope.dimension_count", shape.head_length)
+        if rotary != shape.head_length:
+            raise self._error(f"llama.rope.dimension_count must be {shape.head_length}, the length of a head, got {rotary}")
         return shape
 
     def _hyper(self, name: str, default: Any = None) -> Any:
@@ -103,24 +100,20 @@ class GGUFWeights:
         return GGUFError(f"{self.path}: {what}")
 
 
-def _opened(path: Path) -> Any:
+def _open(path: Path) -> Any:
+    """The package meets a torn file somewhere in its arrays: any of its errors means the same."""
     try:
-        from gguf import GGUFReader
+        from gguf import GGUFReader  # the extra `gguf`
     except ModuleNotFoundError:
         raise GGUFError(f"{path}: reading GGUF needs the package gguf; pip install 'perflib[gguf]'") from None
     if not path.is_file():
         raise GGUFError(f"{path}: no such file")
-    return _or_refused(path, lambda: GGUFReader(path))
-
-
-def _or_refused(path: Path, read: Callable[[], Any]) -> Any:
-    """The package meets a torn file somewhere in its arrays: any of its errors means the same."""
     with path.open("rb") as file:
         magic = file.read(4)
     if magic != b"GGUF":
         raise GGUFError(f"{path}: is not a GGUF file, it begins with {magic!r}")
     try:
-        return read()
+        return GGUFReader(path)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeDecodeError, MemoryError) as problem:
         raise GGUFError(f"{path}: is truncated or damaged: {' '.join(str(problem).split())}") from None
 

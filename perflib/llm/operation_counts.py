@@ -31,17 +31,17 @@ def work(shape: Shape, kind: str, batch: int, new: int, start: int) -> dict[str,
     """Work of a pass over `new` tokens of each of `batch` sequences that hold `start` already; logits of the last ones."""
     width, inner, keys, layers = shape.embedding_length, shape.feed_forward_length, shape.key_length, shape.block_count
     rows, each = batch * new, BYTES_PER_WEIGHT[kind]
-    seen = batch * (new * start + new * (new + 1) // 2)  # pairs of a token and one that it looks at
+    pairs = batch * (new * start + new * (new + 1) // 2)  # pairs of a token and one that it looks at
 
     def linear(inputs: int, outputs: int, m: int, times: int = layers) -> Work:
         return Work(2.0 * m * inputs * outputs * times, each * inputs * outputs * times)
 
-    turned = rows * (width + keys) * layers
+    rotated = rows * (width + keys) * layers
     return {
         "embedding": Work(0.0, each * rows * width),
         "attention/qkv": linear(width, width + 2 * keys, rows),
-        "attention/rope": Work(3.0 * turned, 4.0 * (turned + rows * keys * layers)),
-        "attention/scores": Work(4.0 * seen * width * layers, 8.0 * batch * (start + new) * keys * layers),
+        "attention/rope": Work(3.0 * rotated, 4.0 * (rotated + rows * keys * layers)),
+        "attention/scores": Work(4.0 * pairs * width * layers, 8.0 * batch * (start + new) * keys * layers),
         "attention/output": linear(width, width, rows),
         "ffn": linear(width, 3 * inner, rows),
         "projection": linear(width, shape.vocab_size, batch, 1),

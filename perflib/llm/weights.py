@@ -11,8 +11,7 @@ Raises ValueError naming the argument, the requirement and the value.
 
 import math
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -37,11 +36,9 @@ class Shape:
     """Whether the embedding is the last layer too: then there is no output.weight."""
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "embedding_length", "block_count", "feed_forward_length", "head_count", "head_count_kv"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.context_length < 1:
-            raise ValueError(f"context_length must be at least 1, got {self.context_length}")
+        for field in fields(self):
+            if field.type is int and (value := getattr(self, field.name)) < 1:
+                raise ValueError(f"{field.name} must be at least 1, got {value}")
         if self.embedding_length % (2 * self.head_count):
             raise ValueError(
                 f"embedding_length must be a multiple of 2 head_count = {2 * self.head_count}, got {self.embedding_length}"
@@ -84,25 +81,21 @@ class Weights(Protocol):
 
 def tensor_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
     """Every tensor in the order of use; a weight of a linear layer is outputs x inputs."""
-    return dict(_tensors(shape))
-
-
-def _tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    width, inner = shape.embedding_length, shape.feed_forward_length
-    yield "token_embd.weight", (shape.vocab_size, width)
-    for block in range(shape.block_count):
-        yield f"blk.{block}.attn_norm.weight", (width,)
-        yield f"blk.{block}.attn_q.weight", (width, width)
-        yield f"blk.{block}.attn_k.weight", (shape.key_length, width)
-        yield f"blk.{block}.attn_v.weight", (shape.key_length, width)
-        yield f"blk.{block}.attn_output.weight", (width, width)
-        yield f"blk.{block}.ffn_norm.weight", (width,)
-        yield f"blk.{block}.ffn_gate.weight", (inner, width)
-        yield f"blk.{block}.ffn_up.weight", (inner, width)
-        yield f"blk.{block}.ffn_down.weight", (width, inner)
-    yield "output_norm.weight", (width,)
-    if not shape.tied:
-        yield "output.weight", (shape.vocab_size, width)
+    width, inner, keys = shape.embedding_length, shape.feed_forward_length, shape.key_length
+    block = {
+        "attn_norm": (width,),
+        "attn_q": (width, width),
+        "attn_k": (keys, width),
+        "attn_v": (keys, width),
+        "attn_output": (width, width),
+        "ffn_norm": (width,),
+        "ffn_gate": (inner, width),
+        "ffn_up": (inner, width),
+        "ffn_down": (width, inner),
+    }
+    blocks = {f"blk.{n}.{name}.weight": size for n in range(shape.block_count) for name, size in block.items()}
+    output = {} if shape.tied else {"output.weight": (shape.vocab_size, width)}
+    return {"token_embd.weight": (shape.vocab_size, width), **blocks, "output_norm.weight": (width,), **output}
 
 
 class RandomWeights:

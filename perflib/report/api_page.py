@@ -9,44 +9,44 @@ import ast
 import inspect
 import re
 from functools import cache
-from importlib import import_module
 
 import pdoc.doc
 from markupsafe import Markup
 from pdoc.render_helpers import to_html
 
+import perflib
+import perflib.kernels
+
 from ..files import PACKAGE
 from .markup import templates
-from .page import Page, contents, parsed
+from .page import Page, contents, parse
 
 
 @cache
 def api_page() -> Page:
     """The reference: the names of the package, those of its kernels, and a line for each module."""
-    faces = [import_module(name) for name in ("perflib", "perflib.kernels")]
-    for face in faces:
-        for name in face.__all__:
-            getattr(face, name)  # loads it: pdoc describes what is there
+    for name in perflib.__all__:
+        getattr(perflib, name)  # loaded at first use; pdoc sees only what is loaded
     environment = templates().overlay()
-    environment.filters |= {"short": _short, "told": _told}
-    modules = list(map(pdoc.doc.Module, faces))
-    body = environment.get_template("api.html.j2").render(modules=modules, floors=_floors())
+    environment.filters |= {"short": _shorten, "as_markup": _docstring_markup}
+    modules = [pdoc.doc.Module(perflib), pdoc.doc.Module(perflib.kernels)]
+    body = environment.get_template("api.html.j2").render(modules=modules, openings=_module_openings())
     opening = "Every public name with its signature, shapes, units and errors, from the docstrings."
-    toc = tuple(entry for entry in contents(parsed(body)) if entry["level"] == 2)
+    toc = tuple(entry for entry in contents(parse(body)) if entry["level"] == 2)
     return Page("api-reference", "Which function does what?", opening, body, toc, "reference")
 
 
-def _short(signature: object) -> str:
+def _shorten(signature: object) -> str:
     """A signature on as few lines as it needs, names of types without the modules that they come from."""
     return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z_])", "", str(signature))
 
 
-def _told(docstring: str) -> Markup:
+def _docstring_markup(docstring: str) -> Markup:
     """A docstring as markup: what looks like a tag in it is text."""
     return Markup(to_html(inspect.cleandoc(docstring).replace("<", "&lt;")).replace("&amp;lt;", "&lt;"))
 
 
-def _floors() -> list[tuple[str, str]]:
+def _module_openings() -> list[tuple[str, str]]:
     """Every module, and the first sentence that it says of itself."""
     openings = []
     for file in sorted(PACKAGE.glob("**/*.py")):

@@ -10,8 +10,8 @@ The first page opens with the answer; after the notebooks come a performance gui
 of the public names. Pages hold their pictures and their style; the samples are attached, so that a shared report can be
 re-analysed.
 
-Raises `RunError` where the notebooks are not there or a cell fails: its notebook, its cell, its message. A report that was
-there before is then untouched.
+Raises `ReportError` where the notebooks are not there or a cell fails: its notebook, its cell, its message. A report that
+was there before is then untouched.
 """
 
 import base64
@@ -24,16 +24,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import RunError
-from ..files import REPORTS
+from ..errors import ReportError
+from ..files import NOTEBOOKS, REPORTS, replace_text
 from ..runs.store import Run
 from .api_page import api_page
 from .guide_page import guide_page
 from .index_page import first_page
-from .markup import is_own, templates
-from .notebooks import NOTEBOOKS, execute_all, find_notebooks
+from .markup import is_own, render
+from .notebooks import execute_all, find_notebooks
 from .page import Page, exporter, page
-from .single_file import joined
+from .single_file import join_pages
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip: the same samples give the same bytes
 
@@ -59,15 +59,11 @@ def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Pat
 def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
     """Write the report of a run as one HTML file (<run-id>.html here unless told) and return its path."""
     file = (file or Path(f"{run.id}.html")).resolve()
-    pages, packed = _pages(run, notebooks), _packed(run)
-    link = "data:application/zip;base64," + base64.b64encode(packed).decode()
-    samples = {"name": f"{run.id}.zip", "link": link, "size": len(packed)}
-    all_pages = joined([first_page(run, pages, samples), *pages])
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(
-        _rendered("single.html.j2", run, all_pages, all_pages[0], lambda page: f"#{page.stem}"), encoding="utf-8"
-    )
-    os.replace(part, file)
+    pages, archive = _pages(run, notebooks), _zip_samples(run)
+    link = "data:application/zip;base64," + base64.b64encode(archive).decode()
+    samples = {"name": f"{run.id}.zip", "link": link, "size": len(archive)}
+    all_pages = join_pages([first_page(run, pages, samples), *pages])
+    replace_text(file, _render("single.html.j2", run, all_pages, all_pages[0], lambda page: f"#{page.stem}"))
     return file
 
 
@@ -76,45 +72,37 @@ def _require_replaceable(out: Path) -> None:
         return
     index = out / "index.html"
     if not index.is_file() or not is_own(index):
-        raise RunError(f"{out} is not a report of perflib; remove it or name another folder")
+        raise ReportError(f"{out} is not a report of perflib; remove it or name another folder")
 
 
 def _pages(run: Run, notebooks: Path) -> list[Page]:
     """Every page but the first: the notebooks, the guide, the reference."""
-    executed = execute_all(find_notebooks(notebooks), {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
+    results = execute_all(find_notebooks(notebooks), {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
     convert = exporter()
-    told = [page(convert, path.stem, notebook) for path, notebook in executed]
-    return [*told, guide_page(run, {shown.stem: shown for shown in told}), api_page()]
+    pages = [page(convert, path.stem, notebook) for path, notebook in results]
+    return [*pages, guide_page(run, {page.stem: page for page in pages}), api_page()]
 
 
-def _packed(run: Run) -> bytes:
+def _zip_samples(run: Run) -> bytes:
     """The files of a run in a folder of its name, as a zip that is the same each time."""
-    with zipfile.ZipFile(packed := io.BytesIO(), "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(content := io.BytesIO(), "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for file in sorted(f for f in run.path.iterdir() if f.suffix in (".csv", ".json") or f.name == "SHA256SUMS"):
             archive.writestr(zipfile.ZipInfo(f"{run.id}/{file.name}", EPOCH), file.read_bytes(), zipfile.ZIP_DEFLATED)
-    return packed.getvalue()
+    return content.getvalue()
 
 
 def _write_report(folder: Path, run: Run, pages: Sequence[Page]) -> None:
-    packed = _packed(run)
     (folder / "data").mkdir(parents=True)
-    (folder / "data" / f"{run.id}.zip").write_bytes(packed)
-    samples = {"name": f"{run.id}.zip", "link": f"data/{quote(run.id)}.zip", "size": len(packed)}
+    (folder / "data" / f"{run.id}.zip").write_bytes(archive := _zip_samples(run))
+    samples = {"name": f"{run.id}.zip", "link": f"data/{quote(run.id)}.zip", "size": len(archive)}
     all_pages = [first_page(run, pages, samples), *pages]
-    for before, shown, after in zip([None, *all_pages[:-1]], all_pages, [*all_pages[1:], None], strict=True):
+    for before, current, after in zip([None, *all_pages[:-1]], all_pages, [*all_pages[1:], None], strict=True):
         around = {"previous": before, "next": after} if before else {}
-        written = _rendered("page.html.j2", run, all_pages, shown, lambda page: f"{page.stem}.html", **around)
-        (folder / f"{shown.stem}.html").write_text(written, encoding="utf-8")
+        html = _render("page.html.j2", run, all_pages, current, lambda page: f"{page.stem}.html", **around)
+        (folder / f"{current.stem}.html").write_text(html, encoding="utf-8")
 
 
-def _rendered(template: str, run: Run, pages: Sequence[Page], shown: Page, link: Callable[[Page], str], **more: Any) -> str:
-    recorded = run.meta["finished"] or run.meta["started"]
-    frame = {
-        "run": run,
-        "recorded": recorded,
-        "pages": pages,
-        "link": link,
-        "title": shown.title,
-        "wide": shown is pages[0],
-    }
-    return templates().get_template(template).render({**frame, **vars(shown), **more})
+def _render(template: str, run: Run, pages: Sequence[Page], page: Page, link: Callable[[Page], str], **more: Any) -> str:
+    time = run.meta["finished"] or run.meta["started"]
+    frame = {"run": run, "recorded": time, "pages": pages, "link": link, "title": page.title, "wide": page is pages[0]}
+    return render(template, **frame, **vars(page), **more)

@@ -23,8 +23,8 @@ from ..stats import Interval
 from ..studies import matmul_scaling, rmsnorm, tile_size, timing
 from ..studies.published import ALONE
 from ..studies.timing import self_ratios
-from .markup import templates
-from .page import Page, contents, parsed
+from .markup import render
+from .page import Page, contents, parse
 
 SIZE = 512  # of the comparisons: the largest that every run has
 
@@ -43,24 +43,24 @@ class Step:
 
 def guide_page(run: Run, pages: Mapping[str, Page]) -> Page:
     """The guide, with what the run shows of each step."""
-    steps = [_shown(number, step, run, pages) for number, step in enumerate(STEPS, start=1)]
-    body = templates().get_template("guide.html.j2").render(steps=steps)
+    steps = [_describe(number, step, run, pages) for number, step in enumerate(STEPS, start=1)]
+    body = render("guide.html.j2", steps=steps)
     opening = "What to try in which order, from the cheapest question to the most work, each step with what it gained here."
     title = "My kernel is slow: what to try, in which order?"
-    return Page("performance-guide", title, opening, body, contents(parsed(body)), "guide")
+    return Page("performance-guide", title, opening, body, contents(parse(body)), "guide")
 
 
-def _shown(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict[str, Any]:
+def _describe(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict[str, Any]:
     picture = step.figure(run)
-    shown = {"step": step, "number": number, "page": pages.get(step.stem), "factor": _factor(step, run)}
-    if isinstance(picture, Missing):
-        return {**shown, "missing": picture.sentence}
-    return {**shown, "picture": picture}
+    figure = {"missing": picture.sentence} if isinstance(picture, Missing) else {"picture": picture}
+    factor = text_or_not_recorded(step.measured, run)
+    return {"step": step, "number": number, "page": pages.get(step.stem), "factor": factor, **figure}
 
 
-def _factor(step: Step, run: Run) -> str:
+def text_or_not_recorded(measured: Callable[[Run], Interval], run: Run, digits: int = 2, unit: str = "") -> str:
+    """What was measured as text with its unit, or that the run lacks it."""
     try:
-        return text(step.measured(run))
+        return text(measured(run), digits) + unit
     except (RunError, SampleError):
         return "not recorded"
 
@@ -75,7 +75,7 @@ def _balance(run: Run) -> Interval:
     return Interval(peak.value / copy.value, peak.low / copy.high, peak.high / copy.low, 0.9)
 
 
-def _products(slow: str, fast: str) -> Callable[[Run], Interval]:
+def _speed_up(slow: str, fast: str) -> Callable[[Run], Interval]:
     same = {**ALONE, "block": "float32 scaling", "n": SIZE}
     return lambda run: ratio(run, "matmul", {**same, "kernel": slow}, {**same, "kernel": fast})
 
@@ -105,7 +105,7 @@ STEPS = (
         "Compare the kernel with itself. What that calls different is the smallest gain worth talking about; a change "
         "below it needs more rounds, fresh processes or a quieter machine, not an explanation.",
         "rms_norm_fast / itself, the comparison that went farthest from 1",
-        lambda run: max(self_ratios(run), key=lambda found: abs(np.log(found.value))),
+        lambda run: max(self_ratios(run), key=lambda factor: abs(np.log(factor.value))),
         timing.self_comparisons,
         "01-timing",
     ),
@@ -132,7 +132,7 @@ STEPS = (
         "Exchange loops so that the innermost index is the last one of every array. Neighbours then come with one line "
         "of the cache and fill one vector register; a walk down a column fetches a line for each element.",
         "ijk / ikj order, the same work",
-        _products("matmul_naive", "matmul_ikj"),
+        _speed_up("matmul_naive", "matmul_ikj"),
         matmul_scaling.matmul_rates,
         "02-matmul-scaling",
     ),
@@ -141,7 +141,7 @@ STEPS = (
         "Look for packed multiply-adds in the machine code. Sums need leave to be reordered (fastmath: reassoc, contract), "
         "slices or unsigned indices spare the check for negative ones, and gathers are not what was meant.",
         "tiles as the seed writes them / the same tiles, vectorised",
-        _products("matmul_tiled", "matmul_tiled_vectorised"),
+        _speed_up("matmul_tiled", "matmul_tiled_vectorised"),
         matmul_scaling.matmul_times,
         "02-matmul-scaling",
     ),
@@ -159,7 +159,7 @@ STEPS = (
         "Keep a block of results in registers, so that each number loaded serves several multiply-adds, and copy what the "
         "loops read into the order in which they read it (packing). This is the most work, and the last factor.",
         "ikj order / register blocks, packed where it pays",
-        _products("matmul_ikj", "matmul"),
+        _speed_up("matmul_ikj", "matmul"),
         matmul_scaling.matmul_rates,
         "02-matmul-scaling",
     ),

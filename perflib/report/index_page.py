@@ -8,8 +8,9 @@ What the run lacks is left out; a claim that it cannot judge is undecided and sa
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..display.figure import Picture
@@ -18,19 +19,19 @@ from ..errors import RunError, SampleError
 from ..models.tile_choice import best_tile, default_losses
 from ..runs.queries import copy_gb_per_s, peak_gflops, ratio, summary
 from ..runs.store import Run
-from ..stats import Interval
 from ..studies.matmul_scaling import matmul_rates
 from ..studies.published import ALONE
 from ..studies.rmsnorm import rms_bandwidth, rms_ratio
 from ..studies.summary import judge_all
 from ..studies.tile_size import tile_map
-from .markup import templates
+from .guide_page import text_or_not_recorded
+from .markup import render
 from .page import Page
 
 TITLE = "How fast are matrix product and RMS norm on this machine?"
 TILE_SIZES = (64, 128, 256, 512, 1024)
 ORDER = ("FAILS", "HOLDS", "UNDECIDED")  # what is news first, what is open last
-TOLD = {
+CLAIMS = {
     "01-timing": ("S9",),
     "02-matmul-scaling": ("S1", "S3", "S4", "S6"),
     "03-tile-size": ("S5",),
@@ -54,65 +55,56 @@ def first_page(run: Run, pages: Sequence[Page], samples: Mapping[str, Any]) -> P
     """The first page; `samples` has name, link and size of what is attached."""
     claims = sorted(judge_all(run), key=lambda claim: ORDER.index(claim.verdict))
     by_stem = {page.stem: page for page in pages}
-    told = {name: stem for stem, names in TOLD.items() for name in names if stem in by_stem}
+    stems = {name: stem for stem, names in CLAIMS.items() for name in names if stem in by_stem}
     limits = _limits(run)
-    body = (
-        templates()
-        .get_template("front.html.j2")
-        .render(
-            run=run,
-            pages=pages,
-            samples=samples,
-            quoted=shlex.quote,
-            counts=Counter(claim.verdict for claim in claims),
-            claims=[(claim, told.get(claim.id)) for claim in claims],
-            answers=[_leading(answer, by_stem) for answer in answers(run)],
-            briefly=[(name, run.machine.facts()[name]) for name in ("CPU", "caches")] + limits,
-            facts=[*run.machine.facts().items(), *limits],
-            tiles=[best_tile(n, run=run) for n in TILE_SIZES],
-            figures=[(picture, by_stem[stem]) for picture, stem in overview(run) if stem in by_stem],
-            as_text=text,
-        )
+    body = render(
+        "front.html.j2",
+        run=run,
+        pages=pages,
+        samples=samples,
+        quoted=shlex.quote,
+        counts=Counter(claim.verdict for claim in claims),
+        claims=[(claim, stems.get(claim.id)) for claim in claims],
+        answers=[_link(answer, by_stem) for answer in answers(run)],
+        briefly=[(name, run.machine.facts()[name]) for name in ("CPU", "caches")] + limits,
+        facts=[*run.machine.facts().items(), *limits],
+        tiles=[best_tile(n, run=run) for n in TILE_SIZES],
+        figures=[(picture, by_stem[stem]) for picture, stem in overview(run) if stem in by_stem],
+        as_text=text,
     )
     return Page("index", TITLE, "", body, (), "perflib report")
 
 
 def answers(run: Run) -> list[Answer]:
     """Those of the leading figures that the run has."""
-    found = []
-    for measured in (_best_product, _gain, _tile, _norm):
-        try:
-            found.append(measured(run))
-        except (RunError, SampleError):
-            continue
-    return found
+    figures = []
+    for answer in (_best_matmul, _gain, _tile, _norm):
+        with suppress(RunError, SampleError):
+            figures.append(answer(run))
+    return figures
 
 
-def _fastest(run: Run, *wanted: int) -> Any:
-    """The row of the compiled product with the highest rate, at whatever size or at one of those wanted."""
+def _fastest(run: Run, *sizes: int) -> Any:
+    """The row of the compiled product with the highest rate, at whatever size or at one of `sizes`."""
     rows = summary(run, "matmul", block="float32 scaling", **ALONE)
-    rows = rows[rows["n"].isin(wanted)] if wanted else rows
+    rows = rows[rows["n"].isin(sizes)] if sizes else rows
     return rows.loc[rows["gflops"].idxmax()]
 
 
-def _best_product(run: Run) -> Answer:
+def _best_matmul(run: Run) -> Answer:
     top, peak = _fastest(run), peak_gflops(run)
     detail = f"{top['kernel']} at n = {top['n']:.0f}: {top['gflops']:.0f} of {peak.value:.0f} GFLOP/s, one core."
-    return Answer(
-        "Best product compiled here",
-        f"{100 * top['gflops'] / peak.value:.0f} % of the peak",
-        detail,
-        "02-matmul-scaling",
-    )
+    share = f"{100 * top['gflops'] / peak.value:.0f} % of the peak"
+    return Answer("Best product compiled here", share, detail, "02-matmul-scaling")
 
 
 def _gain(run: Run) -> Answer:
     same = {**ALONE, "block": "float32 scaling"}
     n = int(summary(run, "matmul", kernel="matmul_naive", **same)["n"].max())
     top = _fastest(run, n)["kernel"]
-    found = ratio(run, "matmul", {**same, "kernel": "matmul_naive", "n": n}, {**same, "kernel": top, "n": n})
-    detail = f"matmul_naive / {top} at n = {n}: {text(found, 1)}."
-    return Answer("The textbook loop takes", f"{found.value:.0f} times as long", detail, "02-matmul-scaling")
+    gain = ratio(run, "matmul", {**same, "kernel": "matmul_naive", "n": n}, {**same, "kernel": top, "n": n})
+    detail = f"matmul_naive / {top} at n = {n}: {text(gain, 1)}."
+    return Answer("The textbook loop takes", f"{gain.value:.0f} times as long", detail, "02-matmul-scaling")
 
 
 def _tile(run: Run) -> Answer:
@@ -123,33 +115,25 @@ def _tile(run: Run) -> Answer:
 
 
 def _norm(run: Run, n: int = 1024) -> Answer:
-    found = rms_ratio(run, n)
-    detail = f"rms_norm_standard / rms_norm_fast at n = {n}: {text(found)}."
-    return Answer("RMS norm in two passes is", f"{found.value:.1f} times as fast", detail, "04-rmsnorm")
+    gain = rms_ratio(run, n)
+    detail = f"rms_norm_standard / rms_norm_fast at n = {n}: {text(gain)}."
+    return Answer("RMS norm in two passes is", f"{gain.value:.1f} times as fast", detail, "04-rmsnorm")
 
 
-def _leading(answer: Answer, by_stem: Mapping[str, Page]) -> Answer:
+def _link(answer: Answer, by_stem: Mapping[str, Page]) -> Answer:
     """With a link to its page where the report has that page."""
     page = by_stem.get(answer.stem)
-    return Answer(answer.label, answer.figure, answer.detail, page.stem if page else "", page.name if page else "")
+    return replace(answer, stem=page.stem if page else "", more=page.name if page else "")
 
 
 def _limits(run: Run) -> list[tuple[str, str]]:
     return [
-        ("peak", _limit(lambda: peak_gflops(run, "float32"), "GFLOP/s multiply-add, float32, one core")),
-        ("copy", _limit(lambda: copy_gb_per_s(run), "GB/s read and written in memory, one core")),
+        ("peak", text_or_not_recorded(peak_gflops, run, 1, " GFLOP/s multiply-add, float32, one core")),
+        ("copy", text_or_not_recorded(copy_gb_per_s, run, 1, " GB/s read and written in memory, one core")),
     ]
-
-
-def _limit(measured: Callable[[], Interval], unit: str) -> str:
-    try:
-        return f"{text(measured(), 1)} {unit}"
-    except RunError:
-        return "not recorded"
 
 
 def overview(run: Run) -> list[tuple[Picture, str]]:
     """The main figures, and the stem of the notebook that tells more about each."""
     figures = ((matmul_rates, "02-matmul-scaling"), (tile_map, "03-tile-size"), (rms_bandwidth, "04-rmsnorm"))
-    drawn = [(draw(run), stem) for draw, stem in figures]
-    return [(found, stem) for found, stem in drawn if isinstance(found, Picture)]
+    return [(picture, stem) for draw, stem in figures if isinstance(picture := draw(run), Picture)]

@@ -5,6 +5,7 @@ Own pages and reports both use them, so nothing here needs nbconvert.
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
@@ -22,6 +23,11 @@ def templates() -> Environment:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     environment.globals["generator"] = GENERATOR
     return environment
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template."""
+    return templates().get_template(template).render(values)
 
 
 def figure(picture: Picture) -> Markup:

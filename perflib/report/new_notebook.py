@@ -2,7 +2,7 @@
 
     copy_template(name, folder)     writes folder/name.ipynb, without outputs, and returns its path
 
-Raises `RunError` for a name that is no name of a file, for a file that is there already and where there is no template.
+Raises `ReportError` for a name that is no name of a file, for a file that is there already and where there is no template.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from ..errors import RunError
+from ..errors import ReportError
 from ..files import NOTEBOOKS
 
 TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"
@@ -38,27 +38,29 @@ The kernel is swept over sizes and over tiles; each sweep is recorded as a run, 
 def copy_template(name: str, folder: Path = Path()) -> Path:
     """Copy the template under a name of letters, digits, - and _, which names its sweeps and its page too."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name == "blocks":
-        raise RunError(f"name must be letters, digits, - and _, begin with one of the first two, not blocks; got {name!r}")
+        raise ReportError(
+            f"name must be letters, digits, - and _, begin with one of the first two, not blocks; got {name!r}"
+        )
     path = folder / f"{name}.ipynb"
     try:
         notebook = nbformat.reads(TEMPLATE.read_text(encoding="utf-8"), as_version=4)
     except OSError as problem:
-        raise RunError(f"the template is only in a clone of the repository: {TEMPLATE}: {problem.strerror}") from None
+        raise ReportError(f"the template is only in a clone of the repository: {TEMPLATE}: {problem.strerror}") from None
     for cell in notebook.cells:
-        cell.source = _adapted(cell, name)
+        cell.source = _adapt(cell, name)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(nbformat.writes(notebook) + "\n")
     except FileExistsError:
-        raise RunError(f"{path} is there already; choose another name") from None
+        raise ReportError(f"{path} is there already; choose another name") from None
     except OSError as problem:
-        raise RunError(f"cannot write {path}: {problem.strerror}") from None
+        raise ReportError(f"cannot write {path}: {problem.strerror}") from None
     return path
 
 
-def _adapted(cell: nbformat.NotebookNode, name: str) -> str:
+def _adapt(cell: nbformat.NotebookNode, name: str) -> str:
     """The source of a cell as it stands in the copy."""
     if cell.id == "opening":
         return OPENING.format(name=name)

@@ -4,7 +4,7 @@
     execute_in_place(paths)             re-executes the committed notebooks on the reference run; again changes no byte
     find_notebooks(folder)              the notebooks of a folder, in order
 
-Raises `RunError` where the notebooks are not there or a cell fails: its notebook, its cell, its message.
+Raises `ReportError` where the notebooks are not there or a cell fails: its notebook, its cell, its message.
 """
 
 import json
@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from ..display.progress import progress_bar
 from ..display.text import first_line
-from ..errors import RunError
-from ..files import NOTEBOOKS
+from ..errors import ReportError
+from ..files import NOTEBOOKS, replace_text
 
 CELL_LIMIT_S = 300
 METADATA = {
@@ -31,13 +31,13 @@ METADATA = {
 
 def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[tuple[Path, nbformat.NotebookNode]]:
     """All notebooks executed in memory, each in its own folder: none of them counts before the last is done."""
-    clean = [(path, _read_clean(path)) for path in paths]
-    cells = sum(len(notebook.cells) for _, notebook in clean)
+    notebooks = [(path, _read_clean(path)) for path in paths]
+    cells = sum(len(notebook.cells) for _, notebook in notebooks)
     with progress_bar(cells, leave=False) as bar:
-        for path, notebook in clean:
+        for path, notebook in notebooks:
             bar.set_description_str(path.stem)
             _execute(path, notebook, environment, bar)
-    return clean
+    return notebooks
 
 
 def execute_in_place(paths: Sequence[Path] = ()) -> None:
@@ -48,17 +48,14 @@ def execute_in_place(paths: Sequence[Path] = ()) -> None:
     paths = [Path(p) for p in paths] or find_notebooks(NOTEBOOKS)
     environment = {name: value for name, value in os.environ.items() if name != "PERFLIB_RUN"}
     for path, notebook in execute_all(paths, environment):
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        replace_text(path, nbformat.writes(notebook) + "\n")
 
 
 def find_notebooks(folder: Path) -> list[Path]:
     """The notebooks of a folder, in order."""
-    found = sorted(folder.glob("*.ipynb"))
-    if not found:
-        raise RunError(f"no notebooks in {folder}; a report is built from a clone of the repository")
-    return found
+    if notebooks := sorted(folder.glob("*.ipynb")):
+        return notebooks
+    raise ReportError(f"no notebooks in {folder}; a report is built from a clone of the repository")
 
 
 def _read_clean(path: Path) -> nbformat.NotebookNode:
@@ -74,7 +71,7 @@ def _read_clean(path: Path) -> nbformat.NotebookNode:
                 cell.outputs, cell.execution_count = [], None
         nbformat.validate(notebook)
     except (OSError, ValueError, AttributeError, nbformat.ValidationError) as problem:
-        raise RunError(f"{path.name}: cannot be read as a notebook: {first_line(problem)}") from None
+        raise ReportError(f"{path.name}: cannot be read as a notebook: {first_line(problem)}") from None
     return notebook
 
 
@@ -98,6 +95,6 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[s
                 client.execute_cell(cell, index)
                 bar.update()
     except CellExecutionError as problem:
-        raise RunError(f"{path.name}, cell [{count}]: {problem.ename}: {first_line(problem.evalue)}") from None
+        raise ReportError(f"{path.name}, cell [{count}]: {problem.ename}: {first_line(problem.evalue)}") from None
     except (CellTimeoutError, KeyError, RuntimeError) as problem:  # no such kernel; one that dies or never answers
-        raise RunError(f"{path.name}, cell [{count}]: {first_line(problem)}") from None
+        raise ReportError(f"{path.name}, cell [{count}]: {first_line(problem)}") from None

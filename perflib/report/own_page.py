@@ -4,11 +4,10 @@
 
     write_page("stencil.html", "My stencil", run.machine, "# How it grows", fit, times(run, "stencil"))
 
-Every text is escaped; a script or a request is refused by the page itself. Raises `RunError` where the file is no page of
-perflib that may be replaced, or cannot be written, `TypeError` for a part that has nothing to show.
+Every text is escaped; a script or a request is refused by the page itself. Raises `ReportError` where the file is no page
+of perflib that may be replaced, or cannot be written, `TypeError` for a part that has nothing to show.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from markupsafe import escape
 from ..display.figure import Picture
 from ..display.table import Missing
 from ..display.text import on_one_line
-from ..errors import RunError
-from .markup import figure, is_own, templates
+from ..errors import ReportError
+from ..files import replace_text
+from .markup import figure, is_own, render
 
 
 def write_page(path: str | Path, title: str, *parts: Any) -> Path:
@@ -26,15 +26,13 @@ def write_page(path: str | Path, title: str, *parts: Any) -> Path:
     path = Path(path)
     body = "\n".join(_markup(part) for part in parts)
     heading = escape(on_one_line(title))
-    text = templates().get_template("frame.html.j2").render(title=heading, heading=heading, body=body)
+    text = render("frame.html.j2", title=heading, heading=heading, body=body)
     try:
         if path.exists() and not is_own(path):
-            raise RunError(f"{path} is not a page of perflib; remove it or name another file")
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+            raise ReportError(f"{path} is not a page of perflib; remove it or name another file")
+        replace_text(path, text)
     except OSError as problem:
-        raise RunError(f"cannot write {path}: {problem.strerror or problem}") from None
+        raise ReportError(f"cannot write {path}: {problem.strerror or problem}") from None
     return path
 
 

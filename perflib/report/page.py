@@ -1,10 +1,6 @@
 """An executed notebook as a page: markup without scripts, real descriptions, folded code, anchors for every heading.
 
-page(exporter, stem, notebook)      -> Page: heading, opening, body, contents
-exporter()                          nbconvert with the template of this package and none of its own pages
-parsed(markup), written(tree)       markup taken apart, and put together again
-contents(tree)                      the sections of a page, each with an id
-plain(markup)                       markup as text
+nbconvert makes the markup; what its readers need besides is added to the tree before it is written again.
 """
 
 import base64
@@ -47,35 +43,35 @@ class Page:
 class _AsRead(HTMLFormatter):
     """HTML with its attributes in the order read; only what markup could be made of is escaped."""
 
-    def __init__(self) -> None:
-        super().__init__(EntitySubstitution.substitute_xml, void_element_close_prefix="")
-
     def attributes(self, tag: Tag) -> ItemsView:
         return tag.attrs.items()
 
 
+AS_READ = _AsRead(EntitySubstitution.substitute_xml, void_element_close_prefix="")
+
+
 def page(exporter: HTMLExporter, stem: str, notebook: nbformat.NotebookNode) -> Page:
     """Convert an executed notebook to a page that is called `stem`."""
-    tree = parsed(exporter.from_notebook_node(notebook)[0])
+    tree = parse(exporter.from_notebook_node(notebook)[0])
     for link in tree("a", href=True):
         link["href"] = re.sub(r"^([\w-]+)\.ipynb(?=#|$)", r"\1.html", link["href"])
     for block in tree(class_="scroll"):
         _align(block)
-    heading = tree.h1.extract().decode_contents(formatter=_AsRead()) if tree.h1 else escape(stem)
+    heading = tree.h1.extract().decode_contents(formatter=AS_READ) if tree.h1 else escape(stem)
     opening = re.match(r"(?s)(.*[.?!])?", tree.p.get_text().strip() if tree.p else "")[0]  # whole sentences
     toc = contents(tree)
     name = stem.lstrip("0123456789-").replace("-", " ")
-    return Page(stem, heading, opening, written(tree), toc, name)
+    return Page(stem, heading, opening, to_markup(tree), toc, name)
 
 
-def parsed(markup: str) -> BeautifulSoup:
+def parse(markup: str) -> BeautifulSoup:
     """Take markup apart."""
     return BeautifulSoup(markup, "html.parser")
 
 
-def written(tree: BeautifulSoup) -> str:
+def to_markup(tree: BeautifulSoup) -> str:
     """Write markup that was taken apart."""
-    return tree.decode(formatter=_AsRead())
+    return tree.decode(formatter=AS_READ)
 
 
 def contents(tree: BeautifulSoup) -> tuple[dict[str, Any], ...]:
@@ -83,12 +79,12 @@ def contents(tree: BeautifulSoup) -> tuple[dict[str, Any], ...]:
 
     The second of a name gets a number.
     """
-    toc, used = [], Counter({"main": 1})
+    toc, counts = [], Counter({"main": 1})
     for heading in tree(["h2", "h3", "h4", "h5", "h6"]):
         text = heading.get_text().strip()
         name = heading.get("id") or "-".join(text.split())
-        used[name] += 1
-        name += f"-{used[name]}" if used[name] > 1 else ""
+        counts[name] += 1
+        name += f"-{counts[name]}" if counts[name] > 1 else ""
         heading["id"] = name
         toc.append({"level": int(heading.name[1]), "id": name, "text": text})
     return tuple(entry for entry in toc if entry["level"] <= 3)

@@ -1,10 +1,10 @@
 """The generated parts of README.md: the picture of the ladder, and the figures of the bench.
 
     update_readme(run)      writes data/ladder.png, the ladder of a run
-    update_bench(found)     writes the figures of `perflib bench` between their markers
+    update_bench(bench)     writes the figures of `perflib bench` between their markers
     markdown(table)         a Table as Markdown
 
-Raises `RunError` where the README or a marker is missing.
+Raises `ReportError` where the README or a marker is missing, `RunError` for a run without that picture.
 """
 
 import re
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..display.figure import Picture
 from ..display.table import Table
-from ..errors import RunError
-from ..files import README
+from ..errors import ReportError, RunError
+from ..files import README, replace_file, replace_text
 from ..runs.store import Run
 from ..studies.matmul_scaling import matmul_rates
 from ..validation.bench import Bench
@@ -25,22 +25,18 @@ def update_readme(run: Run, readme: Path = README) -> None:
     if not isinstance(picture, Picture):
         raise RunError(f"run {run.id} has no ladder to show in {readme.name}")
     try:
-        (readme.parent / "data" / "ladder.png").write_bytes(picture.png)
+        replace_file(readme.parent / "data" / "ladder.png", lambda part: part.write_bytes(picture.png))
     except OSError as problem:
-        raise RunError(f"{readme.parent / 'data'}: {problem.strerror}") from None
+        raise ReportError(f"{readme.parent / 'data'}: {problem.strerror}") from None
 
 
-def update_bench(found: Bench, readme: Path = README) -> None:
+def update_bench(bench: Bench, readme: Path = README) -> None:
     """Write the figures, the machine and the versions that they were measured with."""
-    _write(readme, "bench", f"{markdown(found.table())}\n\n{found.machine['cpu']}. {found.notes[0]}")
-
-
-def _write(readme: Path, marker: str, content: str) -> None:
+    content = f"{markdown(bench.table())}\n\n{bench.machine['cpu']}. {bench.notes[0]}"
     try:
-        text = between(readme.read_text(encoding="utf-8"), marker, content)
-        readme.write_text(text, encoding="utf-8")
+        replace_text(readme, between(readme.read_text(encoding="utf-8"), "bench", content))
     except OSError as problem:
-        raise RunError(f"{readme}: {problem.strerror}") from None
+        raise ReportError(f"{readme}: {problem.strerror}") from None
 
 
 def markdown(table: Table) -> str:
@@ -53,5 +49,5 @@ def between(text: str, marker: str, content: str) -> str:
     """`text` with `content` between the comments that name the marker."""
     pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.S)
     if len(pattern.findall(text)) != 1:
-        raise RunError(f"README.md must have the marker {marker!r} once")
-    return pattern.sub(lambda found: f"{found[1]}\n{content}\n\n{found[2]}", text)
+        raise ReportError(f"README.md must have the marker {marker!r} once")
+    return pattern.sub(lambda markers: f"{markers[1]}\n{content}\n\n{markers[2]}", text)

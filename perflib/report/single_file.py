@@ -1,6 +1,6 @@
 """All pages of a report as one file to mail: no folder around it, the samples inside.
 
-    joined(pages)       pages whose places and links carry the page that they belong to, with headings one level down
+    join_pages(pages)       pages whose places and links carry the page that they belong to, with headings one level down
 
 The first page keeps its place at the top. Links between pages become links inside the file. Pictures become WebP without
 loss, two thirds of the bytes.
@@ -14,19 +14,19 @@ from functools import lru_cache
 
 from PIL import Image
 
-from .page import Page, parsed, written
+from .page import Page, parse, to_markup
 
 PNG = "data:image/png;base64,"
 
 
-def joined(pages: Sequence[Page]) -> list[Page]:
+def join_pages(pages: Sequence[Page]) -> list[Page]:
     """The pages with ids that differ between them; those after the first have headings one level down."""
     stems = {f"{page.stem}.html": page.stem for page in pages}
-    return [replace(page, body=_moved(page, stems, deeper=bool(number))) for number, page in enumerate(pages)]
+    return [replace(page, body=_move(page, stems, deeper=bool(number))) for number, page in enumerate(pages)]
 
 
-def _moved(page: Page, stems: Mapping[str, str], deeper: bool) -> str:
-    tree = parsed(page.body)
+def _move(page: Page, stems: Mapping[str, str], deeper: bool) -> str:
+    tree = parse(page.body)
     for image in tree.select(f'img[src^="{PNG}"]'):
         image["src"] = _smaller(image["src"].removeprefix(PNG))
     for place in tree(id=True):
@@ -35,7 +35,7 @@ def _moved(page: Page, stems: Mapping[str, str], deeper: bool) -> str:
         link["href"] = _inside(link["href"], page.stem, stems)
     for heading in tree(["h1", "h2", "h3", "h4", "h5"]) if deeper else ():
         heading.name = f"h{int(heading.name[1]) + 1}"
-    return written(tree)
+    return to_markup(tree)
 
 
 @lru_cache(64)  # a figure is in several pages

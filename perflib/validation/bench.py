@@ -7,61 +7,39 @@
 
 Public functions are compared in `call` scope, `out` preallocated on both sides; against the machine `kernel` scope counts.
 Every result is checked against its float64 oracle before it is timed. One thread on both sides unless the row says more;
-libraries that are not installed are named, and figures that need them are None. Raises `RunError`, `WrongResult`.
+libraries that are not installed are named, and figures that need them are None. Raises `PerflibError`, `WrongResult`.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import geometric_mean
 from typing import Any
 
 from threadpoolctl import threadpool_info
 
 from ..display.progress import progress_bar, step
 from ..display.table import Table
-from ..errors import RunError
+from ..errors import PerflibError
 from ..hardware.facts import machine
 from ..kernels.peers import LIBRARIES, installed
 from ..runs.writer import measuring_lock
+from . import bench_kernels
 from .bench_decoder import BANDWIDTH, CLOSURE, GENERATION, PROMPT, QUANTISED, forward_steps
-from .bench_kernels import (
-    BEST,
-    BLOCKS,
-    COPY,
-    CORE,
-    DOUBLE,
-    FUSED,
-    LIBRARY,
-    ODD,
-    PEAK,
-    STANDARD,
-    THREADS,
-    TORCH,
-    calls_ns,
-    plan,
-)
+from .bench_kernels import BEST, BLOCKS, COPY, CORE, DOUBLE, FUSED, LIBRARY, ODD, PEAK, STANDARD, THREADS, TORCH
 from .head_to_head import Row
 from .scorecard import Score, Scorecard, at_least
 
 HANDICAPS = (
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE",
-    "MKL_CBWR",
-    "MKL_DEBUG_CPU_TYPE",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "ATEN_CPU_CAPABILITY",
-    "DNNL_MAX_CPU_ISA",
-    "ONEDNN_MAX_CPU_ISA",
-    "NPY_DISABLE_CPU_FEATURES",
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS"),
+    *("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "NPY_DISABLE_CPU_FEATURES"),
 )
 WITHOUT = "PERFLIB_BENCH_WITHOUT"
 """Set by the command line for the process that it starts anew: the variables that it left out."""
 
 
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """The mean of ratios that does not depend on which side is divided by which."""
-    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+Choice = Callable[[Sequence[Row]], list[Row]]
+"""Which rows count in a figure."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +50,7 @@ class Figure:
     what: str
     reach: float
     then: float
-    rows: Callable[[Sequence[Row]], Sequence[Row]]
+    rows: Choice
     combine: Callable[[Sequence[float]], float] = min
 
     def value(self, rows: Sequence[Row]) -> float | None:
@@ -83,38 +61,32 @@ class Figure:
     def score(self, rows: Sequence[Row]) -> Score:
         """The value beside its bar."""
         value = self.value(rows)
-        shown = "" if value is None else f"{value:.3f}"
-        return at_least(self.reach, "≥ {:.2f}").score(self.what, value, shown, f"{self.then:.2f}")
+        text = "" if value is None else f"{value:.3f}"
+        return at_least(self.reach, "≥ {:.2f}").score(self.what, value, text, f"{self.then:.2f}")
 
 
-def _of(what: str, least: int = 0, peer: str | None = None) -> Callable[[Sequence[Row]], list[Row]]:
-    """Rows of a kind, from a size upwards, against a peer."""
+def _of(what: str, least: int = 0, **columns: str) -> Choice:
+    """Rows of a kind, from a size upwards, with these values in their columns."""
     return lambda rows: [
-        r for r in rows if r.what == what and (not least or r.n >= least) and (peer is None or r.peer == peer)
+        r for r in rows if vars(r).items() >= {"what": what, **columns}.items() and (not least or r.n >= least)
     ]
 
 
-def _against_all(least: int = 0) -> Callable[[Sequence[Row]], list[Row]]:
+def _against_all(least: int = 0) -> Choice:
     """Rows against the best library; none unless every library took part, for else it is not the best of them."""
 
-    def chosen(rows: Sequence[Row]) -> list[Row]:
-        seen = {r.peer for r in rows if r.what == LIBRARY}
-        return _of(BEST, least)(rows) if seen >= {f"{name}_matmul" for name in LIBRARIES} else []
+    def choose(rows: Sequence[Row]) -> list[Row]:
+        peers = {r.peer for r in rows if r.what == LIBRARY}
+        return _of(BEST, least)(rows) if peers >= {f"{name}_matmul" for name in LIBRARIES} else []
 
-    return chosen
-
-
-def _shape(shape: str, what: str) -> Callable[[Sequence[Row]], list[Row]]:
-    """Rows about a decoder of this shape."""
-    return lambda rows: [r for r in rows if r.what == what and r.n == shape]
+    return choose
 
 
 _MEAN = geometric_mean
-_NUMPY = "numpy_matmul"
 FIGURES = (
     Figure("matmul_vs_best_geomean", "product / best of NumPy, MKL, PyTorch", 1.0, 1.05, _against_all(), _MEAN),
     Figure("matmul_vs_best_min", "the same, worst size from 64 up", 0.93, 1.0, _against_all(64)),
-    Figure("matmul_vs_numpy_geomean", "product / NumPy", 1.0, 1.05, _of(LIBRARY, peer=_NUMPY), _MEAN),
+    Figure("matmul_vs_numpy_geomean", "product / NumPy", 1.0, 1.05, _of(LIBRARY, peer="numpy_matmul"), _MEAN),
     Figure("matmul_of_peak_min_from_96", "product / multiply-add peak, worst size from 96 up", 0.88, 0.95, _of(PEAK, 96)),
     Figure("odd_shapes_vs_numpy_geomean", "odd and skinny shapes / NumPy", 0.90, 1.0, _of(ODD), _MEAN),
     Figure("matmul_f64_vs_numpy_geomean", "float64 product / NumPy", 0.95, 1.0, _of(DOUBLE), _MEAN),
@@ -126,8 +98,8 @@ FIGURES = (
     Figure("rms_vs_torch_min", "RMS norm from Python / PyTorch, worst of 512 to 4096", 5, 10, _of(TORCH)),
     Figure("fused_residual_gain", "residual fused / add, then norm", 1.10, 1.20, _of(FUSED)),
     Figure("decode_of_bandwidth", "generation 110M, weights / best read bandwidth", 0.85, 0.9, _of(BANDWIDTH)),
-    Figure("decode_vs_torch_15m", "generation 15M / PyTorch", 1.0, 1.05, _shape("15M", GENERATION)),
-    Figure("decode_vs_torch_110m", "generation 110M / PyTorch", 1.05, 1.1, _shape("110M", GENERATION)),
+    Figure("decode_vs_torch_15m", "generation 15M / PyTorch", 1.0, 1.05, _of(GENERATION, n="15M")),
+    Figure("decode_vs_torch_110m", "generation 110M / PyTorch", 1.05, 1.1, _of(GENERATION, n="110M")),
     Figure("prefill_vs_torch_min", "prompt of 128 / PyTorch, worse of 15M and 110M", 1.2, 1.3, _of(PROMPT)),
     Figure("q8_vs_f32_decode", "generation 110M, Q8_0 / float32", 2.5, 3.0, _of(QUANTISED)),
     Figure("forward_closure", "parts of a pass / the whole", 0.97, 0.99, _of(CLOSURE)),
@@ -162,11 +134,9 @@ class Bench(Scorecard):
     def details(self) -> Table:
         """Every row with its interval."""
         header = "what", "kernel", "peer", "n", "dtype", "threads", "times as fast [95 %]"
-        lines = (
-            (r.what, r.kernel, r.peer, str(r.n), r.dtype, str(r.threads), f"{r.ratio:.3f} [{r.low:.3f}, {r.high:.3f}]")
-            for r in self.rows
-        )
-        return Table(header, tuple(lines))
+        intervals = (f"{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in self.rows)
+        facts = (map(str, (row.what, row.kernel, row.peer, row.n, row.dtype, row.threads)) for row in self.rows)
+        return Table(header, tuple((*cells, interval) for cells, interval in zip(facts, intervals, strict=True)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a program that reads on."""
@@ -183,41 +153,41 @@ def handicaps(environment: Mapping[str, str]) -> dict[str, str]:
 
 def bench(quick: bool = False, progress: bool = True) -> Bench:
     """Measure every row; `quick`: fewer sizes and less time for each, every kind of row all the same."""
-    if held := handicaps(os.environ):
-        raise RunError(f"{', '.join(held)} must not be set before NumPy is loaded: it holds a rival back")
+    if variables := handicaps(os.environ):
+        raise PerflibError(f"{', '.join(variables)} must not be set before NumPy is loaded: it holds a rival back")
     libraries, rows = installed(), []
     with measuring_lock():
         here = machine()
-        steps = [*plan(quick, tuple(libraries), here), *forward_steps(quick, tuple(libraries))]
+        steps = [*bench_kernels.plan(quick, tuple(libraries), here), *forward_steps(quick, tuple(libraries))]
         with progress_bar(len(steps), progress) as bar:
-            for what, measured in steps:
+            for what, measure in steps:
                 with step(bar, what):
-                    rows += measured()
+                    rows += measure()
         blas = _blas()
-        notes = tuple(_notes(libraries, blas, calls_ns(libraries), quick))
+        notes = tuple(_notes(libraries, blas, bench_kernels.calls_ns(libraries), quick))
     facts = here.to_dict() | {"libraries": libraries, "blas": blas, "left_out": os.environ.get(WITHOUT, "")}
     return Bench(facts, tuple(rows), notes, quick)
 
 
 def _blas() -> list[dict[str, str]]:
     """The BLAS libraries in this process but SciPy's own, and for which core they chose their code."""
-    told = ("internal_api", "version", "architecture", "threading_layer")
-    used = [b for b in threadpool_info() if b["user_api"] == "blas" and "scipy.libs" not in b["filepath"]]
-    return [{name: str(one[name]) for name in told if one.get(name)} for one in used]
+    facts = ("internal_api", "version", "architecture", "threading_layer")
+    libraries = [b for b in threadpool_info() if b["user_api"] == "blas" and "scipy.libs" not in b["filepath"]]
+    return [{name: str(one[name]) for name in facts if one.get(name)} for one in libraries]
 
 
 def _notes(
     libraries: Mapping[str, str], blas: Iterable[Mapping[str, str]], calls: Mapping[str, float], quick: bool
 ) -> Iterable[str]:
-    yield "Versions: " + ", ".join(f"{LIBRARIES[name]} {found}" for name, found in libraries.items()) + "."
+    yield "Versions: " + ", ".join(f"{LIBRARIES[name]} {version}" for name, version in libraries.items()) + "."
     for one in blas:
         core = f"took its code for {one['architecture']}" if "architecture" in one else "does not tell for which core"
         yield f"BLAS: {one['internal_api']} {one['version']} {core}."
     if absent := [name for key, name in LIBRARIES.items() if key not in libraries]:
         yield f"Not installed, and left out: {', '.join(absent)}; `make bench` installs the extra `peers`."
-    if left_out := os.environ.get(WITHOUT):
-        yield f"Measured without {left_out}, which the environment sets and which would hold a library back."
-    told = ", ".join(f"{LIBRARIES[name]} {ns:.0f} ns" for name, ns in calls.items())
-    yield f"The call alone, by a product of 1 x 1: {told}" + ("; MKL through ctypes." if "mkl" in calls else ".")
+    if variables := os.environ.get(WITHOUT):
+        yield f"Measured without {variables}, which the environment sets and which would hold a library back."
+    times = ", ".join(f"{LIBRARIES[name]} {ns:.0f} ns" for name, ns in calls.items())
+    yield f"The call alone, by a product of 1 x 1: {times}" + ("; MKL through ctypes." if "mkl" in calls else ".")
     if quick:
         yield "quick: fewer sizes, and less time for each."

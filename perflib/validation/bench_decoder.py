@@ -1,6 +1,6 @@
 """Rows of `perflib bench` about a decoder's pass: against PyTorch and the read bandwidth, Q8_0 against float32.
 
-    forward_steps(quick, libraries)     steps for `matches.plan`: a name and a function that returns rows
+    forward_steps(quick, libraries)     steps as those of `bench_kernels.plan`: a name and a function that returns rows
 
 Every step is one session, one thread on both sides. PyTorch makes the same passes on the same weights, and its logits are
 compared with ours before anything is timed. Generation is a pass of one token at context 128, a prompt has 128 tokens.
@@ -16,10 +16,11 @@ from ..llm.decoder import Decoder, KVCache, statistics
 from ..llm.fusion_experiment import READ_BYTES, STREAMS, reads
 from ..llm.weights import SHAPES, RandomWeights
 from ..stats import Interval, median_interval
-from ..timing.case import Case, case
+from ..timing.case import case
 from ..timing.sampling import quiet
 from ..timing.session import Session, take
 from .head_to_head import Row, Step
+from .torch_decoder import TorchDecoder
 
 GENERATION, PROMPT = "generation / PyTorch", "prompt of 128 / PyTorch"
 BANDWIDTH, QUANTISED = "generation, bytes of weights / best read", "generation, Q8_0 / float32"
@@ -58,24 +59,20 @@ def _shape(shape: str, torch: bool, budget_s: float) -> list[Row]:
         share = session.ratio(f"read {best}", "ours").scaled(ours.nbytes / READ_BYTES)
         rows.append(_row(BANDWIDTH, shape, f"read, {best} streams", share))
         rows.append(_row(QUANTISED, shape, "F32", session.ratio("ours", "q8_0"), kernel="decoder, Q8_0"))
-    rows.append(_row(CLOSURE, shape, "whole", _closure(ours, cache, prompt)))
-    return rows
+    return [*rows, _row(CLOSURE, shape, "whole", _closure(ours, cache, prompt))]
 
 
 class _Peer:
     """PyTorch's passes, after their logits agreed with ours."""
 
     def __init__(self, weights: RandomWeights, ours: Decoder, cache: KVCache, prompt: np.ndarray) -> None:
-        from .torch_decoder import TorchDecoder
-
         self.decoder, self.tokens = TorchDecoder(weights, 1, 2 * CONTEXT), prompt
         for run, expected in ((self.prompt, _prompt), (self.token, _token)):
             tokens = prompt if expected is _prompt else prompt[:, :1]
-            theirs, mine = run().numpy(), expected(ours, cache, tokens)
-            if not abs(theirs - mine).max() <= LIMIT * abs(mine).max():
-                raise WrongResult(
-                    f"logits must agree with PyTorch's to {LIMIT}, got {abs(theirs - mine).max():.3g} between them"
-                )
+            logits = expected(ours, cache, tokens)
+            error = abs(run().numpy() - logits).max()
+            if not error <= LIMIT * abs(logits).max():
+                raise WrongResult(f"logits must agree with PyTorch's to {LIMIT}, got {error:.3g} between them")
 
     def prompt(self):
         """128 tokens into an empty cache."""
@@ -104,10 +101,8 @@ def _session(passes: dict[str, Callable], budget_s: float) -> Session:
     for run in passes.values():
         run()  # compiled and warm
     with quiet():
-        cases: list[Case] = [case(label, run, (), "call") for label, run in passes.items()]
-        return take(
-            cases, budget_s, lambda so_far: [so_far.ratio(label, first) for label in others] or [so_far.gross(first)]
-        )
+        cases = [case(label, run, (), "call") for label, run in passes.items()]
+        return take(cases, budget_s, lambda session: [session.ratio(label, first) for label in others])
 
 
 def _closure(decoder: Decoder, cache: KVCache, tokens: np.ndarray) -> Interval:

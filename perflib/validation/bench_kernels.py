@@ -34,23 +34,20 @@ COPY, STANDARD = "norm, rows in memory / best copy", "norm / standard"
 TORCH, FUSED = "norm / PyTorch", "residual fused / add, then norm"
 
 OURS, PACKED, NORM = "matmul", "matmul_packed", "rms_norm"
-"""The upper ends of the ladders."""
+"""The fastest variants."""
 
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 QUICK_SIZES = (32, 64, 96, 128, 256, 512)
-SHAPES = (  # M, K, N
+QUICK_SHAPES = ((97, 97, 97), (127, 255, 511), (1000, 37, 513), (640, 1000, 17))  # M, K, N
+SHAPES = (
     (33, 33, 33),
-    (97, 97, 97),
-    (127, 255, 511),
-    (1000, 37, 513),
-    (640, 1000, 17),
+    *QUICK_SHAPES,
     (3, 2048, 2048),
     (2048, 2048, 3),
     (1, 4096, 4096),
     (513, 513, 513),
     (1023, 769, 1025),
 )
-QUICK_SHAPES = SHAPES[1:5]
 NORM_SIZES = (512, 1024, 2048, 4096)
 WIDTH = 2048  # of the rows of a batch, and of the norm that is held against the bounds
 IN_L1 = 4096  # float32 that L1 holds on every machine, 16 KiB
@@ -63,8 +60,8 @@ def plan(quick: bool, libraries: Sequence[str], machine: Machine) -> list[Step]:
     budget_s = 0.3 if quick else 3.0
     sizes = QUICK_SIZES if quick else SIZES
     steps: list[Step] = [(f"product, n = {n}", partial(_square, n, libraries, budget_s)) for n in sizes]
-    for m, k, n in QUICK_SHAPES if quick else SHAPES:
-        steps.append((f"product, {m} x {k} x {n}", partial(_odd, (m, k, n), budget_s)))
+    for shape in QUICK_SHAPES if quick else SHAPES:
+        steps.append((f"product, {' x '.join(map(str, shape))}", partial(_odd, shape, budget_s)))
     steps += [(f"float64 product, n = {n}", partial(_double, n, budget_s)) for n in sizes]
     if machine.logical_cpus > 1 and _takes(OURS, "threads"):
         steps.append(("two threads", partial(_two_threads, budget_s)))
@@ -88,8 +85,8 @@ def _takes(name: str, parameter: str) -> bool:
 def calls_ns(libraries: Sequence[str]) -> dict[str, float]:
     """Nanoseconds of a product of 1 x 1 by each library: next to nothing but the call."""
     cells = {name: GridPoint(find(f"{name}_matmul"), 1, "call") for name in libraries}
-    found = run_head_to_head(list(cells.values()), 0.3)
-    return {name: found.session.gross(cell.label).value for name, cell in cells.items()}
+    contest = run_head_to_head(list(cells.values()), 0.3)
+    return {name: contest.session.gross(cell.label).value for name, cell in cells.items()}
 
 
 def _square(n: int, libraries: Sequence[str], budget_s: float) -> list[Row]:
@@ -98,20 +95,15 @@ def _square(n: int, libraries: Sequence[str], budget_s: float) -> list[Row]:
     peers = [GridPoint(find(f"{name}_matmul"), n, "call") for name in libraries]
     peak = GridPoint(find("fma_peak"), FMA_PEAK_OPS)
     pairs = [*((peer.label, ours.label) for peer in peers), (peak.label, inner.label)]
-    found = run_head_to_head([ours, inner, *peers, peak], budget_s, pairs)
-    best = found.fastest(peers)
-    rows = [found.row(LIBRARY, ours, peer, found.speed(ours, peer)) for peer in peers]
+    contest = run_head_to_head([ours, inner, *peers, peak], budget_s, pairs)
+    best = contest.fastest(peers)
+    rows = [contest.row(what, ours, peer) for what, peer in (*((LIBRARY, peer) for peer in peers), (BEST, best))]
     work = inner.kernel.flops(n) / peak.kernel.flops(FMA_PEAK_OPS)
-    return [
-        *rows,
-        found.row(BEST, ours, best, found.speed(ours, best)),
-        found.row(PEAK, inner, peak, found.speed(inner, peak, work)),
-    ]
+    return [*rows, contest.row(PEAK, inner, peak, contest.speed(inner, peak, work))]
 
 
 def _pair(what: str, ours: GridPoint, peer: GridPoint, budget_s: float, n: int | str | None = None) -> list[Row]:
-    found = run_head_to_head([ours, peer], budget_s)
-    return [found.row(what, ours, peer, found.speed(ours, peer), n)]
+    return [run_head_to_head([ours, peer], budget_s).row(what, ours, peer, n=n)]
 
 
 def _odd(shape: tuple[int, int, int], budget_s: float) -> list[Row]:
@@ -128,21 +120,18 @@ def _two_threads(budget_s: float) -> list[Row]:
     one = find(OURS)
     two = GridPoint(replace(one, name=f"{OURS}, two threads", call=partial(one.call, threads=2)), LARGE, "call")
     single = GridPoint(replace(one, name=f"{OURS}, one thread"), LARGE, "call")
-    found = run_head_to_head([two, single], budget_s, threads=2)
-    return [found.row(THREADS, two, single, found.speed(two, single))]
+    return [run_head_to_head([two, single], budget_s, threads=2).row(THREADS, two, single)]
 
 
 def _blocks(n: int, budget_s: float) -> list[Row]:
     """The packed product with the blocks of the model, against the best of a sweep around them."""
-    packed, model = find(PACKED), default_blocks(np.dtype("float32"))
-    cells = {
-        blocks: GridPoint(packed, n, values=dict(zip(packed.tuning, blocks, strict=True))) for blocks in _around(model)
-    }
-    ours, *others = cells.values()
-    found = run_head_to_head([ours, *others], budget_s)
-    best = found.fastest(others)
-    name = f"{PACKED}, {' x '.join(str(best.values[name]) for name in packed.tuning)}"
-    return [found.row(BLOCKS, ours, name, found.speed(ours, best))]
+    kernel, model = find(PACKED), default_blocks(np.dtype("float32"))
+    values = (dict(zip(kernel.tuning, blocks, strict=True)) for blocks in dict.fromkeys(_around(model)))
+    ours, *others = (GridPoint(kernel, n, values=each) for each in values)
+    contest = run_head_to_head([ours, *others], budget_s)
+    best = contest.fastest(others)
+    name = f"{PACKED}, {' x '.join(str(best.values[name]) for name in kernel.tuning)}"
+    return [contest.row(BLOCKS, ours, name, contest.speed(ours, best))]
 
 
 def _around(model: Sequence[int]) -> list[tuple[int, ...]]:
@@ -160,20 +149,18 @@ def _around(model: Sequence[int]) -> list[tuple[int, ...]]:
         (1, 1, 2),
     ]
     factors += [(2, 0.5, 1), (0.5, 2, 1), (1, 0.5, 2), (1, 2, 0.5)]
-    wanted = [tuple(round(b * f) for b, f in zip(model, each, strict=True)) for each in factors]
-    return [tuple(max(u, b // u * u) for u, b in zip((mr, 16, nr), blocks, strict=True)) for blocks in wanted]
+    sizes = [tuple(round(b * f) for b, f in zip(model, each, strict=True)) for each in factors]
+    return [tuple(max(u, b // u * u) for u, b in zip((mr, 16, nr), blocks, strict=True)) for blocks in sizes]
 
 
 def _in_core(budget_s: float) -> list[Row]:
     """A row that stays in L1, against a bound counted in cycles and against what L1 was seen to deliver."""
     ours = GridPoint(replace(find(NORM), make=side_by_side), WIDTH)
     loads = GridPoint(L1_LOADS, IN_L1)
-    found = run_head_to_head([ours, loads], budget_s)
+    contest = run_head_to_head([ours, loads], budget_s)
     work = 3 * WIDTH * 4 / L1_LOADS.bytes(IN_L1, 4)  # x twice, the weights once
-    return [
-        found.row(CORE, ours, "bound", found.share_of(1.5 * WIDTH / 16, ours)),
-        found.row(LOADS, ours, loads, found.speed(ours, loads, work)),
-    ]
+    core = contest.row(CORE, ours, "bound", contest.share_of(1.5 * WIDTH / 16, ours))
+    return [core, contest.row(LOADS, ours, loads, contest.speed(ours, loads, work))]
 
 
 def _in_memory(rows: int, budget_s: float) -> list[Row]:
@@ -183,10 +170,10 @@ def _in_memory(rows: int, budget_s: float) -> list[Row]:
     plain = find("copy_loop")
     explicit = [replace(plain, name=name, compiled=find(name).compiled) for name in ("memory_copy", "memory_copy_nt")]
     copies = [*(GridPoint(copy, elements) for copy in (plain, *explicit)), GridPoint(find("numpy_copy"), elements, "call")]
-    found = run_head_to_head([ours, *copies], budget_s, [(copy.label, ours.label) for copy in copies])
-    best = found.fastest(copies)
+    contest = run_head_to_head([ours, *copies], budget_s)
+    best = contest.fastest(copies)
     work = ours.kernel.bytes(WIDTH, 4, rows=rows) / best.kernel.bytes(elements, 4)
-    return [found.row(COPY, ours, best, found.speed(ours, best, work), f"{rows}x{WIDTH}")]
+    return [contest.row(COPY, ours, best, contest.speed(ours, best, work), f"{rows}x{WIDTH}")]
 
 
 def _standard(n: int, budget_s: float) -> list[Row]:

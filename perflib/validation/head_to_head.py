@@ -1,7 +1,7 @@
 """Contests: cells measured side by side in one session, each checked against its oracle first, and ratios as rows.
 
-    run_head_to_head(cells, pairs, ...)      -> HeadToHead: a session of these cells
-    Contest.row(what, ...)          a Row: how many times as fast one side is as the other
+    run_head_to_head(cells, ...)    -> HeadToHead: a session of these cells
+    HeadToHead.row(what, ...)       a Row: how many times as fast one side is as the other
     Row                             one line of `perflib bench`
     of_shape, side_by_side          arrays for products that are not square, and for norms that stay in the cache
 
@@ -47,10 +47,9 @@ Step = tuple[str, Callable[[], list[Row]]]
 
 @dataclass(frozen=True)
 class HeadToHead:
-    """A session and the cells in it."""
+    """A session of cells that were measured side by side."""
 
     session: Session
-    cells: tuple[GridPoint, ...]
     threads: int = 1
 
     def speed(self, ours: GridPoint, peer: GridPoint, work: float = 1.0) -> Interval:
@@ -65,8 +64,11 @@ class HeadToHead:
         """The cell with the smallest median time for its work."""
         return min(cells, key=lambda cell: self.session.gross(cell.label).value / work(cell))
 
-    def row(self, what: str, ours: GridPoint, peer: GridPoint | str, speed: Interval, n: int | str | None = None) -> Row:
-        """The speed as a line of the table; `peer` may be a limit that no kernel is."""
+    def row(
+        self, what: str, ours: GridPoint, peer: GridPoint | str, speed: Interval | None = None, n: int | str | None = None
+    ) -> Row:
+        """`speed`, by default that of the same work, as a line; `peer` may be a limit that no kernel is."""
+        speed = speed or self.speed(ours, peer)
         other = peer if isinstance(peer, str) else peer.kernel.name
         size = ours.n if n is None else n
         return Row(what, ours.kernel.name, other, size, ours.dtype, self.threads, speed.value, speed.low, speed.high)
@@ -86,12 +88,12 @@ def run_head_to_head(
     """
     rng, inputs = np.random.default_rng(seed), {}
     first, *others = (cell.label for cell in cells)
-    wanted = pairs or [(label, first) for label in others]
+    pairs = pairs or [(label, first) for label in others]
     with quiet(threads):
         cases = [checked_case(cell, inputs, rng) for cell in cells]
     with quiet(threads):  # anew: a library that was loaded only now has threads too
-        session = take(cases, budget_s, lambda so_far: [so_far.ratio(*pair) for pair in wanted], seed, clock)
-    return HeadToHead(session, tuple(cells), threads)
+        session = take(cases, budget_s, lambda so_far: [so_far.ratio(*pair) for pair in pairs], seed, clock)
+    return HeadToHead(session, threads)
 
 
 def of_shape(m: int, k: int, n: int) -> Callable[..., tuple]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from ..errors import SampleError
 from ..scaling import FEWEST_SIZES, ScalingFit, fit_scaling
@@ -21,7 +22,7 @@ from ..timing.session import HALF_WIDTH, further_rounds
 TIMES: Mapping[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "normal": lambda rng, count: 0.03 * rng.standard_normal(count),
     "skewed": lambda rng, count: 0.04 * (rng.exponential(size=count) - np.log(2)),
-    "spiky": lambda rng, count: 0.02 * rng.standard_normal(count) + 0.5 * _spikes(rng, count),
+    "spiky": lambda rng, count: 0.02 * rng.standard_normal(count) + rng.choice([-0.5, 0, 0.5], count, p=[0.05, 0.9, 0.05]),
 }
 """Logarithms of times whose median is 0: symmetric, with a tail, and with a tenth of the samples disturbed either way."""
 FIRST, MOST = (9, 30), 200
@@ -62,17 +63,13 @@ def interval_coverage(trials: int = 1000, seed: int = 0) -> IntervalCoverage:
     if trials < len(FIRST):
         raise SampleError(f"trials must be at least {len(FIRST)}, got {trials}")
     rng = np.random.default_rng(seed)
-    covered = {
-        name: [_covers(draw(rng, MOST), FIRST[number % len(FIRST)]) for number in range(trials)]
+    by_times = {
+        name: float(np.mean([_covers(draw(rng, MOST), FIRST[number % len(FIRST)]) for number in range(trials)]))
         for name, draw in TIMES.items()
     }
     ramps = (TIMES["normal"](rng, MOST) + np.linspace(0, 0.2, MOST) for _ in range(trials))
-    return IntervalCoverage(
-        sessions=trials * len(TIMES),
-        overall=float(np.mean(list(covered.values()))),
-        by_times={name: float(np.mean(hits)) for name, hits in covered.items()},
-        drift_flagged=float(np.mean([drifts(np.exp(ramp)) is not None for ramp in ramps])),
-    )
+    drift_flagged = float(np.mean([drifts(np.exp(ramp)) is not None for ramp in ramps]))
+    return IntervalCoverage(trials * len(TIMES), float(np.mean(list(by_times.values()))), by_times, drift_flagged)
 
 
 def _covers(logs: np.ndarray, first: int) -> bool:
@@ -82,11 +79,6 @@ def _covers(logs: np.ndarray, first: int) -> bool:
         if interval.half_width <= HALF_WIDTH or count == len(logs):
             return interval.low <= 1 <= interval.high
         count = min(len(logs), count + further_rounds(count))
-
-
-def _spikes(rng: np.random.Generator, count: int) -> np.ndarray:
-    """-1, 0 or 1: a twentieth of the samples on either side."""
-    return rng.choice([-1, 0, 1], count, p=[0.05, 0.9, 0.05])
 
 
 @dataclass(frozen=True)
@@ -115,22 +107,17 @@ def exponent_coverage(trials: int = 300, seed: int = 0) -> ExponentCoverage:
     if trials < len(NOISES):
         raise SampleError(f"trials must be at least {len(NOISES)}, one for each kind of noise, got {trials}")
     rng = np.random.default_rng(seed)
-    hits = {(law, noise): [] for law in LAWS for noise in NOISES}
-    told = []
+    hits, exclusions = [], []
     for number in range(trials):
         for law in LAWS:
             noise = tuple(NOISES)[number % len(NOISES)]
             fit, exponent = _trial(rng, law, noise)
-            hits[law, noise].append(_contains(fit, exponent))
+            hits.append((law, noise, _contains(fit, exponent)))
             if law in ("n^2.81", "n^3"):
-                told.append(not _contains(fit, 3 if law == "n^2.81" else 2.81))
-    return ExponentCoverage(
-        fits=trials * len(LAWS),
-        overall=_share(hits, ""),
-        by_law={law: _share(hits, law) for law in LAWS},
-        by_noise={noise: _share(hits, noise) for noise in NOISES},
-        told_apart=float(np.mean(told)),
-    )
+                exclusions.append(not _contains(fit, 3 if law == "n^2.81" else 2.81))
+    table = pd.DataFrame(hits, columns=["law", "noise", "hit"])
+    by_law, by_noise = (table.groupby(name, sort=False)["hit"].mean().to_dict() for name in ("law", "noise"))
+    return ExponentCoverage(len(table), float(table["hit"].mean()), by_law, by_noise, float(np.mean(exclusions)))
 
 
 def _trial(rng: np.random.Generator, law: str, noise: str) -> tuple[ScalingFit, float]:
@@ -177,8 +164,3 @@ NOISES: Mapping[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
 
 def _contains(fit: ScalingFit, exponent: float) -> bool:
     return fit.exponent.low <= exponent <= fit.exponent.high
-
-
-def _share(hits: Mapping[tuple[str, str], list[bool]], word: str) -> float:
-    """Of the trials of this law or noise; of all for an empty word."""
-    return float(np.mean([hit for names, found in hits.items() if not word or word in names for hit in found]))

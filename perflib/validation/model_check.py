@@ -43,10 +43,10 @@ class Trust(Scorecard):
 
 def judge_models(run: Run) -> Trust:
     """Judge the models on a run, in the order of `JUDGES`."""
-    return Trust(run.id, tuple(figure for what, judge in JUDGES.items() for figure in _judged(run, what, judge)))
+    return Trust(run.id, tuple(figure for what, judge in JUDGES.items() for figure in _judge(run, what, judge)))
 
 
-def _judged(run: Run, what: str, judge: Callable[[Run], list[Score]]) -> list[Score]:
+def _judge(run: Run, what: str, judge: Callable[[Run], list[Score]]) -> list[Score]:
     """Its figures, or an open one where the run cannot tell."""
     try:
         return judge(run)
@@ -64,7 +64,7 @@ TILE = "time lost by the model's tile"
 
 def _tiles(run: Run) -> list[Score]:
     """Where the model's tile is the best, nothing is lost, and nothing gained either."""
-    losses = {n: max(1.0, found.loss.value) for n, found in model_losses(run).items()}
+    losses = {n: max(1.0, tile.loss.value) for n, tile in model_losses(run).items()}
     worst = max(losses, key=losses.get)
     median = lost(f"{TILE}, median", float(np.median(list(losses.values()))), 1.05, f"{len(losses)} sizes")
     return [median, lost(f"{TILE}, worst", losses[worst], 1.15, f"n = {worst}")]
@@ -73,15 +73,15 @@ def _tiles(run: Run) -> list[Score]:
 TIME = "time of the ladder by flops, loops and misses"
 
 
-def _explained(run: Run) -> list[Score]:
-    """Of every rung, over at least `FEWEST_SIZES` sizes; beside it what the same line says without misses."""
-    found = explain(miss_table(run))
-    enough = found.sizes >= FEWEST_SIZES
-    sizes = f"{found.sizes} sizes" + ("" if enough else f" of {FEWEST_SIZES} at least")
-    fit, error = (found.r_squared, found.held_out_error) if enough else (None, None)
-    errors = f"{100 * found.held_out_error:.1f} % ({100 * found.without_misses:.1f} % without misses)"
+def _explain_time(run: Run) -> list[Score]:
+    """Of every variant, over at least `FEWEST_SIZES` sizes; beside it what the same line says without misses."""
+    fit = explain(miss_table(run))
+    enough = fit.sizes >= FEWEST_SIZES
+    sizes = f"{fit.sizes} sizes" + ("" if enough else f" of {FEWEST_SIZES} at least")
+    r_squared, error = (fit.r_squared, fit.held_out_error) if enough else (None, None)
+    errors = f"{100 * fit.held_out_error:.1f} % ({100 * fit.without_misses:.1f} % without misses)"
     return [
-        at_least(0.9, ">= {:g}").score(f"{TIME}, R^2", fit, f"{found.r_squared:.3f} ({sizes})"),
+        at_least(0.9, ">= {:g}").score(f"{TIME}, R^2", r_squared, f"{fit.r_squared:.3f} ({sizes})"),
         Target("<= 20 %", high=0.2).score(f"{TIME}, held-out error", error, errors),
     ]
 
@@ -90,9 +90,9 @@ BLOCKS = "time lost by the model's blocks"
 
 
 def _blocks(run: Run) -> list[Score]:
-    found = block_loss(run)
-    model, best = (f"{mc} x {kc}" for mc, kc in (found.model, found.best))
-    return [lost(BLOCKS, max(found.loss.value, 1.0), 1.03, f"n = {found.n}, MC x KC: {model}, best {best}")]
+    choice = block_loss(run)
+    model, best = (f"{mc} x {kc}" for mc, kc in (choice.model, choice.best))
+    return [lost(BLOCKS, max(choice.loss.value, 1.0), 1.03, f"n = {choice.n}, MC x KC: {model}, best {best}")]
 
 
 POWER = "time per flop at a power of two / beside it"
@@ -101,13 +101,13 @@ POWER = "time per flop at a power of two / beside it"
 def _conflicts(run: Run) -> list[Score]:
     """Tiles show it and the top of the ladder does not; the bars are for 1024 against 1040."""
     figures = []
-    for found in conflicts(run):
-        name = found.kernel if found.tile is None else f"{found.kernel}, tile {found.tile}"
-        target = at_most(1.05, "<= {:g}") if found.tile is None else at_least(1.3, ">= {:g}")
-        value = found.loss.value if found.power == 1024 else None
-        figures.append(target.score(f"{POWER}, {name}", value, f"{found.loss:.2f} ({found.power} / {found.padded})"))
+    for pair in conflicts(run):
+        name = pair.kernel if pair.tile is None else f"{pair.kernel}, tile {pair.tile}"
+        target = at_most(1.05, "<= {:g}") if pair.tile is None else at_least(1.3, ">= {:g}")
+        value = pair.loss.value if pair.power == 1024 else None
+        figures.append(target.score(f"{POWER}, {name}", value, f"{pair.loss:.2f} ({pair.power} / {pair.padded})"))
     return figures
 
 
-JUDGES: dict[str, Callable[[Run], list[Score]]] = {TILE: _tiles, BLOCKS: _blocks, POWER: _conflicts, TIME: _explained}
+JUDGES: dict[str, Callable[[Run], list[Score]]] = {TILE: _tiles, BLOCKS: _blocks, POWER: _conflicts, TIME: _explain_time}
 """By what stands there where the run lacks what it takes."""

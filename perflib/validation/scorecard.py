@@ -32,9 +32,9 @@ class Target:
     low: float = -inf
     high: float = inf
 
-    def score(self, what: str, value: float | None, shown: str, *aim: str) -> Score:
-        """Judge a value, and show it as `shown`."""
-        return Score(what, shown, self.text, None if value is None else bool(self.low <= value <= self.high), aim)
+    def score(self, what: str, value: float | None, display: str, *aim: str) -> Score:
+        """Judge a value, and show it as `display`."""
+        return Score(what, display, self.text, None if value is None else bool(self.low <= value <= self.high), aim)
 
 
 def at_least(low: float, text: str = "≥ {:g}") -> Target:

@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit
 
 from ..display.progress import progress_bar, step
-from ..kernels.buffers import aligned_empty
+from ..kernels.buffers import aligned_random
 from ..kernels.rmsnorm.textbook import _rms_norm_fast
 from ..runs.writer import measuring_lock
 from ..studies.harnesses import HARNESSES, Refusal, ask, question
@@ -39,7 +39,7 @@ from .scorecard import Score, Scorecard, Target, at_least, at_most
 
 ROUNDS = 101
 TIMES = 300, 315  # the planted slow-down; so many that a call from Python weighs nothing
-BARS: dict[str, tuple[str, Target]] = {
+TARGETS: dict[str, tuple[str, Target]] = {
     "aa_false_positive_rate": ("a kernel and itself called different, idle", at_most(0.03)),
     "aa_false_positive_rate_busy": ("the same beside a busy process per core", at_most(0.05)),
     "power_5_percent": ("planted slow-down of 5 % found", at_least(0.95)),
@@ -61,8 +61,8 @@ class Selfcheck(Scorecard):
 
     def scores(self) -> tuple[Score, ...]:
         """Of the figures that were measured."""
-        measured = ((*BARS[key], self.figures[key]) for key in BARS if key in self.figures)
-        return tuple(target.score(what, value, f"{value:.4g}") for what, target, value in measured)
+        figures = ((*TARGETS[key], self.figures[key]) for key in TARGETS if key in self.figures)
+        return tuple(target.score(what, value, f"{value:.4g}") for what, target, value in figures)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a program that reads on."""
@@ -81,9 +81,9 @@ class Selfcheck(Scorecard):
 
 def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
     """Run every experiment; raises RunError where another measurement runs."""
-    pairs, planted = (24, 8) if quick else (200, 40)
-    figures: dict[str, Any] = {"aa_comparisons": pairs, "power_trials": planted}
-    steps = 2 * pairs + planted + 5
+    pairs, slow_downs = (24, 8) if quick else (200, 40)
+    figures: dict[str, Any] = {"aa_comparisons": pairs, "power_trials": slow_downs}
+    steps = 2 * pairs + slow_downs + 5
     with measuring_lock(), progress_bar(steps, progress) as bar:
 
         def share(what: str, trial: Callable[[int], bool], count: int) -> float:
@@ -94,7 +94,7 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
             return hits / count
 
         figures["aa_false_positive_rate"] = share("a function and itself", _false_positive, pairs)
-        figures["power_5_percent"] = share("5 % planted", _planted, planted)
+        figures["power_5_percent"] = share("5 % planted", _find_slow_down, slow_downs)
         with _busy_cores():
             figures["aa_false_positive_rate_busy"] = share("a function and itself, cores busy", _false_positive, pairs)
         for what, experiment in (
@@ -131,39 +131,35 @@ def _copy(x, weight, out, times):
                 out[i, j] = x[i, j]
 
 
-def _filled(*shape: int) -> np.ndarray:
-    array = aligned_empty(shape, np.float32)
-    array[...] = np.random.default_rng(0).standard_normal(shape)
-    return array
+def _random(*shape: int) -> np.ndarray:
+    return aligned_random(shape, np.float32, np.random.default_rng(0))
 
 
 @cache
 def _kinds() -> list[tuple[Callable, tuple]]:
     """Three kinds of work, to be done a number of times, and their arrays."""
     widths = {_chain: 1, _norm: 64, _copy: 2048}
-    return [(work, (_filled(20, n), _filled(n), _filled(20, n))) for work, n in widths.items()]
+    return [(work, (_random(20, n), _random(n), _random(20, n))) for work, n in widths.items()]
 
 
-def _planted(number: int) -> bool:
+def _find_slow_down(number: int) -> bool:
     """Whether `compare` finds that the same takes longer where it is done 5 % more often.
 
     Both are calls of one machine code: compiled twice, it would differ by some percent by where it lies in memory.
     """
     work, arrays = _kinds()[number % 3]
-    first, second = (partial(_repeated, work, times) for times in TIMES)
-    found = compare({"first": first, "second": second}, *arrays, seed=number)
-    return found.verdicts["second"] == "slower"
+    first, second = (partial(_repeat, work, times) for times in TIMES)
+    return compare({"first": first, "second": second}, *arrays, seed=number).verdicts["second"] == "slower"
 
 
-def _repeated(work: Callable, times: int, *arrays: np.ndarray) -> None:
+def _repeat(work: Callable, times: int, *arrays: np.ndarray) -> None:
     work(*arrays, times)
 
 
 def _false_positive(number: int) -> bool:
     """Whether `compare` tells a compiled function from itself."""
     work, arrays = _kinds()[number % 3]
-    found = compare({"first": work, "same": work}, *arrays, 1, seed=number)
-    return found.verdicts["same"] in ("faster", "slower")
+    return compare({"first": work, "same": work}, *arrays, 1, seed=number).verdicts["same"] in ("faster", "slower")
 
 
 @contextmanager
@@ -180,7 +176,7 @@ def _busy_cores() -> Iterator[None]:
 
 def _norm_args() -> tuple:
     """512 numbers each, in one stretch of memory: addresses that differ by multiples of 4 KiB would hinder each other."""
-    x, weight, out = _filled(3, 528)[:, None, :512]
+    x, weight, out = _random(3, 528)[:, None, :512]
     return x, weight[0], 1e-5, out
 
 
@@ -195,13 +191,14 @@ def _kernel_scope() -> dict[str, float]:
         usual = calibrate(kernel)
         lengths = usual // 8 * np.arange(1, 9, 2)
         arms = [partial(kernel, n) for n in (*lengths.tolist(), usual)] + [partial(FLOORS["kernel"].run, usual)]
-        rng, took = np.random.default_rng(0), np.empty((ROUNDS, len(arms)))
-        for times in took:
+        rng, elapsed_ns = np.random.default_rng(0), np.empty((ROUNDS, len(arms)))
+        for times in elapsed_ns:
             for which in rng.permutation(len(arms)):
                 timer = Timer()
                 arms[which]()
                 times[which] = timer.elapsed_ns()
-    *several, gross, floor = np.quantile(took, 0.25, axis=0)  # beside busy neighbours half of the batches are interrupted
+    # the lower quartile: beside busy neighbours half of the batches are interrupted
+    *several, gross, floor = np.quantile(elapsed_ns, 0.25, axis=0)
     net, slope = float(gross - floor) / usual, float(np.polyfit(lengths, several, 1)[0])
     return {"kernel_scope_error": abs(net / slope - 1), "kernel_ns": net}
 
@@ -228,12 +225,12 @@ def _timer() -> dict[str, float]:
 
 def _against_pyperf(quick: bool) -> dict[str, float]:
     """Seconds until the interval of the kernel is 1 % wide on either side, and how often pyperf's default run is longer."""
-    found = measure(_rms_norm_fast, *_norm_args(), scope="kernel", budget_s=20)
-    figures = {"seconds_to_1_percent": found.seconds}
+    ours = measure(_rms_norm_fast, *_norm_args(), scope="kernel", budget_s=20)
+    figures = {"seconds_to_1_percent": ours.seconds}
     if quick or not HARNESSES["pyperf"].version():
         return figures
     try:
         figures["pyperf_seconds"] = ask(HARNESSES["pyperf"], question("warmed")).wall_ms / 1e3
     except Refusal:
         return figures
-    return figures | {"pyperf_over_perflib": figures["pyperf_seconds"] / found.seconds}
+    return figures | {"pyperf_over_perflib": figures["pyperf_seconds"] / ours.seconds}

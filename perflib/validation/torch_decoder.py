@@ -2,7 +2,6 @@
 
     TorchDecoder(weights, batch, context)       needs PyTorch (extra `peers`)
     .forward(tokens)                            logits of the last token of each sequence, a tensor
-    .clear()
 
 What a careful user of PyTorch writes: queries, keys and values in one linear layer, gate and up in another, weights kept
 as they are stored (outputs x inputs), rms_norm and scaled_dot_product_attention from torch.nn.functional, no gradients, no
@@ -21,10 +20,10 @@ class TorchDecoder:
     """Weights and cache as tensors."""
 
     def __init__(self, weights: Weights, batch: int, context: int) -> None:
-        import torch
+        import torch  # the extra `peers`
 
         self.torch, self.shape, self.length = torch, weights.shape, 0
-        shape = weights.shape
+        shape, d = weights.shape, weights.shape.head_length
 
         def tensor(*names: str) -> "torch.Tensor":
             parts = [widen(weights.tensor(name)) for name in names]
@@ -46,15 +45,10 @@ class TorchDecoder:
         ]
         self._norm = tensor("output_norm.weight")
         self._output = self._embedding if shape.tied else tensor("output.weight")
-        kept = shape.block_count, batch, shape.head_count_kv, context, shape.head_length
-        self._keys, self._values = torch.zeros(kept), torch.zeros(kept)
-        d = shape.head_length
+        size = shape.block_count, batch, shape.head_count_kv, context, d
+        self._keys, self._values = torch.zeros(size), torch.zeros(size)
         angles = np.arange(context)[:, None] * shape.freq_base ** (-np.arange(0, d, 2) / d)
         self._cosines, self._sines = (torch.from_numpy(f(angles).astype(np.float32)) for f in (np.cos, np.sin))
-
-    def clear(self) -> None:
-        """Forget every token."""
-        self.length = 0
 
     def forward(self, tokens: np.ndarray):
         """Logits of the last token of each sequence; tokens batch x new."""
@@ -72,18 +66,18 @@ class TorchDecoder:
             q, k, v = functional.linear(functional.rms_norm(x, width, attn_norm, eps), qkv).split(counts, dim=-1)
             q, k, v = (part.view(batch, new, -1, d).transpose(1, 2) for part in (q, k, v))
             keys, values = self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
-            keys[:, :, start:].copy_(self._turned(k, start, end))
+            keys[:, :, start:].copy_(self._rotate(k, start, end))
             values[:, :, start:].copy_(v)
-            q = self._turned(q, start, end)
+            q = self._rotate(q, start, end)
             # one new token sees everything; several at once only come first here, and PyTorch's mask fits that
-            seen = functional.scaled_dot_product_attention(q, keys, values, is_causal=new > 1, enable_gqa=shared)
-            x = x + functional.linear(seen.transpose(1, 2).reshape(batch, new, -1), output)
+            mixed = functional.scaled_dot_product_attention(q, keys, values, is_causal=new > 1, enable_gqa=shared)
+            x = x + functional.linear(mixed.transpose(1, 2).reshape(batch, new, -1), output)
             gate, up = functional.linear(functional.rms_norm(x, width, ffn_norm, eps), gate_up).chunk(2, dim=-1)
             x = x + functional.linear(functional.silu(gate) * up, down)
         self.length = end
         return functional.linear(functional.rms_norm(x[:, -1], width, self._norm, eps), self._output)
 
-    def _turned(self, x, start: int, end: int):
+    def _rotate(self, x, start: int, end: int):
         """Pairs (2i, 2i + 1) by their position."""
         cosines, sines = self._cosines[start:end], self._sines[start:end]
         a, b = x[..., 0::2], x[..., 1::2]

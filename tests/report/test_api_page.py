@@ -44,7 +44,7 @@ def test_it_names_no_path_of_this_machine_and_no_address():
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", "a < b > c & d", "    <b>code</b>", "`<i>`", "<!-- x"])
 def test_what_looks_like_markup_in_a_docstring_is_text(text):
-    shown = report_api_page._told(f"First line.\n\n{text}")
+    shown = report_api_page._docstring_markup(f"First line.\n\n{text}")
 
     assert re.findall(r"<(?!/?(p|pre|code|div|span)\b)", shown) == []
     assert text.strip().strip("`") in plain(shown)
@@ -53,5 +53,5 @@ def test_what_looks_like_markup_in_a_docstring_is_text(text):
 def test_signatures_name_types_without_their_modules():
     module = pdoc.doc.Module(perflib)
 
-    assert "-> Run" in report_api_page._short(module.get("load_run").signature)
-    assert "perflib." not in report_api_page._short(module.get("best_tile").signature)
+    assert "-> Run" in report_api_page._shorten(module.get("load_run").signature)
+    assert "perflib." not in report_api_page._shorten(module.get("best_tile").signature)

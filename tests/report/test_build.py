@@ -9,7 +9,7 @@ import pages
 import pytest
 from handmade import ALT, META, RUN_ID, digests, findings, run, square, write
 
-from perflib.errors import RunError
+from perflib.errors import ReportError
 from perflib.report.build import build
 from perflib.report.markup import TEMPLATES
 from perflib.runs.store import Run
@@ -177,7 +177,7 @@ def test_a_failing_cell_is_named_and_leaves_the_report_that_was_there(built, mad
     write(tmp_path / "bad", "01-good", "# Fine?", "1")
     write(tmp_path / "bad", "02-bad", "# Bad?", "1", "# more", "raise ValueError('first line\\nsecond line')")
 
-    with refused(RunError, "02-bad.ipynb, cell [2]: ValueError: first line"):
+    with refused(ReportError, "02-bad.ipynb, cell [2]: ValueError: first line"):
         build(made, built, tmp_path / "bad")
 
     assert digests(built) == before
@@ -187,7 +187,7 @@ def test_a_failing_cell_is_named_and_leaves_the_report_that_was_there(built, mad
 def test_a_kernel_that_dies_is_reported_in_one_line(made, tmp_path, refused):
     write(tmp_path / "bad", "01-dies", "# Alive?", "import os\nos._exit(1)")
 
-    with refused(RunError, "01-dies.ipynb, cell [1]: Kernel died"):
+    with refused(ReportError, "01-dies.ipynb, cell [1]: Kernel died"):
         build(made, tmp_path / "reports", tmp_path / "bad")
 
 
@@ -225,12 +225,12 @@ def test_a_folder_that_is_no_report_is_never_replaced(made, tmp_path, refused):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "index.html").write_text("<p>dear</p>")
 
-    with refused(RunError, "letters is not a report of perflib"):
+    with refused(ReportError, "letters is not a report of perflib"):
         build(made, tmp_path / "letters", tmp_path)
 
     assert (tmp_path / "letters" / "index.html").read_text() == "<p>dear</p>"
 
 
 def test_without_notebooks_it_says_where_they_should_be(made, tmp_path, refused):
-    with refused(RunError, "no notebooks in", "a report is built from a clone"):
+    with refused(ReportError, "no notebooks in", "a report is built from a clone"):
         build(made, tmp_path / "reports", tmp_path)

@@ -7,7 +7,7 @@ import pages
 import pytest
 
 from perflib import cli
-from perflib.errors import RunError
+from perflib.errors import ReportError
 from perflib.report import new_notebook
 from perflib.report.new_notebook import copy_template
 from perflib.report.notebooks import execute_all
@@ -68,7 +68,7 @@ def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "-x", "x.ipynb", "a/b", "x\ny", "<script>", "blocks"])
 def test_a_bad_name_is_refused_and_nothing_is_written(tmp_path, name, refused):
-    with refused(RunError, "name must be letters, digits, - and _", f"got {name!r}"):
+    with refused(ReportError, "name must be letters, digits, - and _", f"got {name!r}"):
         copy_template(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -76,16 +76,16 @@ def test_a_bad_name_is_refused_and_nothing_is_written(tmp_path, name, refused):
 def test_a_file_that_is_there_stays_as_it_is(tmp_path, refused):
     (tmp_path / "mine.ipynb").write_text("mine")
 
-    with refused(RunError, "mine.ipynb is there already"):
+    with refused(ReportError, "mine.ipynb is there already"):
         copy_template("mine", tmp_path)
     assert (tmp_path / "mine.ipynb").read_text() == "mine"
 
 
 def test_a_folder_that_is_not_there_and_a_missing_template_are_said(tmp_path, monkeypatch, refused):
-    with refused(RunError, "cannot write", "No such file or directory"):
+    with refused(ReportError, "cannot write", "No such file or directory"):
         copy_template("mine", tmp_path / "nowhere")
     monkeypatch.setattr(new_notebook, "TEMPLATE", tmp_path / "none.ipynb")
-    with refused(RunError, "the template is only in a clone", "No such file or directory"):
+    with refused(ReportError, "the template is only in a clone", "No such file or directory"):
         copy_template("mine", tmp_path)
 
 

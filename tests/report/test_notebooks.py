@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from handmade import ALT, digests, show, write
 
-from perflib.errors import RunError
+from perflib.errors import ReportError
 from perflib.report.notebooks import METADATA, execute_in_place
 
 
@@ -51,7 +51,7 @@ def test_a_notebook_whose_cell_fails_is_not_written(tmp_path, refused):
     good, bad = write(tmp_path, "01-good", "# Why?", "1"), write(tmp_path, "02-bad", "# Why?", "1 / 0")
     before = digests(tmp_path)
 
-    with refused(RunError, "02-bad.ipynb, cell [1]: ZeroDivisionError: division by zero"):
+    with refused(ReportError, "02-bad.ipynb, cell [1]: ZeroDivisionError: division by zero"):
         execute_in_place([good, bad])
 
     assert digests(tmp_path) == before
@@ -61,5 +61,5 @@ def test_a_notebook_whose_cell_fails_is_not_written(tmp_path, refused):
 def test_a_file_that_is_no_notebook_is_refused_by_name(tmp_path, content, refused):
     (tmp_path / "01-torn.ipynb").write_text(content)
 
-    with refused(RunError, "01-torn.ipynb: cannot be read as a notebook"):
+    with refused(ReportError, "01-torn.ipynb: cannot be read as a notebook"):
         execute_in_place([tmp_path / "01-torn.ipynb"])

@@ -7,7 +7,7 @@ from runs import MACHINE
 from perflib import fit_scaling
 from perflib.display.figure import Picture
 from perflib.display.table import Missing, Table
-from perflib.errors import RunError
+from perflib.errors import ReportError
 from perflib.report.own_page import write_page
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000040000000408060000") + b"\0" * 20
@@ -46,9 +46,9 @@ def test_an_earlier_page_is_replaced_and_a_file_of_somebody_else_is_not(tmp_path
     assert "<h1>Second</h1>" in write_page(tmp_path / "mine.html", "Second").read_text()
     (tmp_path / "other.html").write_text("<p>mine")
 
-    with refused(RunError, "other.html is not a page of perflib"):
+    with refused(ReportError, "other.html is not a page of perflib"):
         write_page(tmp_path / "other.html", "First")
-    with refused(RunError, "cannot write", "No such file or directory"):
+    with refused(ReportError, "cannot write", "No such file or directory"):
         write_page(tmp_path / "nowhere" / "mine.html", "First")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.html", "other.html"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from perflib import load_run
 from perflib.display.table import Table
-from perflib.errors import RunError
+from perflib.errors import ReportError
 from perflib.report import readme
 from perflib.report.readme import between, markdown, update_readme
 from perflib.validation.bench import FIGURES
@@ -51,5 +51,5 @@ def test_a_bar_in_a_cell_does_not_break_the_table():
 
 
 def test_a_missing_marker_is_refused():
-    with pytest.raises(RunError, match="marker 'ladder'"):
+    with pytest.raises(ReportError, match="marker 'ladder'"):
         between("nothing", "ladder", "x")

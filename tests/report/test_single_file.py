@@ -15,7 +15,7 @@ from PIL import Image
 
 from perflib.report import build
 from perflib.report.page import Page
-from perflib.report.single_file import joined
+from perflib.report.single_file import join_pages
 from perflib.runs.store import load_run
 
 ROOT = Path(__file__).parents[2]
@@ -54,14 +54,14 @@ def test_places_and_links_carry_their_page():
     first = page("index", '<h2 id="a">A</h2><a href="other.html">o</a><a href="other.html#a">oa</a><a href="#a">a</a>')
     other = page("other", '<h2 id="a">A</h2><a href="#a">a</a><a href="index.html#a">i</a><a href="data/x.zip">x</a>')
 
-    one, two = joined([first, other])
+    one, two = join_pages([first, other])
 
     assert re.findall(r'(?:id|href)="(.*?)"', one.body) == ["index.a", "#other", "#other.a", "#index.a"]
     assert re.findall(r'(?:id|href)="(.*?)"', two.body) == ["other.a", "#other.a", "#index.a", "data/x.zip"]
 
 
 def test_headings_go_one_level_down_but_on_the_first_page():
-    one, two = joined([page("index", "<h2>a</h2><hr>"), page("other", "<h2>a</h2><h3>b</h3><hr>")])
+    one, two = join_pages([page("index", "<h2>a</h2><hr>"), page("other", "<h2>a</h2><h3>b</h3><hr>")])
 
     assert (one.body, two.body) == ("<h2>a</h2><hr>", "<h3>a</h3><h4>b</h4><hr>")
 
@@ -69,7 +69,7 @@ def test_headings_go_one_level_down_but_on_the_first_page():
 def test_text_that_looks_like_a_place_stays():
     body = '<pre>&lt;p id="a"&gt; href="#a" h2</pre>'
 
-    assert joined([page("index", ""), page("other", body)])[1].body == body
+    assert join_pages([page("index", ""), page("other", body)])[1].body == body
 
 
 def test_pictures_keep_every_pixel_and_their_description():
@@ -77,7 +77,7 @@ def test_pictures_keep_every_pixel_and_their_description():
     Image.fromarray(pixels).save(png := io.BytesIO(), "PNG")
     shown = f'<img src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}" alt="a &gt; b">'
 
-    (one,) = joined([page("index", shown)])
+    (one,) = join_pages([page("index", shown)])
 
     kind, packed, rest = re.fullmatch(r'<img src="data:(.*?);base64,(.*?)"(.*)>', one.body).groups()
     assert (kind, rest) == ("image/webp", ' alt="a &gt; b"')

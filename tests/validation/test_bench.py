@@ -9,7 +9,7 @@ import pytest
 from runs import MACHINE, isolate
 
 from perflib import cli
-from perflib.errors import RunError
+from perflib.errors import PerflibError
 from perflib.report import readme
 from perflib.validation import bench as program
 from perflib.validation import bench_decoder as forward
@@ -89,9 +89,9 @@ def measured(monkeypatch, tmp_path):
         monkeypatch.setattr(program, "installed", lambda: libraries)
         monkeypatch.setattr(program, "machine", lambda: MACHINE)
         monkeypatch.setattr(program, "threadpool_info", lambda: list(blas))
-        monkeypatch.setattr(program, "calls_ns", lambda names: dict.fromkeys(names, 600.0))
+        monkeypatch.setattr(bench_kernels, "calls_ns", lambda names: dict.fromkeys(names, 600.0))
         monkeypatch.setattr(program, "forward_steps", lambda quick, names: [])
-        monkeypatch.setattr(program, "plan", lambda quick, names, here: [("all", lambda: list(rows))])
+        monkeypatch.setattr(bench_kernels, "plan", lambda quick, names, here: [("all", lambda: list(rows))])
 
     return make
 
@@ -257,7 +257,7 @@ def test_with_a_variable_that_holds_a_rival_back_nothing_is_measured(measured, m
     measured({"numpy": "2.4"})
     monkeypatch.setenv(name, "Prescott")
 
-    with refused(RunError, name, "must not be set before NumPy is loaded"):
+    with refused(PerflibError, name, "must not be set before NumPy is loaded"):
         bench(progress=False)
 
 

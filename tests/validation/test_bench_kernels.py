@@ -49,7 +49,7 @@ def staged(monkeypatch):
             for label, each in times.items():
                 session.samples[label] = [Sample(label, i, 0, 1000, 1000 * each, 1000 * each, 0, 0) for i in range(8)]
             fought.append((cells, threads, pairs))
-            return HeadToHead(session, tuple(cells), threads)
+            return HeadToHead(session, threads)
 
         monkeypatch.setattr(bench_kernels, "run_head_to_head", run_head_to_head)
         return fought

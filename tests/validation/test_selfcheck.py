@@ -15,7 +15,7 @@ from perflib.kernels import rms_norm_fast
 from perflib.studies.harnesses import Refusal
 from perflib.timing.case import Case
 from perflib.validation import selfcheck
-from perflib.validation.selfcheck import BARS, Selfcheck
+from perflib.validation.selfcheck import TARGETS, Selfcheck
 
 ASKED = {  # what the JSON file must hold, whatever else it holds
     "aa_false_positive_rate",
@@ -60,7 +60,7 @@ def answers(monkeypatch):
     monkeypatch.setattr(selfcheck, "measuring_lock", lambda: contextmanager(lambda: iter([None]))())
     monkeypatch.setattr(selfcheck, "_busy_cores", busy)
     monkeypatch.setattr(selfcheck, "_false_positive", trial("same", {0, 3}))
-    monkeypatch.setattr(selfcheck, "_planted", trial("planted", {0, 1, 2, 3, 4, 5}))
+    monkeypatch.setattr(selfcheck, "_find_slow_down", trial("planted", {0, 1, 2, 3, 4, 5}))
     monkeypatch.setattr(selfcheck, "_kernel_scope", lambda: {"kernel_scope_error": 0.01, "kernel_ns": 57.0})
     monkeypatch.setattr(selfcheck, "_timer", lambda: {"timer_overhead_ns": 300.0, "timer_overhead_ratio": 4.0})
     monkeypatch.setattr(selfcheck, "_against_pyperf", lambda quick: {"seconds_to_1_percent": 0.4})
@@ -89,8 +89,8 @@ def test_figures_on_their_bars_are_met():
     found = Selfcheck(FIGURES, quick=False)
 
     assert found.missed == []
-    assert GOOD.keys() == BARS.keys()
-    assert [row[3] for row in found.table().rows] == ["met"] * len(BARS)
+    assert GOOD.keys() == TARGETS.keys()
+    assert [row[3] for row in found.table().rows] == ["met"] * len(TARGETS)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_figures_on_their_bars_are_met():
 def test_a_figure_beyond_its_bar_is_missed(key, value):
     found = Selfcheck({**FIGURES, key: value}, quick=False)
 
-    assert found.missed == [BARS[key][0]]
+    assert found.missed == [TARGETS[key][0]]
     assert [row[3] for row in found.table().rows].count("missed") == 1
 
 
@@ -137,7 +137,7 @@ def test_trials_are_comparisons_with_the_defaults_and_a_seed_of_their_own(monkey
     monkeypatch.setattr(selfcheck, "compare", compare)
 
     assert [selfcheck._false_positive(i) for i in (0, 4)] == [different] * 2
-    assert [selfcheck._planted(i) for i in (0, 4)] == [found] * 2
+    assert [selfcheck._find_slow_down(i) for i in (0, 4)] == [found] * 2
     assert [seed for _, seed in asked] == [0, 4, 0, 4]
     assert [len(set(map(id, functions))) for functions, _ in asked] == [1, 1, 2, 2]
 
@@ -154,7 +154,7 @@ def test_what_is_planted_is_the_same_five_percent_more_often(monkeypatch):
 
     monkeypatch.setattr(selfcheck, "compare", compare)
 
-    assert selfcheck._planted(0)
+    assert selfcheck._find_slow_down(0)
     (*given, first), (*again, second) = done
     assert all(x is y is z for x, y, z in zip(given, again, arrays, strict=True))
     assert second / first == 1.05
