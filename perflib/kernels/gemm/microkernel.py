@@ -19,7 +19,7 @@ Each kernel is an LLVM function of its own that is never inlined: the registers 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 from llvmlite import ir
@@ -115,19 +115,17 @@ def _kernel(module: ir.Module, vector: ir.VectorType, rows: int, vectors: int, m
     a, lda, b, ldb, c, ldc, columns, k, accumulate = function.args
     mask = emit_mask(builder, builder.sub(columns, INDEX((vectors - 1) * vector.count)), vector.count) if masked else None
     masks = [None] * (vectors - 1) + [mask]
-    places = [[_element(builder, c, ldc, i, v * vector.count) for v in range(vectors)] for i in range(rows)]
-    for row in places:
-        for place in row:
-            emit_prefetch(builder, place, locality=2)  # C arrives in L2 meanwhile; in L1 its rows can evict each other
-    sums = _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k)
+    places = [_element(builder, c, ldc, i, v * vector.count) for i in range(rows) for v in range(vectors)]
+    for place in places:
+        emit_prefetch(builder, place, locality=2)  # C arrives in L2 meanwhile; in L1 its rows can evict each other
+    sums = chain.from_iterable(_accumulate(builder, vector, rows, masks, a, lda, b, ldb, k))
+    elements = list(zip(places, sums, masks * rows, strict=True))
     with builder.if_then(accumulate):
-        for row, line in zip(places, sums, strict=True):
-            for place, sum_, lanes in zip(row, line, masks, strict=True):
-                before = emit_load(builder, place, vector, lanes)
-                builder.store(builder.fadd(before, builder.load(sum_)), sum_)
-    for row, line in zip(places, sums, strict=True):
-        for place, sum_, lanes in zip(row, line, masks, strict=True):
-            emit_store(builder, builder.load(sum_), place, lanes)
+        for place, sum_, lanes in elements:
+            before = emit_load(builder, place, vector, lanes)
+            builder.store(builder.fadd(before, builder.load(sum_)), sum_)
+    for place, sum_, lanes in elements:
+        emit_store(builder, builder.load(sum_), place, lanes)
     builder.ret_void()
     return function
 
@@ -162,13 +160,13 @@ def _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k) -> list[list[ir
 @contextmanager
 def _loop(builder: ir.IRBuilder, count: ir.Value) -> Iterator[None]:
     """`count` times, never unrolled: loads of the next steps would move up and take more registers than there are."""
-    left = cgutils.alloca_once_value(builder, count)
+    rest = cgutils.alloca_once_value(builder, count)
     body, end = builder.append_basic_block("step"), builder.append_basic_block("done")
     builder.cbranch(builder.icmp_signed(">", count, INDEX(0)), body, end)
     builder.position_at_end(body)
     yield
-    now = builder.sub(builder.load(left), INDEX(1))
-    builder.store(now, left)
+    now = builder.sub(builder.load(rest), INDEX(1))
+    builder.store(now, rest)
     again = builder.cbranch(builder.icmp_signed(">", now, INDEX(0)), body, end)
     module = builder.module
     disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])

@@ -25,8 +25,8 @@ BYTE = ir.IntType(8)
 
 @cache  # LLVM takes a millisecond to tell; Numba reads its settings once
 def _features() -> dict[str, bool]:
-    listed = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-    return {f[1:]: f[0] == "+" for f in listed.split(",") if f}
+    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return {name[1:]: name[0] == "+" for name in features.split(",") if name}
 
 
 def vector_bytes() -> int:
@@ -70,10 +70,15 @@ def vector_of(element: types.Float) -> ir.VectorType:
     return ir.VectorType(scalar, Vector(element).lanes)
 
 
-def _call(builder: ir.IRBuilder, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
-    """A call of an LLVM intrinsic by its full name."""
+def constant(vector: ir.VectorType, number: float) -> ir.Constant:
+    """`number` in every lane."""
+    return ir.Constant(vector, [number] * vector.count)
+
+
+def emit_call(builder: ir.IRBuilder, name: str, result: ir.Type, *args: ir.Value, fastmath: tuple = ()) -> ir.Value:
+    """Call an LLVM intrinsic by its full name."""
     kind = ir.FunctionType(result, [a.type for a in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args, fastmath=fastmath)
 
 
 def _suffix(vector: ir.VectorType) -> str:
@@ -83,7 +88,7 @@ def _suffix(vector: ir.VectorType) -> str:
 
 def emit_fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
     """a b + c, fused where the machine can, else a product and a sum."""
-    return _call(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, a, b, c)
+    return emit_call(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, a, b, c)
 
 
 def emit_splat(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
@@ -100,7 +105,7 @@ def emit_load(builder: ir.IRBuilder, address: ir.Value, vector: ir.VectorType, m
     if mask is None:
         return builder.load(where, align=lane_bytes(vector))
     name = f"llvm.masked.load.{_suffix(vector)}.p0"
-    return _call(builder, name, vector, where, INT(lane_bytes(vector)), mask, ir.Constant(vector, None))
+    return emit_call(builder, name, vector, where, INT(lane_bytes(vector)), mask, ir.Constant(vector, None))
 
 
 def emit_store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
@@ -110,7 +115,7 @@ def emit_store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mask: 
         builder.store(value, where, align=lane_bytes(value.type))
     else:
         name = f"llvm.masked.store.{_suffix(value.type)}.p0"
-        _call(builder, name, ir.VoidType(), value, where, INT(lane_bytes(value.type)), mask)
+        emit_call(builder, name, ir.VoidType(), value, where, INT(lane_bytes(value.type)), mask)
 
 
 def emit_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
@@ -125,15 +130,13 @@ def emit_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
 def emit_prefetch(builder: ir.IRBuilder, address: ir.Value, write: bool = False, locality: int = 3) -> None:
     """Ask for the line of `address`; locality 3 is for every cache level, 0 for data used once."""
     where = builder.bitcast(address, BYTE.as_pointer())
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), where, INT(int(write)), INT(locality), INT(1))
+    emit_call(builder, "llvm.prefetch.p0", ir.VoidType(), where, INT(int(write)), INT(locality), INT(1))
 
 
 def emit_sum(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """Sum of the lanes, in pairs."""
     scalar, name = value.type.element, f"llvm.vector.reduce.fadd.{_suffix(value.type)}"
-    kind = ir.FunctionType(scalar, [scalar, value.type])
-    reduce = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.call(reduce, [ir.Constant(scalar, -0.0), value], fastmath=("reassoc",))
+    return emit_call(builder, name, scalar, ir.Constant(scalar, -0.0), value, fastmath=("reassoc",))
 
 
 def lane_bytes(vector: ir.VectorType) -> int:
