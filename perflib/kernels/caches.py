@@ -53,8 +53,8 @@ def reported_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
         sharing = first_match(folder / "shared_cpu_list", r"([\d,-]+)")
         caches.append(Cache(int(level), kind, int(size) << 10, line, ways, sets, _cpus(sharing) if sharing else None))
     if not caches and sys.platform == "darwin":
-        keys = ((1, "Data", "hw.l1dcachesize"), (1, "Instruction", "hw.l1icachesize"), (2, "Unified", "hw.l2cachesize"))
-        caches = [Cache(level, kind, int(size)) for level, kind, key in keys if (size := sysctl(key))]
+        keys = {"hw.l1dcachesize": (1, "Data"), "hw.l1icachesize": (1, "Instruction"), "hw.l2cachesize": (2, "Unified")}
+        caches = [Cache(level, kind, int(size)) for key, (level, kind) in keys.items() if (size := sysctl(key))]
     return tuple(caches)
 
 

@@ -36,10 +36,6 @@ def _bytes(n: int, rng: np.random.Generator) -> np.ndarray:
     return array
 
 
-def _matmul_inputs(n: int, dtype: str, rng: np.random.Generator) -> tuple:
-    return aligned_random((n, n), dtype, rng), aligned_random((n, n), dtype, rng), aligned_empty((n, n), dtype)
-
-
 def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, *tile: int) -> tuple[np.ndarray, np.ndarray]:
     """|C - C64| <= (K + 2) eps |A| |B| for any order of summation (Higham, Accuracy and Stability, section 3.5)."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
@@ -73,7 +69,7 @@ def _peak(name: str, call: Callable, compiled: Callable, bits: int | None = None
 
 _matmul = partial(
     Kernel,
-    make=_matmul_inputs,
+    make=lambda n, dtype, rng: (*(aligned_random((n, n), dtype, rng) for _ in range(2)), aligned_empty((n, n), dtype)),
     exact=_matmul_exact,
     output=2,
     flops=lambda n: 2 * n**3,

@@ -31,10 +31,8 @@ def _cycle(links: int, dtype: str, rng: np.random.Generator, page_kib: int, chai
 def _walk(cycle: Cycle, steps: int) -> tuple[np.ndarray, float]:
     """The sum of the positions, walked in Python."""
     positions = [int(cursor[0]) for cursor in cycle.cursors]
-    for i, position in enumerate(positions):
-        for _ in range(steps // len(positions)):
-            position = int(cycle.memory[position])
-        positions[i] = position
+    for _ in range(steps // len(positions)):
+        positions = [int(cycle.memory[position]) for position in positions]
     return np.array(sum(positions)), 0.0
 
 

@@ -22,18 +22,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..jit.vector import (
-    INT,
-    constant,
-    emit_fma,
-    emit_load,
-    emit_mask,
-    emit_splat,
-    emit_store,
-    vector_lanes,
-    vector_of,
-    vector_registers,
-)
+from ..jit import emit
+from ..jit.vector import INT, vector_lanes, vector_of, vector_registers
 from .panels import BLOCK, BLOCK_BYTES, PANEL
 
 WIDE = -(-PANEL // vector_lanes("float32"))
@@ -64,11 +54,11 @@ def tile(typingctx, a, step, b, next_panel, c, next_place, ldc, k, count, add, r
         b_places = [_place(builder, b, next_panel, place) for place in places]
         with _loop(builder, k) as i:
             column, down = builder.gep(a, [builder.mul(i, step)]), builder.mul(i, k.type(PANEL))
-            line = [emit_load(builder, builder.gep(start, [down]), vector) for start in b_places]
+            line = [emit.load(builder, builder.gep(start, [down]), vector) for start in b_places]
             for r, row in enumerate(sums):
-                factor = emit_splat(builder, builder.load(builder.gep(column, [k.type(r)])), vector)
+                factor = emit.splat(builder, builder.load(builder.gep(column, [k.type(r)])), vector)
                 for sum_, value in zip(row, line, strict=True):
-                    builder.store(emit_fma(builder, factor, value, builder.load(sum_)), sum_)
+                    builder.store(emit.fma(builder, factor, value, builder.load(sum_)), sum_)
         for r, row in enumerate(sums):
             _put(builder, builder.gep(c, [builder.mul(ldc, ldc.type(r))]), row, places, next_place, count, add)
 
@@ -96,15 +86,15 @@ def tile_q8_0(typingctx, a, b, next_panel, c, next_place, k, count, add, panels,
             rest = builder.sub(k, first)
             inside = builder.select(builder.icmp_signed("<", rest, k.type(BLOCK)), rest, k.type(BLOCK))
             with _loop(builder, inside) as i:
-                factor = emit_splat(builder, builder.load(builder.gep(a, [builder.add(first, i)])), vector)
+                factor = emit.splat(builder, builder.load(builder.gep(a, [builder.add(first, i)])), vector)
                 down = builder.add(builder.mul(i, k.type(PANEL)), k.type(2 * PANEL))
                 for block, (_, v), part in zip(here, places, parts, strict=True):
                     where = builder.gep(block, [builder.add(down, k.type(v * vector.count))])
                     quants = _signed_bytes(builder, where, vector)
-                    builder.store(emit_fma(builder, factor, quants, builder.load(part)), part)
+                    builder.store(emit.fma(builder, factor, quants, builder.load(part)), part)
             for block, (_, v), part, sum_ in zip(here, places, parts, sums, strict=True):
                 scale = _halves(builder, builder.gep(block, [k.type(2 * v * vector.count)]), vector)
-                builder.store(emit_fma(builder, scale, builder.load(part), builder.load(sum_)), sum_)
+                builder.store(emit.fma(builder, scale, builder.load(part), builder.load(sum_)), sum_)
         _put(builder, c, sums, places, next_place, count, add)
 
     number = types.intp
@@ -123,7 +113,7 @@ def widen(typingctx, block, out):
                 place = builder.add(builder.mul(loop.index, number(PANEL)), number(v * vector.count))
                 where = builder.gep(args[0], [builder.add(place, number(2 * PANEL))])
                 value = builder.fmul(_signed_bytes(builder, where, vector), scale)
-                emit_store(builder, value, builder.gep(args[1], [place]))
+                emit.store(builder, value, builder.gep(args[1], [place]))
 
     return types.void(block, out), codegen
 
@@ -173,11 +163,11 @@ def _put(builder, c, sums, places, next_place, count, add) -> None:
     lanes = vector_of(types.float32).count
     for (p, v), sum_ in zip(places, sums, strict=True):
         across = builder.add(builder.mul(next_place, count.type(p)), count.type(v * lanes))
-        where, mask = builder.gep(c, [across]), emit_mask(builder, builder.sub(count, across), lanes)
+        where, mask = builder.gep(c, [across]), emit.mask(builder, builder.sub(count, across), lanes)
         with builder.if_then(add):
-            there = emit_load(builder, where, vector_of(types.float32), mask)
+            there = emit.load(builder, where, vector_of(types.float32), mask)
             builder.store(builder.fadd(builder.load(sum_), there), sum_)
-        emit_store(builder, builder.load(sum_), where, mask)
+        emit.store(builder, builder.load(sum_), where, mask)
 
 
 def _narrow(builder: ir.IRBuilder, where: ir.Value, item: ir.IntType, vector: ir.VectorType) -> ir.Value:
@@ -195,9 +185,9 @@ def _signed_bytes(builder: ir.IRBuilder, where: ir.Value, vector: ir.VectorType)
 def _halves(builder: ir.IRBuilder, where: ir.Value, vector: ir.VectorType) -> ir.Value:
     """Finite float16 as float32: the exponent is shifted into place, and 2^112 mends its bias, denormals included."""
     whole = ir.VectorType(INT, vector.count)
-    every = partial(constant, whole)
+    every = partial(emit.constant, whole)
     bits = builder.zext(_narrow(builder, where, I16, vector), whole)
     size = builder.bitcast(builder.shl(builder.and_(bits, every(0x7FFF)), every(13)), vector)
-    size = builder.fmul(size, constant(vector, 2.0**112))
+    size = builder.fmul(size, emit.constant(vector, 2.0**112))
     sign = builder.shl(builder.and_(bits, every(0x8000)), every(16))
     return builder.bitcast(builder.or_(builder.bitcast(size, whole), sign), vector)

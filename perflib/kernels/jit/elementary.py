@@ -13,8 +13,9 @@ from functools import partial
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from . import emit
 from .simd import lanewise
-from .vector import INT, Vector, constant, emit_call, emit_fma
+from .vector import INT, Vector
 
 LOWEST, HIGHEST = -87.33, 88.37  # e^x is a normal number in between
 LOG2_E, LN2_HIGH, LN2_LOW = 1.44269504, 0.693359375, -2.12194440e-4
@@ -29,16 +30,16 @@ def exp(builder, x):
     vector, whole = x.type, ir.VectorType(INT, x.type.count)
     if vector.element != ir.FloatType():
         raise TypeError(f"exp must have float32, got {vector.element}")
-    every, integers = partial(constant, vector), partial(constant, whole)
+    every, integers = partial(emit.constant, vector), partial(emit.constant, whole)
     tiny = builder.fcmp_ordered("<", x, every(LOWEST))
     t = builder.select(tiny, every(LOWEST), x)
     t = builder.select(builder.fcmp_ordered(">", t, every(HIGHEST)), every(HIGHEST), t)
-    n = emit_call(builder, f"llvm.rint.v{vector.count}f32", vector, builder.fmul(t, every(LOG2_E)))
-    r = emit_fma(builder, n, every(-LN2_LOW), emit_fma(builder, n, every(-LN2_HIGH), t))
+    n = emit.call(builder, f"llvm.rint.v{vector.count}f32", vector, builder.fmul(t, every(LOG2_E)))
+    r = emit.fma(builder, n, every(-LN2_LOW), emit.fma(builder, n, every(-LN2_HIGH), t))
     p = every(POLYNOMIAL[0])
     for coefficient in POLYNOMIAL[1:]:
-        p = emit_fma(builder, p, r, every(coefficient))
-    p = builder.fadd(emit_fma(builder, builder.fmul(r, r), p, r), every(1.0))
+        p = emit.fma(builder, p, r, every(coefficient))
+    p = builder.fadd(emit.fma(builder, builder.fmul(r, r), p, r), every(1.0))
     bits = builder.bitcast(builder.fadd(n, every(INTEGER)), whole)
     power = builder.bitcast(builder.shl(builder.add(bits, integers(BIAS)), integers(MANTISSA_BITS)), vector)
     return builder.select(tiny, every(0.0), builder.fmul(p, power))

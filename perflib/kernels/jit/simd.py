@@ -39,19 +39,8 @@ from numba import types
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
-from .vector import (
-    INT,
-    Vector,
-    emit_fma,
-    emit_load,
-    emit_mask,
-    emit_prefetch,
-    emit_splat,
-    emit_store,
-    emit_sum,
-    lane_bytes,
-    vector_of,
-)
+from . import emit
+from .vector import INT, Vector, vector_of
 
 
 def _address(context, builder, kind: types.Type, value: ir.Value, index: ir.Value) -> ir.Value:
@@ -89,10 +78,10 @@ def _on_memory(define: Callable) -> Callable:
     def typing(typingctx, x, *others):
         if not _is_memory(x) or (definition := define(typingctx, x, *others)) is None:
             return None
-        signature, emit = definition
+        signature, code = definition
 
         def codegen(context, builder, signature, args):
-            return emit(builder, _address(context, builder, x, *args[:2]), *args[2:])
+            return code(builder, _address(context, builder, x, *args[:2]), *args[2:])
 
         return signature, codegen
 
@@ -120,7 +109,7 @@ def address(typingctx, x):
 @_on_memory
 def load(typingctx, x, i):
     """x[i : i + lanes] as a vector."""
-    return Vector(x.dtype)(x, types.intp), lambda builder, where: emit_load(builder, where, vector_of(x.dtype))
+    return Vector(x.dtype)(x, types.intp), lambda builder, where: emit.load(builder, where, vector_of(x.dtype))
 
 
 @intrinsic
@@ -131,8 +120,8 @@ def load_first(typingctx, x, i, count):
 
     def codegen(context, builder, signature, args):
         vector = vector_of(x.dtype)
-        mask = emit_mask(builder, args[2], vector.count)
-        return emit_load(builder, _address(context, builder, x, *args[:2]), vector, mask)
+        mask = emit.mask(builder, args[2], vector.count)
+        return emit.load(builder, _address(context, builder, x, *args[:2]), vector, mask)
 
     return Vector(x.dtype)(x, types.intp, types.intp), codegen
 
@@ -142,7 +131,7 @@ def store(typingctx, x, i, v):
     """x[i : i + lanes] = v"""
     if not isinstance(v, Vector):
         return None
-    return types.void(x, types.intp, v), lambda builder, where, value: emit_store(builder, value, where)
+    return types.void(x, types.intp, v), lambda builder, where, value: emit.store(builder, value, where)
 
 
 @intrinsic
@@ -152,8 +141,8 @@ def store_first(typingctx, x, i, v, count):
         return None
 
     def codegen(context, builder, signature, args):
-        mask = emit_mask(builder, args[3], v.lanes)
-        emit_store(builder, args[2], _address(context, builder, x, *args[:2]), mask)
+        mask = emit.mask(builder, args[3], v.lanes)
+        emit.store(builder, args[2], _address(context, builder, x, *args[:2]), mask)
 
     return types.void(x, types.intp, v, types.intp), codegen
 
@@ -164,24 +153,24 @@ def stream(typingctx, x, i, v):
     if not isinstance(v, Vector):
         return None
 
-    def emit(builder, where, value):
+    def code(builder, where, value):
         where = builder.bitcast(where, value.type.as_pointer())
-        instruction = builder.store(value, where, align=lane_bytes(value.type) * v.lanes)
+        instruction = builder.store(value, where, align=emit.lane_bytes(value.type) * v.lanes)
         instruction.set_metadata("nontemporal", builder.module.add_metadata([INT(1)]))
 
-    return types.void(x, types.intp, v), emit
+    return types.void(x, types.intp, v), code
 
 
 @_on_memory
 def prefetch(typingctx, x, i):
     """Ask for the cache line of x[i]; never faults."""
-    return types.void(x, types.intp), emit_prefetch
+    return types.void(x, types.intp), emit.prefetch
 
 
 @_on_memory
 def prefetch_far(typingctx, x, i):
     """Ask for the cache line of x[i] to come into the second level; never faults."""
-    return types.void(x, types.intp), partial(emit_prefetch, locality=2)
+    return types.void(x, types.intp), partial(emit.prefetch, locality=2)
 
 
 @intrinsic
@@ -200,20 +189,20 @@ def splat(typingctx, value, x):
 
     def codegen(context, builder, signature, args):
         element = context.cast(builder, args[0], value, x.dtype)
-        return emit_splat(builder, element, vector_of(x.dtype))
+        return emit.splat(builder, element, vector_of(x.dtype))
 
     return Vector(x.dtype)(value, x), codegen
 
 
-def lanewise(emit: Callable) -> Callable:
-    """An intrinsic on vectors of one type, lane by lane, from emit(builder, ...), which gets their values."""
+def lanewise(code: Callable) -> Callable:
+    """An intrinsic on vectors of one type, lane by lane, from code(builder, ...), which gets their values."""
 
     @intrinsic
-    @wraps(emit)
+    @wraps(code)
     def typing(typingctx, v, *others):
         if not isinstance(v, Vector) or any(other != v for other in others):
             return None
-        return v(v, *others), lambda context, builder, signature, args: emit(builder, *args)
+        return v(v, *others), lambda context, builder, signature, args: code(builder, *args)
 
     return typing
 
@@ -221,11 +210,11 @@ def lanewise(emit: Callable) -> Callable:
 @lanewise
 def fma(builder, a, b, c):
     """a b + c per lane."""
-    return emit_fma(builder, a, b, c)
+    return emit.fma(builder, a, b, c)
 
 
-def _overload_operator(operation: Callable, emit: Callable) -> None:
-    perform = lanewise(emit)
+def _overload_operator(operation: Callable, code: Callable) -> None:
+    perform = lanewise(code)
 
     @overload(operation)
     def on_vectors(a, b):
@@ -241,4 +230,4 @@ def total(typingctx, v):
     """Sum of the lanes, in pairs."""
     if not isinstance(v, Vector):
         return None
-    return v.element(v), lambda context, builder, signature, args: emit_sum(builder, *args)
+    return v.element(v), lambda context, builder, signature, args: emit.total(builder, *args)

@@ -79,10 +79,8 @@ def _walk(typingctx, memory, cursors, rounds):
 
     def codegen(context, builder, signature, args):
         data = context.make_array(memory)(context, builder, value=args[0]).data
-        starts = [
-            context.make_array(cursors.dtype)(context, builder, value=builder.extract_value(args[1], i)).data
-            for i in range(cursors.count)
-        ]
+        values = [builder.extract_value(args[1], i) for i in range(cursors.count)]
+        starts = [context.make_array(cursors.dtype)(context, builder, value=value).data for value in values]
         chains = [cgutils.alloca_once_value(builder, builder.load(start)) for start in starts]
         with cgutils.for_range(builder, args[2]):
             for chain in chains:
