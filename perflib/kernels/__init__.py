@@ -5,8 +5,8 @@ matmul_register_blocked, matmul_packed                              (a, b, out=N
 matmul                                                              (a, b, out=None, threads=1): the fast one
 rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
 rms_norm                        (x, weight, eps=1e-5, out=None, residual=None, threads=1): the fast one
-pack, quantise, pack_q8_0; matvec, swiglu                           weights of linear layers, and products with them
-Kernel, KERNELS, find                                               descriptions: how a kernel is measured
+Panels, pack, quantise, pack_q8_0; matvec; swiglu                   weights of linear layers, times vectors; SwiGLU
+Kernel, KERNELS, find; verify, WrongResult; aligned_empty           descriptions: how a kernel is measured and checked
 """
 
 from ..errors import WrongResult
@@ -22,27 +22,7 @@ from .gemm.textbook import matmul_ikj, matmul_naive, matmul_tiled, matmul_tiled_
 from .rmsnorm.fast import rms_norm
 from .rmsnorm.textbook import rms_norm_fast, rms_norm_standard
 
-__all__ = [
-    "matmul_naive",
-    "matmul_tiled",
-    "matmul_tiled_vectorised",
-    "matmul_ikj",
-    "matmul_register_blocked",
-    "matmul_packed",
-    "matmul",
-    "rms_norm_standard",
-    "rms_norm_fast",
-    "rms_norm",
-    "Panels",
-    "pack",
-    "pack_q8_0",
-    "quantise",
-    "matvec",
-    "swiglu",
-    "Kernel",
-    "KERNELS",
-    "find",
-    "WrongResult",
-    "aligned_empty",
-    "verify",
-]
+__all__ = ["matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj"]
+__all__ += ["matmul_register_blocked", "matmul_packed", "matmul", "rms_norm_standard", "rms_norm_fast", "rms_norm"]
+__all__ += ["Panels", "pack", "pack_q8_0", "quantise", "matvec", "swiglu"]
+__all__ += ["Kernel", "KERNELS", "find", "WrongResult", "aligned_empty", "verify"]

@@ -79,10 +79,13 @@ def aligned_room(size_bytes: int, advice: str | None) -> np.ndarray:
     return np.frombuffer(room, np.uint8, size_bytes, start)
 
 
+def _bytes(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> int:
+    return int(np.prod(shape)) * np.dtype(dtype).itemsize
+
+
 def aligned_empty(shape: int | tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
     """Uninitialised C-contiguous array that starts on a 64-byte boundary (np.empty promises 16)."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = _bytes(shape, dtype)
     raw = np.empty(size + LINE_BYTES, np.uint8)
     start = -raw.ctypes.data % LINE_BYTES
     return raw[start : start + size].view(dtype).reshape(shape)
@@ -97,8 +100,7 @@ def aligned_random(shape: int | tuple[int, ...], dtype: np.dtype | type | str, r
 
 def huge_empty(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
     """Zeros from a boundary of 2 MiB on; if there are as many, on pages of that size where the system has them."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = _bytes(shape, dtype)
     memory = aligned_room(size, "MADV_HUGEPAGE" if size >= HUGE_BYTES else None)
     return memory.view(dtype).reshape(shape)
 
@@ -107,13 +109,13 @@ class Arena:
     """Memory for many weights, one after the other on shared huge pages: alone, each would end on small ones."""
 
     def __init__(self) -> None:
-        self._left = np.empty(0, np.uint8)
+        self._rest = np.empty(0, np.uint8)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
         """Like `huge_empty`, from a boundary of 64 bytes on."""
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        size = _bytes(shape, dtype)
         room = -(-size // LINE_BYTES) * LINE_BYTES
-        if room > self._left.size:
-            self._left = huge_empty((max(room, CHUNK_BYTES),), np.uint8)
-        taken, self._left = self._left[:size], self._left[room:]
-        return taken.view(dtype).reshape(shape)
+        if room > self._rest.size:
+            self._rest = huge_empty((max(room, CHUNK_BYTES),), np.uint8)
+        memory, self._rest = self._rest[:size], self._rest[room:]
+        return memory.view(dtype).reshape(shape)

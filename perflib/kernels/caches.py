@@ -41,7 +41,7 @@ class Cache:
 
 def reported_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
     """What /sys says below `root`, or sysctl on macOS."""
-    found = []
+    caches = []
     for folder in sorted((root / "sys/devices/system/cpu/cpu0/cache").glob("index*")):
         size = first_match(folder / "size", r"(\d+)K")
         level, kind = first_match(folder / "level", r"(\d+)"), first_match(folder / "type", r"(\w+)")
@@ -51,15 +51,11 @@ def reported_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
             _count(folder / name) for name in ("coherency_line_size", "ways_of_associativity", "number_of_sets")
         )
         sharing = first_match(folder / "shared_cpu_list", r"([\d,-]+)")
-        found.append(Cache(int(level), kind, int(size) << 10, line, ways, sets, _cpus(sharing) if sharing else None))
-    if not found and sys.platform == "darwin":
-        named = (
-            (1, "Data", "hw.l1dcachesize"),
-            (1, "Instruction", "hw.l1icachesize"),
-            (2, "Unified", "hw.l2cachesize"),
-        )
-        found = [Cache(level, kind, int(size)) for level, kind, key in named if (size := sysctl(key))]
-    return tuple(found)
+        caches.append(Cache(int(level), kind, int(size) << 10, line, ways, sets, _cpus(sharing) if sharing else None))
+    if not caches and sys.platform == "darwin":
+        keys = {"hw.l1dcachesize": (1, "Data"), "hw.l1icachesize": (1, "Instruction"), "hw.l2cachesize": (2, "Unified")}
+        caches = [Cache(level, kind, int(size)) for key, (level, kind) in keys.items() if (size := sysctl(key))]
+    return tuple(caches)
 
 
 def data_caches(caches: Iterable[Cache]) -> tuple[Cache, ...]:
@@ -77,8 +73,8 @@ def sysctl(key: str) -> str | None:
     """A value of macOS, None elsewhere and where it is unknown."""
     if sys.platform != "darwin":
         return None
-    done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
+    process = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
+    return process.stdout.strip() or None
 
 
 def _count(path: Path) -> int | None:
@@ -89,10 +85,10 @@ def _count(path: Path) -> int | None:
 def first_match(path: Path, pattern: str) -> str | None:
     """The first group of the pattern in a file, None where there is no file or no match."""
     try:
-        found = re.search(pattern, path.read_text())
+        match = re.search(pattern, path.read_text())
     except OSError:
         return None
-    return found[1].strip() if found else None
+    return match[1].strip() if match else None
 
 
 def _size(size_bytes: int) -> str:

@@ -8,6 +8,7 @@ register(kernel)    make a description known by name and callable; the last one 
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 
@@ -27,7 +28,6 @@ TEXTBOOK_VARIANTS = ("matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", 
 MATMUL_VARIANTS = (*TEXTBOOK_VARIANTS, "matmul_register_blocked", "matmul_packed", "matmul")
 LIBRARY_MATMULS = tuple(f"{name}_matmul" for name in LIBRARIES)
 RMSNORM_VARIANTS = ("rms_norm_standard", "rms_norm_fast", "rms_norm")
-Arrays = tuple
 
 
 def _bytes(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -36,17 +36,13 @@ def _bytes(n: int, rng: np.random.Generator) -> np.ndarray:
     return array
 
 
-def _matmul_inputs(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
-    return aligned_random((n, n), dtype, rng), aligned_random((n, n), dtype, rng), aligned_empty((n, n), dtype)
-
-
 def _matmul_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray, *tile: int) -> tuple[np.ndarray, np.ndarray]:
     """|C - C64| <= (K + 2) eps |A| |B| for any order of summation (Higham, Accuracy and Stability, section 3.5)."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     return a64 @ b64, (a.shape[1] + 2) * np.finfo(a.dtype).eps * (abs(a64) @ abs(b64))
 
 
-def _rms_inputs(n: int, dtype: str, rng: np.random.Generator, rows: int) -> Arrays:
+def _rms_inputs(n: int, dtype: str, rng: np.random.Generator, rows: int) -> tuple:
     return aligned_random((rows, n), dtype, rng), aligned_random(n, dtype, rng), 1e-5, aligned_empty((rows, n), dtype)
 
 
@@ -64,19 +60,16 @@ def _numpy_rms_norm(x: np.ndarray, weight: np.ndarray, eps: float, out: np.ndarr
 
 
 def _peak(name: str, call: Callable, compiled: Callable, bits: int | None = None) -> Kernel:
-    def make(n: int, dtype: str, rng: np.random.Generator) -> Arrays:
+    def make(n: int, dtype: str, rng: np.random.Generator) -> tuple:
         return np.full(1, 0.5, dtype), peak.fma_steps(n, dtype, bits), aligned_empty(1, dtype)
 
-    def exact(half: np.ndarray, steps: int, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.ones(1), np.full(1, 1e-6)
-
     work = {"flops": lambda n: 2 * n, "bytes": lambda n, itemsize: 0}
-    return Kernel(name, call, compiled=compiled, make=make, exact=exact, output=2, **work)
+    return Kernel(name, call, make, compiled=compiled, exact=lambda *args: (np.ones(1), 1e-6), output=2, **work)
 
 
 _matmul = partial(
     Kernel,
-    make=_matmul_inputs,
+    make=lambda n, dtype, rng: (*(aligned_random((n, n), dtype, rng) for _ in range(2)), aligned_empty((n, n), dtype)),
     exact=_matmul_exact,
     output=2,
     flops=lambda n: 2 * n**3,
@@ -100,6 +93,13 @@ _copy = partial(
     flops=lambda n: 0,
     bytes=lambda n, itemsize: 2 * n * itemsize,
 )
+_lines = partial(
+    Kernel,
+    make=lambda n, dtype, rng: (_bytes(n, rng),),
+    exact=lambda x: (np.array(int(x[::64].sum())), 0.0),
+    flops=lambda n: 0,
+    bytes=lambda n, itemsize: n,
+)
 
 
 def _numpy_copy(x: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -110,51 +110,36 @@ def _numpy_copy(x: np.ndarray, out: np.ndarray) -> np.ndarray:
 _blocks = {"mc": 0, "kc": 0, "nc": 0}  # 0: the model's
 _tile = {"tile": gemm_textbook.DEFAULT_TILE}
 
-KERNELS: dict[str, Kernel] = {
-    kernel.name: kernel
-    for kernel in (
-        _matmul("matmul_naive", gemm_textbook.matmul_naive, compiled=gemm_textbook._matmul_naive),
-        _matmul("matmul_ikj", gemm_textbook.matmul_ikj, compiled=gemm_textbook._matmul_ikj),
-        _matmul("matmul_tiled", gemm_textbook.matmul_tiled, compiled=gemm_textbook._matmul_tiled, tuning=_tile),
-        _matmul(
-            "matmul_tiled_vectorised",
-            gemm_textbook.matmul_tiled_vectorised,
-            compiled=gemm_textbook._matmul_tiled_vectorised,
-            tuning=_tile,
-        ),
-        _matmul("matmul_register_blocked", blocked.matmul_register_blocked, compiled=blocked._matmul_register_blocked),
-        _matmul(
-            "matmul_packed",
-            blocked.matmul_packed,
-            compiled=blocked._matmul_packed,
-            unchecked=blocked.unchecked,
-            tuning=_blocks,
-        ),
-        _matmul("matmul", gemm_fast.matmul, compiled=gemm_fast._matmul, unchecked=gemm_fast.unchecked),
-        _matmul("numpy_matmul", np.matmul),
-        _matmul("mkl_matmul", peers.perform, native=peers.mkl_product),
-        _matmul("torch_matmul", peers.perform, native=peers.torch_product),
-        _rms("rms_norm_standard", norm_textbook.rms_norm_standard, compiled=norm_textbook._rms_norm_standard),
-        _rms("rms_norm_fast", norm_textbook.rms_norm_fast, compiled=norm_textbook._rms_norm_fast),
-        _rms("rms_norm", norm_fast.rms_norm, compiled=norm_fast._rms_norm, unchecked=norm_fast.unchecked),
-        _rms("numpy_rms_norm", _numpy_rms_norm),
-        _rms("torch_rms_norm", peers.perform, native=peers.torch_norm, output=None),
-        _copy("copy_loop", stream.copy_loop, compiled=stream._copy_loop),
-        _copy("numpy_copy", _numpy_copy),
-        Kernel(
-            "read_lines",
-            stream.read_lines,
-            compiled=stream._read_lines,
-            make=lambda n, dtype, rng: (_bytes(n, rng),),
-            exact=lambda x: (np.array(int(x[::64].sum())), 0.0),
-            flops=lambda n: 0,
-            bytes=lambda n, itemsize: n,
-        ),
-        *TRAFFIC,
-        _peak("fma_peak", peak.fma_peak, peak._fma_peak_steps),
-        *(_peak(f"fma_peak_{bits or 'scalar'}", code, code, bits) for bits, code in peak.WIDTHS.items()),
-    )
-}
+
+def _ours(describe: Callable[..., Kernel], module: ModuleType, name: str, **more: object) -> Kernel:
+    """A kernel of a module of ours: the public function of this name, and the compiled one with an underscore."""
+    return describe(name, getattr(module, name), compiled=getattr(module, f"_{name}"), **more)
+
+
+_kernels = (
+    _ours(_matmul, gemm_textbook, "matmul_naive"),
+    _ours(_matmul, gemm_textbook, "matmul_ikj"),
+    _ours(_matmul, gemm_textbook, "matmul_tiled", tuning=_tile),
+    _ours(_matmul, gemm_textbook, "matmul_tiled_vectorised", tuning=_tile),
+    _ours(_matmul, blocked, "matmul_register_blocked"),
+    _ours(_matmul, blocked, "matmul_packed", unchecked=blocked.unchecked, tuning=_blocks),
+    _ours(_matmul, gemm_fast, "matmul", unchecked=gemm_fast.unchecked),
+    _matmul("numpy_matmul", np.matmul),
+    _matmul("mkl_matmul", peers.perform, native=peers.mkl_matmul),
+    _matmul("torch_matmul", peers.perform, native=peers.torch_matmul),
+    _ours(_rms, norm_textbook, "rms_norm_standard"),
+    _ours(_rms, norm_textbook, "rms_norm_fast"),
+    _ours(_rms, norm_fast, "rms_norm", unchecked=norm_fast.unchecked),
+    _rms("numpy_rms_norm", _numpy_rms_norm),
+    _rms("torch_rms_norm", peers.perform, native=peers.torch_norm, output=None),
+    _ours(_copy, stream, "copy_loop"),
+    _copy("numpy_copy", _numpy_copy),
+    _ours(_lines, stream, "read_lines"),
+    *TRAFFIC,
+    _peak("fma_peak", peak.fma_peak, peak._fma_peak_steps),
+    *(_peak(f"fma_peak_{bits or 'scalar'}", code, code, bits) for bits, code in peak.WIDTHS.items()),
+)
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in _kernels}
 
 
 def find(kernel: str | Callable) -> Kernel | None:

@@ -20,7 +20,7 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 def positive_integer(name: str, value: object) -> int:
     """`value` as int if it is an integer of at least 1 (a bool is not one)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer of at least 1, got {_shown(value)}")
+        raise TypeError(f"{name} must be an integer of at least 1, got {_one_line(value)}")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
     return int(value)
@@ -59,7 +59,7 @@ def norm(
     if weight.shape[0] != x.shape[-1]:
         raise ValueError(f"weight must have length {x.shape[-1]}, the row length of x, got {weight.shape[0]}")
     if type(eps) is not float and (isinstance(eps, bool) or not isinstance(eps, numbers.Real)):  # float: 0.3 us saved
-        raise TypeError(f"eps must be a real number, got {_shown(eps)}")
+        raise TypeError(f"eps must be a real number, got {_one_line(eps)}")
     if not (eps >= 0 and math.isfinite(eps)):
         raise ValueError(f"eps must be finite and at least 0, got {eps}")
     if residual is None:
@@ -81,7 +81,14 @@ def vectors(aligned: int = 1, **arrays: np.ndarray) -> None:
             raise ValueError(f"out must start on a boundary of {aligned} bytes, got address {out.ctypes.data:#x}")
 
 
-def _shown(value: object) -> str:
+def array_of(dtype: type, name: str, value: object) -> None:
+    """Refuse everything but arrays of this dtype."""
+    if not isinstance(value, np.ndarray) or value.dtype != dtype:
+        kind = getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype)}, got {kind}")
+
+
+def _one_line(value: object) -> str:
     """The value on one line, which the text of an array may not be."""
     return " ".join(repr(value).split())
 
@@ -108,16 +115,16 @@ def _array(
 
 
 def _output(
-    out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, named: str = "out", /, **inputs: np.ndarray
+    out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, name: str = "out", /, **inputs: np.ndarray
 ) -> np.ndarray:
     if out is None:
         return np.empty(shape, dtype)
-    _array(named, out, (len(shape),), dtype)
+    _array(name, out, (len(shape),), dtype)
     if out.shape != shape:
-        raise ValueError(f"{named} must have shape {shape}, got {out.shape}")
+        raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
-        raise ValueError(f"{named} must be writeable, got a read-only array")
-    for name, value in inputs.items():
+        raise ValueError(f"{name} must be writeable, got a read-only array")
+    for other, value in inputs.items():
         if np.may_share_memory(out, value):
-            raise ValueError(f"{named} must not overlap {name}, got arrays that share memory")
+            raise ValueError(f"{name} must not overlap {other}, got arrays that share memory")
     return out

@@ -28,13 +28,11 @@ def _cycle(links: int, dtype: str, rng: np.random.Generator, page_kib: int, chai
     return link(arena(8 * elements, page_kib).view(np.int64), links, stride, chains), CHASE_STEPS
 
 
-def _walked(cycle: Cycle, steps: int) -> tuple[np.ndarray, float]:
+def _walk(cycle: Cycle, steps: int) -> tuple[np.ndarray, float]:
     """The sum of the positions, walked in Python."""
     positions = [int(cursor[0]) for cursor in cycle.cursors]
-    for i, position in enumerate(positions):
-        for _ in range(steps // len(positions)):
-            position = int(cycle.memory[position])
-        positions[i] = position
+    for _ in range(steps // len(positions)):
+        positions = [int(cycle.memory[position]) for position in positions]
     return np.array(sum(positions)), 0.0
 
 
@@ -42,9 +40,9 @@ def _vectors(count: int, n: int, dtype: str, page_kib: int) -> tuple[np.ndarray,
     """So many vectors one after another, each on a cache line of its own; the pattern is in all of them."""
     room = -(-n * np.dtype(dtype).itemsize // LINE_BYTES) * LINE_BYTES
     block = arena(max(1, count * room), page_kib)
-    found = tuple(block[i * room : (i + 1) * room].view(dtype)[:n] for i in range(count))
-    _refill(*found)
-    return found
+    vectors = tuple(block[i * room : (i + 1) * room].view(dtype)[:n] for i in range(count))
+    _refill(*vectors)
+    return vectors
 
 
 def _refill(*vectors: np.ndarray) -> None:
@@ -54,25 +52,25 @@ def _refill(*vectors: np.ndarray) -> None:
         vector[whole:] = pattern[: vector.size - whole]
 
 
-def _reader(x: np.ndarray, stride: int = 1) -> tuple[np.ndarray, float]:
+def _sum(x: np.ndarray, stride: int = 1) -> tuple[np.ndarray, float]:
     wide = x[::stride].astype(np.float64)
     return np.array(wide.sum()), x.size * np.finfo(x.dtype).eps * abs(wide).sum()
 
 
-def _described(
+def _describe(
     name: str,
     arrays: int,
     fetched: int,
     exact: Callable[..., tuple],
     leading: tuple = (),
-    output: int | None = None,
+    stride: bool = False,
     **more: object,
 ) -> Kernel:
-    """A kernel of `memory` on that many vectors, `fetched` of them only because a store would overwrite them."""
+    """A kernel of `stream` on that many vectors, `fetched` of them only because a store would overwrite them."""
     call, compiled = getattr(stream, name), getattr(stream, f"_{name}")
 
-    def make(n: int, dtype: str, rng: np.random.Generator, page_kib: int) -> tuple:
-        return (*leading, *_vectors(arrays, n, dtype, page_kib))
+    def make(n: int, dtype: str, rng: np.random.Generator, page_kib: int, **last: int) -> tuple:
+        return (*leading, *_vectors(arrays, n, dtype, page_kib), *last.values())
 
     def prepare(*args: object) -> None:
         _refill(*(a for a in args if isinstance(a, np.ndarray)))
@@ -84,48 +82,21 @@ def _described(
         compiled=compiled,
         make=make,
         exact=exact,
-        output=output,
         prepare=prepare,
-        params={"page_kib": BASE_KIB},
+        params={"page_kib": BASE_KIB} | ({"stride": 1} if stride else {}),
         flops=lambda n, **_: 2 * n if arrays == 3 else 0,
-        bytes=lambda n, itemsize, **_: arrays * n * itemsize,
-        moved=lambda n, itemsize, **_: (arrays + fetched) * n * itemsize,
+        bytes=lambda n, itemsize, stride=1, **_: arrays * -(-n // stride) * itemsize,
+        moved=None if stride else lambda n, itemsize, **_: (arrays + fetched) * n * itemsize,
         **more,
     )
 
 
-def _strided() -> Kernel:
-    def make(n: int, dtype: str, rng: np.random.Generator, page_kib: int, stride: int) -> tuple:
-        return (*_vectors(1, n, dtype, page_kib), stride)
-
-    def prepare(x: np.ndarray, stride: int) -> None:
-        _refill(x)
-        stream._strided_read(x, stride)
-
-    return Kernel(
-        "memory_strided_read",
-        stream.strided_read,
-        compiled=stream._strided_read,
-        make=make,
-        exact=_reader,
-        prepare=prepare,
-        params={"page_kib": BASE_KIB, "stride": 1},
-        flops=lambda n, **_: 0,
-        bytes=lambda n, itemsize, stride, **_: -(-n // stride) * itemsize,
-    )
-
-
-def _filled(value: float, out: np.ndarray) -> tuple[np.ndarray, float]:
-    return np.full(out.size, value), 0.0
-
-
-def _copied(x: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, float]:
-    return x.astype(np.float64), 0.0
-
-
-def _summed(b: np.ndarray, c: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, float]:
-    return b.astype(np.float64) + stream.FACTOR * c, 0.0
-
+# of a kernel and of its variant past the caches: vectors, arguments before them, place of the output, its exact value
+_WRITERS = {
+    "write": (1, (VALUE,), 1, lambda value, out: (np.full(out.size, value), 0.0)),
+    "copy": (2, (), 1, lambda x, out: (x.astype(np.float64), 0.0)),
+    "triad": (3, (), 2, lambda b, c, out: (b.astype(np.float64) + stream.FACTOR * c, 0.0)),
+}
 
 TRAFFIC = (
     Kernel(
@@ -133,7 +104,7 @@ TRAFFIC = (
         chase,
         compiled=_chase,
         make=_cycle,
-        exact=_walked,
+        exact=_walk,
         prepare=lambda cycle, steps: relink(cycle),
         unchecked=lambda cycle, steps: (cycle.memory, cycle.cursors, steps),
         params={"page_kib": BASE_KIB, "chains": 1, "stride": LINE_BYTES},
@@ -141,12 +112,11 @@ TRAFFIC = (
         bytes=lambda n, itemsize, **_: 8 * CHASE_STEPS,
         moved=lambda n, itemsize, **_: LINE_BYTES * CHASE_STEPS,
     ),
-    _described("read", 1, 0, _reader, tuning={"streams": 1}),
-    _described("write", 1, 1, _filled, (VALUE,), output=1),
-    _described("write_nt", 1, 0, _filled, (VALUE,), output=1),
-    _described("copy", 2, 1, _copied, output=1),
-    _described("copy_nt", 2, 0, _copied, output=1),
-    _described("triad", 3, 1, _summed, output=2),
-    _described("triad_nt", 3, 0, _summed, output=2),
-    _strided(),
+    _describe("read", 1, 0, _sum, tuning={"streams": 1}),
+    *(
+        _describe(f"{name}{suffix}", arrays, fetched, exact, leading, output=output)
+        for name, (arrays, leading, output, exact) in _WRITERS.items()
+        for suffix, fetched in (("", 1), ("_nt", 0))
+    ),
+    _describe("strided_read", 1, 0, _sum, stride=True),
 )

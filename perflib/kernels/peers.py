@@ -1,6 +1,6 @@
-"""The same products and norms by other libraries: looked for, never required.
+"""The same matrix multiplications and norms by other libraries: looked for, never required.
 
-    mkl_product(a, b, out), torch_product(a, b, out), torch_norm(x, weight, eps, out)
+    mkl_matmul(a, b, out), torch_matmul(a, b, out), torch_norm(x, weight, eps, out)
                         the call of a library, bound to its own view of these arrays: a function and its arguments
     perform             calls it
     installed()         {name: version} of the libraries found here, NumPy among them
@@ -36,15 +36,15 @@ GEMM = {"float32": ("cblas_sgemm", ctypes.c_float), "float64": ("cblas_dgemm", c
 
 def installed() -> dict[str, str]:
     """Versions of the libraries that are here, without loading any but MKL."""
-    found = {"numpy": np.__version__}
+    versions = {"numpy": np.__version__}
     if _mkl_file():
-        found["mkl"] = _mkl_version()
+        versions["mkl"] = _mkl_version()
     with suppress(PackageNotFoundError):
-        found["torch"] = version("torch")
-    return found
+        versions["torch"] = version("torch")
+    return versions
 
 
-def mkl_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[Any, ...]:
+def mkl_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[Any, ...]:
     """cblas_sgemm or cblas_dgemm with its fourteen arguments, each converted once: 0.6 us a call instead of 1.5."""
     name, real = GEMM[a.dtype.name]
     (m, k), n = a.shape, b.shape[1]
@@ -53,7 +53,7 @@ def mkl_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[Any, ...
     return getattr(mkl(), name), *layout, real(1), left, max(k, 1), right, max(n, 1), real(0), result, max(n, 1)
 
 
-def torch_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[Callable, ...]:
+def torch_matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[Callable, ...]:
     """torch.mm with `out`, on the memory of the arrays."""
     torch = _torch()
     left, right, result = map(torch.from_numpy, (a, b, out))
@@ -86,8 +86,8 @@ def _mkl_file() -> Path | None:
 def _mkl_version() -> str:
     text = ctypes.create_string_buffer(200)
     mkl().MKL_Get_Version_String(text, len(text))
-    found = re.search(rb"Version (\S+?)-", text.value)
-    return found[1].decode() if found else "unknown"
+    match = re.search(rb"Version (\S+?)-", text.value)
+    return match[1].decode() if match else "unknown"
 
 
 def _torch() -> Any:

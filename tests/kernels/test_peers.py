@@ -74,7 +74,7 @@ def test_a_peer_multiplies_matrices_that_are_not_square(name, shape):
 def test_mkl_is_told_sizes_rows_and_addresses(recorded_gemm, dtype, function):
     a, b, out = arrays(3, 5, 7, dtype)
 
-    peers.perform(*peers.mkl_product(a, b, out))
+    peers.perform(*peers.mkl_matmul(a, b, out))
 
     (name, asked), *others = recorded_gemm.items()
     plain = [getattr(value, "value", value) for value in asked]

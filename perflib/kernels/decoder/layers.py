@@ -14,13 +14,14 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from ..checks import array_of
 from ..jit.compile import compiled
 from ..jit.elementary import divide, exp
 from ..jit.simd import lanes, load, load_first, pointer, splat, store, store_first
 from ..rmsnorm.fast import _rms_norm
 from .linear import _linear
 from .panels import BLOCK, BLOCK_BYTES, PANEL
-from .tile import widened
+from .tile import widen
 
 NEVER = 1 << 62  # bytes from which on the norm writes past the caches: here its output is read at once
 
@@ -48,7 +49,7 @@ def _lookup_by_kind(data, tokens, out):
             panel, place = tokens[r] // PANEL, tokens[r] % PANEL
             for i in range(out.shape[1]):
                 if i % BLOCK == 0:
-                    widened(pointer(data, (panel * data.shape[1] + i // BLOCK) * BLOCK_BYTES), pointer(block, 0))
+                    widen(pointer(data, (panel * data.shape[1] + i // BLOCK) * BLOCK_BYTES), pointer(block, 0))
                 out[r, i] = block[i % BLOCK, place]
 
     return columns
@@ -77,9 +78,9 @@ def _swiglu(both, out):
             x = load(both, gate + i)
             store(out, place + i, divide(x, one + exp(x * minus)) * load(both, up + i))
         if f % step:
-            i, left = f - f % step, f % step
-            x = load_first(both, gate + i, left)
-            store_first(out, place + i, divide(x, one + exp(x * minus)) * load_first(both, up + i, left), left)
+            i, rest = f - f % step, f % step
+            x = load_first(both, gate + i, rest)
+            store_first(out, place + i, divide(x, one + exp(x * minus)) * load_first(both, up + i, rest), rest)
 
 
 @compiled
@@ -92,8 +93,7 @@ def _feed_forward(x, weight, eps, normed, gate_up, both, hidden, down, threads):
 
 def swiglu(both: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """x sigmoid(x) * y. both: M x 2 F of float32, the x of a row first; out: M x F, new if None."""
-    if not isinstance(both, np.ndarray) or both.dtype != np.float32:
-        raise TypeError(f"both must be an array of float32, got {getattr(both, 'dtype', type(both).__name__)}")
+    array_of(np.float32, "both", both)
     if both.ndim != 2 or both.shape[1] % 2 or not both.flags.c_contiguous:
         raise ValueError(f"both must be C-contiguous rows of an even length, got shape {both.shape}")
     shape = both.shape[0], both.shape[1] // 2

@@ -4,7 +4,7 @@
     _linear(data, x, out, add, threads)         the compiled kernel: out (+)= x W^T
 
 One vector: every weight is read once and used once, so the memory sets the pace. Four streams of panels are read side by
-side, each without a break, eight sums in flight (streams that broke off at every panel cost Q8_0 a fifth); Q8_0 is widened
+side, each without a break, eight sums in flight (streams that broke off at every panel cost Q8_0 a fifth); Q8_0 is widen
 in registers: int8 to float32, a multiply-add, and the scale once in 32. Many vectors: the panels are a matrix product's
 packed B already, twelve rows of x at a time share what is loaded of it; Q8_0 panels are widened once into a buffer that
 stays in the cache. Threads share the panels out. `gemm`, which takes weights as K x N and packs them at each call or reads
@@ -20,11 +20,11 @@ import numpy as np
 from numba import prange, types
 from numba.extending import overload
 
-from ..checks import positive_integer
+from ..checks import array_of, positive_integer
 from ..jit.compile import compiled
 from ..jit.simd import lanes, pointer
 from .panels import BLOCK_BYTES, PANEL, Panels
-from .tile import FULL_ROWS, Q8_PANELS, TILE_VECTORS, VECTOR_PANELS, WIDE, tile, tile_q8_0, widened
+from .tile import FULL_ROWS, Q8_PANELS, TILE_VECTORS, VECTOR_PANELS, WIDE, tile, tile_q8_0, widen
 
 
 @compiled
@@ -101,7 +101,7 @@ def _many_q8_0(data, x, out, first, last, add):
     panel = np.empty((blocks, PANEL, PANEL), np.float32)
     for p in range(first, last):
         for block in range(blocks):
-            widened(pointer(data, (p * blocks + block) * BLOCK_BYTES), pointer(panel, block * PANEL * PANEL))
+            widen(pointer(data, (p * blocks + block) * BLOCK_BYTES), pointer(panel, block * PANEL * PANEL))
         _tiles(packed, m, k, pointer(panel, 0), out, p * PANEL, add)
 
 
@@ -156,8 +156,7 @@ def matvec(weight: Panels, x: np.ndarray, out: np.ndarray | None = None, threads
 
 
 def _vectors(name: str, value: np.ndarray, length: int) -> np.ndarray:
-    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
-        raise TypeError(f"{name} must be an array of float32, got {getattr(value, 'dtype', type(value).__name__)}")
+    array_of(np.float32, name, value)
     if value.ndim not in (1, 2) or value.shape[-1] != length or not value.flags.c_contiguous:
         raise ValueError(f"{name} must be C-contiguous rows of {length}, got shape {value.shape}, strides {value.strides}")
     return value

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..buffers import huge_empty
+from ..checks import array_of
 
 PANEL = 32
 """Output rows per panel: two 512-bit registers, four of 256 bit."""
@@ -94,10 +95,7 @@ def pack_q8_0(scales: np.ndarray, quants: np.ndarray, empty: Callable[..., np.nd
 
 
 def _matrix(name: str, value: np.ndarray, dtype: type) -> tuple[int, int]:
-    if not isinstance(value, np.ndarray) or value.dtype != dtype:
-        raise TypeError(
-            f"{name} must be an array of {np.dtype(dtype)}, got {getattr(value, 'dtype', type(value).__name__)}"
-        )
+    array_of(dtype, name, value)
     if value.ndim != 2:
         raise ValueError(f"{name} must have 2 dimensions, got shape {value.shape}")
     return value.shape

@@ -15,23 +15,15 @@ within the registers: 12 rows x 2 registers of 512 bit for a matrix product, 4 p
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..jit.vector import (
-    INT,
-    emit_fma,
-    emit_load,
-    emit_mask,
-    emit_splat,
-    emit_store,
-    vector_lanes,
-    vector_of,
-    vector_registers,
-)
+from ..jit import emit
+from ..jit.vector import INT, vector_lanes, vector_of, vector_registers
 from .panels import BLOCK, BLOCK_BYTES, PANEL
 
 WIDE = -(-PANEL // vector_lanes("float32"))
@@ -58,15 +50,15 @@ def tile(typingctx, a, step, b, next_panel, c, next_place, ldc, k, count, add, r
     def codegen(context, builder, signature, args):
         a, step, b, next_panel, c, next_place, ldc, k, count, add = args[:10]
         vector = vector_of(types.float32)
-        sums = [[_zero(builder, vector) for _ in places] for _ in range(mr)]
+        sums = [_zeros(builder, len(places)) for _ in range(mr)]
         b_places = [_place(builder, b, next_panel, place) for place in places]
         with _loop(builder, k) as i:
             column, down = builder.gep(a, [builder.mul(i, step)]), builder.mul(i, k.type(PANEL))
-            loaded = [emit_load(builder, builder.gep(start, [down]), vector) for start in b_places]
+            line = [emit.load(builder, builder.gep(start, [down]), vector) for start in b_places]
             for r, row in enumerate(sums):
-                factor = emit_splat(builder, builder.load(builder.gep(column, [k.type(r)])), vector)
-                for sum_, value in zip(row, loaded, strict=True):
-                    builder.store(emit_fma(builder, factor, value, builder.load(sum_)), sum_)
+                factor = emit.splat(builder, builder.load(builder.gep(column, [k.type(r)])), vector)
+                for sum_, value in zip(row, line, strict=True):
+                    builder.store(emit.fma(builder, factor, value, builder.load(sum_)), sum_)
         for r, row in enumerate(sums):
             _put(builder, builder.gep(c, [builder.mul(ldc, ldc.type(r))]), row, places, next_place, count, add)
 
@@ -84,26 +76,25 @@ def tile_q8_0(typingctx, a, b, next_panel, c, next_place, k, count, add, panels,
     def codegen(context, builder, signature, args):
         a, b, next_panel, c, next_place, k, count, add = args[:8]
         vector = vector_of(types.float32)
-        sums, parts = ([_zero(builder, vector) for _ in places] for _ in range(2))
+        sums, parts = _zeros(builder, len(places)), _zeros(builder, len(places))
         starts = [builder.gep(b, [builder.mul(next_panel, next_panel.type(p))]) for p, _ in places]
         with cgutils.for_range(builder, builder.udiv(builder.add(k, k.type(BLOCK - 1)), k.type(BLOCK))) as blocks:
             first = builder.mul(blocks.index, k.type(BLOCK))
             here = [builder.gep(start, [builder.mul(blocks.index, k.type(BLOCK_BYTES))]) for start in starts]
             for part in parts:
                 builder.store(ir.Constant(vector, None), part)
-            left = builder.sub(k, first)
-            inside = builder.select(builder.icmp_signed("<", left, k.type(BLOCK)), left, k.type(BLOCK))
+            rest = builder.sub(k, first)
+            inside = builder.select(builder.icmp_signed("<", rest, k.type(BLOCK)), rest, k.type(BLOCK))
             with _loop(builder, inside) as i:
-                factor = emit_splat(builder, builder.load(builder.gep(a, [builder.add(first, i)])), vector)
+                factor = emit.splat(builder, builder.load(builder.gep(a, [builder.add(first, i)])), vector)
                 down = builder.add(builder.mul(i, k.type(PANEL)), k.type(2 * PANEL))
                 for block, (_, v), part in zip(here, places, parts, strict=True):
                     where = builder.gep(block, [builder.add(down, k.type(v * vector.count))])
-                    builder.store(
-                        emit_fma(builder, factor, _signed_bytes(builder, where, vector), builder.load(part)), part
-                    )
+                    quants = _signed_bytes(builder, where, vector)
+                    builder.store(emit.fma(builder, factor, quants, builder.load(part)), part)
             for block, (_, v), part, sum_ in zip(here, places, parts, sums, strict=True):
                 scale = _halves(builder, builder.gep(block, [k.type(2 * v * vector.count)]), vector)
-                builder.store(emit_fma(builder, scale, builder.load(part), builder.load(sum_)), sum_)
+                builder.store(emit.fma(builder, scale, builder.load(part), builder.load(sum_)), sum_)
         _put(builder, c, sums, places, next_place, count, add)
 
     number = types.intp
@@ -111,7 +102,7 @@ def tile_q8_0(typingctx, a, b, next_panel, c, next_place, k, count, add, panels,
 
 
 @intrinsic
-def widened(typingctx, block, out):
+def widen(typingctx, block, out):
     """A block of Q8_0 (32 x 32 weights, one panel) as float32 at `out`, 32 columns of 32."""
 
     def codegen(context, builder, signature, args):
@@ -122,7 +113,7 @@ def widened(typingctx, block, out):
                 place = builder.add(builder.mul(loop.index, number(PANEL)), number(v * vector.count))
                 where = builder.gep(args[0], [builder.add(place, number(2 * PANEL))])
                 value = builder.fmul(_signed_bytes(builder, where, vector), scale)
-                emit_store(builder, value, builder.gep(args[1], [place]))
+                emit.store(builder, value, builder.gep(args[1], [place]))
 
     return types.void(block, out), codegen
 
@@ -145,9 +136,9 @@ def _loop(builder: ir.IRBuilder, count: ir.Value) -> Iterator[ir.Value]:
 
 def _not_unrolled(module: ir.Module) -> ir.MDValue:
     """LLVM's name of a loop begins with itself, so that no two are the same."""
-    said = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
-    name = ir.MDValue(module, [said, said], name=str(len(module.metadata)))
-    name.operands = [name, said]
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    name = ir.MDValue(module, [disable, disable], name=str(len(module.metadata)))
+    name.operands = [name, disable]
     return name
 
 
@@ -156,11 +147,9 @@ def _places(panels: int, vectors: int) -> list[tuple[int, int]]:
     return [(p, v) for v in range(vectors) for p in range(panels)]
 
 
-def _zero(builder: ir.IRBuilder, vector: ir.VectorType) -> ir.Value:
-    """A sum: a variable that LLVM turns into a register."""
-    sum_ = cgutils.alloca_once(builder, vector)
-    builder.store(ir.Constant(vector, None), sum_)
-    return sum_
+def _zeros(builder: ir.IRBuilder, count: int) -> list[ir.Value]:
+    """Sums: variables that LLVM turns into registers."""
+    return [cgutils.alloca_once_value(builder, ir.Constant(vector_of(types.float32), None)) for _ in range(count)]
 
 
 def _place(builder: ir.IRBuilder, b: ir.Value, next_panel: ir.Value, place: tuple[int, int]) -> ir.Value:
@@ -174,11 +163,11 @@ def _put(builder, c, sums, places, next_place, count, add) -> None:
     lanes = vector_of(types.float32).count
     for (p, v), sum_ in zip(places, sums, strict=True):
         across = builder.add(builder.mul(next_place, count.type(p)), count.type(v * lanes))
-        where, mask = builder.gep(c, [across]), emit_mask(builder, builder.sub(count, across), lanes)
+        where, mask = builder.gep(c, [across]), emit.mask(builder, builder.sub(count, across), lanes)
         with builder.if_then(add):
-            there = emit_load(builder, where, vector_of(types.float32), mask)
+            there = emit.load(builder, where, vector_of(types.float32), mask)
             builder.store(builder.fadd(builder.load(sum_), there), sum_)
-        emit_store(builder, builder.load(sum_), where, mask)
+        emit.store(builder, builder.load(sum_), where, mask)
 
 
 def _narrow(builder: ir.IRBuilder, where: ir.Value, item: ir.IntType, vector: ir.VectorType) -> ir.Value:
@@ -196,12 +185,9 @@ def _signed_bytes(builder: ir.IRBuilder, where: ir.Value, vector: ir.VectorType)
 def _halves(builder: ir.IRBuilder, where: ir.Value, vector: ir.VectorType) -> ir.Value:
     """Finite float16 as float32: the exponent is shifted into place, and 2^112 mends its bias, denormals included."""
     whole = ir.VectorType(INT, vector.count)
-
-    def every(number: int) -> ir.Constant:
-        return ir.Constant(whole, [number] * vector.count)
-
+    every = partial(emit.constant, whole)
     bits = builder.zext(_narrow(builder, where, I16, vector), whole)
     size = builder.bitcast(builder.shl(builder.and_(bits, every(0x7FFF)), every(13)), vector)
-    size = builder.fmul(size, ir.Constant(vector, [2.0**112] * vector.count))
+    size = builder.fmul(size, emit.constant(vector, 2.0**112))
     sign = builder.shl(builder.and_(bits, every(0x8000)), every(16))
     return builder.bitcast(builder.or_(builder.bitcast(size, whole), sign), vector)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..caches import LINE_BYTES, Cache
+from ..caches import LINE_BYTES, Cache, data_caches
 from ..jit.compile import compiled
 from .microkernel import register_tile
 
@@ -87,7 +87,7 @@ def chosen_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache], tile: t
     """
     itemsize = np.dtype(dtype).itemsize
     mr, nr = tile or register_tile(dtype)
-    data = {c.level: c.size_bytes for c in caches if c.kind != "Instruction"}
+    data = {c.level: c.size_bytes for c in data_caches(caches)}
     l2 = data.get(2, 512 << 10)
     b_block = max(l2, min(data.get(3, 4 << 20) // 8, 4 * l2))  # a guest has a slice of a shared L3, and not its own
     mc = 8 * mr
@@ -109,14 +109,14 @@ def rival_blocks(
     for float32 the constants of two libraries for CPUs with vectors of this width. tile: MR, NR, this machine's if None.
     """
     itemsize, (mr, nr) = np.dtype(dtype).itemsize, tile or register_tile(dtype)
-    data = [c for c in caches if c.kind != "Instruction"][:2]
-    found = {}
+    data = data_caches(caches)[:2]
+    blocks = {}
     if len(data) == 2 and all(c.ways and c.sets and c.line_bytes for c in data):
-        found["formula"] = analytic_blocks(nr, mr, itemsize, *data)  # there MR runs along the vectors
+        blocks["formula"] = analytic_blocks(nr, mr, itemsize, *data)  # there MR runs along the vectors
     if np.dtype(dtype) == np.float32:
-        found |= LIBRARIES[nr * itemsize >= 2 * 64]
+        blocks |= LIBRARIES[nr * itemsize >= 2 * 64]
     nc = chosen_blocks(dtype, caches, (mr, nr)).nc
-    return {name: Blocks(max(mr, mc // mr * mr), max(16, kc // 16 * 16), nc) for name, (mc, kc, _) in found.items()}
+    return {name: Blocks(max(mr, mc // mr * mr), max(16, kc // 16 * 16), nc) for name, (mc, kc, _) in blocks.items()}
 
 
 @compiled

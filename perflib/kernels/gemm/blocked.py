@@ -40,9 +40,9 @@ def _multiply_panels(a, lda, b, ldb, panel, c, ldc, m, n, k, accumulate):
         b_panel, columns = pointer(b, jr // nr * panel), min(nr, n - jr)
         ir = 0
         while ir < m:
-            left = m - ir
+            rest = m - ir
             # a last tile of few rows has too few sums to keep the units busy: it shares the rows of the one before
-            rows = (left + 1) // 2 if mr < left < mr + mr // 2 else min(mr, left)
+            rows = (rest + 1) // 2 if mr < rest < mr + mr // 2 else min(mr, rest)
             tile = pointer(c, ir * ldc + jr)
             micro_kernel(pointer(a, ir * lda), lda, b_panel, ldb, tile, ldc, rows, columns, k, accumulate)
             ir += rows
@@ -64,8 +64,8 @@ def _pack_b(b, ldb, k, n, panels):
         panel = pointer(panels, jr * k)
         for p in range(k):
             for j in range(0, nr, step):
-                left = n - jr - j
-                row = load(b, p * ldb + jr + j) if left >= step else load_first(b, p * ldb + jr + j, left)
+                rest = n - jr - j
+                row = load(b, p * ldb + jr + j) if rest >= step else load_first(b, p * ldb + jr + j, rest)
                 store(panel, p * nr + j, row)
 
 
@@ -145,6 +145,6 @@ def matmul_packed(
 
 def unchecked(a: np.ndarray, b: np.ndarray, out: np.ndarray, *blocks: int) -> tuple:
     """The arguments of `_matmul_packed` from those of `matmul_packed`: with room to pack into, every block a number."""
-    given = zip(Blocks._fields, blocks, default_blocks(a.dtype), strict=True)
-    blocks = [positive_integer(name, block or chosen) for name, block, chosen in given]
+    rows = zip(Blocks._fields, blocks, default_blocks(a.dtype), strict=True)
+    blocks = [positive_integer(name, block or default) for name, block, default in rows]
     return a, b, out, aligned_empty(items(a.shape[0], b.shape[1], a.shape[1], a.dtype, *blocks), a.dtype), *blocks

@@ -26,7 +26,7 @@ import numpy as np
 from numba import config, prange, types
 
 from ..buffers import HUGE_BYTES, HUGE_KIB, mapped
-from ..caches import reported_caches
+from ..caches import data_caches, reported_caches
 from ..checks import matrices
 from ..jit.compile import compiled
 from ..jit.dispatch import DONE, REFUSED, array_type, check_threads, numba_threads, overlap, plain, prepare
@@ -69,7 +69,7 @@ def _rows_conflict(lda, a, l1_ways):
 
 
 @compiled(inline="always")
-def _packed(a, b, out, m, k, n, work, l1_ways, mc, kc, nc):
+def _pack_and_multiply(a, b, out, m, k, n, work, l1_ways, mc, kc, nc):
     """Multiply with B packed, and A copied where its rows conflict."""
     copy_a = n >= FEW_ROWS and _rows_conflict(k, a, l1_ways)
     _multiply_packed(a, k, b, n, out, n, m, n, k, work, copy_a, mc, kc, nc)
@@ -87,7 +87,7 @@ def _matmul_in_place(a, b, out, l2_bytes, l1_ways):
 def _matmul_packing(a, b, out, work, l1_ways, mc, kc, nc):
     """(M, K), (K, N) -> (M, N)"""
     a_, b_, out_ = pointer(a, 0), pointer(b, 0), pointer(out, 0)
-    _packed(a_, b_, out_, a.shape[0], a.shape[1], b.shape[1], pointer(work, 0), l1_ways, mc, kc, nc)
+    _pack_and_multiply(a_, b_, out_, a.shape[0], a.shape[1], b.shape[1], pointer(work, 0), l1_ways, mc, kc, nc)
 
 
 @compiled
@@ -96,7 +96,7 @@ def _matmul(a, b, out, work, l2_bytes, l1_ways, mc, kc, nc):
     a_, b_, out_, work_ = pointer(a, 0), pointer(b, 0), pointer(out, 0), pointer(work, 0)
     (m, k), (rows_of_b, n), (rows, columns) = a.shape, b.shape, out.shape
     if _in_place(a_, b_, out_, m, k, rows_of_b, n, rows, columns, l2_bytes, l1_ways) == LARGE:
-        _packed(a_, b_, out_, m, k, n, work_, l1_ways, mc, kc, nc)
+        _pack_and_multiply(a_, b_, out_, m, k, n, work_, l1_ways, mc, kc, nc)
 
 
 @compiled(parallel=True)
@@ -124,12 +124,12 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, threads:
     """
     if out is not None and type(threads) is int and threads == 1:
         try:
-            done = _matmul_in_place(a, b, out, *LIMITS)
+            status = _matmul_in_place(a, b, out, *LIMITS)
         except TypeError:  # of a type it is not compiled for
-            done = REFUSED
-        if done == DONE:
+            status = REFUSED
+        if status == DONE:
             return out
-        if done == LARGE:
+        if status == LARGE:
             work, *blocks = packing(a, b)
             _matmul_packing(a, b, out, work, LIMITS[1], *blocks)
             return out
@@ -170,7 +170,7 @@ def unchecked(a: np.ndarray, b: np.ndarray, out: np.ndarray, threads: int = 1) -
 
 def limits() -> tuple[int, int]:
     """Bytes of L2 and ways of L1 on this machine, small ones where it does not tell."""
-    data = {c.level: c for c in reported_caches() if c.kind != "Instruction"}
+    data = {cache.level: cache for cache in data_caches(reported_caches())}
     return data[2].size_bytes if 2 in data else 256 << 10, (data[1].ways if 1 in data else None) or 8
 
 
@@ -178,11 +178,11 @@ def packing(a: np.ndarray, b: np.ndarray, threads: int = 1) -> tuple[np.ndarray,
     """Room to pack into, a row per thread, and MC, KC, NC. The room is kept for the next product of this thread."""
     blocks = default_blocks(a.dtype)
     count = items(a.shape[0], b.shape[1], a.shape[1], a.dtype, *blocks)
-    wanted = threads * count * a.itemsize
-    if getattr(ROOM, "buffer", None) is None or ROOM.buffer.nbytes < wanted:
+    size = threads * count * a.itemsize
+    if getattr(ROOM, "buffer", None) is None or ROOM.buffer.nbytes < size:
         ROOM.buffer = None  # first let go of the smaller one
-        ROOM.buffer = mapped(-(-wanted // HUGE_BYTES) * HUGE_BYTES, HUGE_KIB)
-    return ROOM.buffer[:wanted].view(a.dtype).reshape(threads, count), *blocks
+        ROOM.buffer = mapped(-(-size // HUGE_BYTES) * HUGE_BYTES, HUGE_KIB)
+    return ROOM.buffer[:size].view(a.dtype).reshape(threads, count), *blocks
 
 
 ROOM = threading.local()

@@ -19,7 +19,7 @@ Each kernel is an LLVM function of its own that is never inlined: the registers 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
+from itertools import chain, product
 
 import numpy as np
 from llvmlite import ir
@@ -27,18 +27,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..jit.vector import (
-    emit_fma,
-    emit_load,
-    emit_mask,
-    emit_prefetch,
-    emit_splat,
-    emit_store,
-    vector_bytes,
-    vector_lanes,
-    vector_of,
-    vector_registers,
-)
+from ..jit import emit
+from ..jit.vector import vector_bytes, vector_lanes, vector_of, vector_registers
 
 INDEX = ir.IntType(64)
 
@@ -77,11 +67,9 @@ def micro_kernel(typingctx, a, lda, b, ldb, c, ldc, rows, columns, k, accumulate
         vector = vector_of(a.dtype)
         *pointers_and_strides, rows_, columns_, k_, accumulate_ = args
         common = [*pointers_and_strides, columns_, k_, accumulate_]
-        whole = builder.and_(
-            builder.icmp_signed("==", rows_, INDEX(most_rows)),
-            builder.icmp_signed("==", columns_, INDEX(most_vectors * vector.count)),
-        )
-        with builder.if_else(whole, likely=True) as (inside, edge):
+        all_rows = builder.icmp_signed("==", rows_, INDEX(most_rows))
+        all_columns = builder.icmp_signed("==", columns_, INDEX(most_vectors * vector.count))
+        with builder.if_else(builder.and_(all_rows, all_columns), likely=True) as (inside, edge):
             with inside:
                 builder.call(_kernel(builder.module, vector, most_rows, most_vectors, masked=False), common)
             with edge:
@@ -113,21 +101,19 @@ def _kernel(module: ir.Module, vector: ir.VectorType, rows: int, vectors: int, m
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     a, lda, b, ldb, c, ldc, columns, k, accumulate = function.args
-    mask = emit_mask(builder, builder.sub(columns, INDEX((vectors - 1) * vector.count)), vector.count) if masked else None
+    mask = emit.mask(builder, builder.sub(columns, INDEX((vectors - 1) * vector.count)), vector.count) if masked else None
     masks = [None] * (vectors - 1) + [mask]
-    places = [[_element(builder, c, ldc, i, v * vector.count) for v in range(vectors)] for i in range(rows)]
-    for row in places:
-        for place in row:
-            emit_prefetch(builder, place, locality=2)  # C arrives in L2 meanwhile; in L1 its rows can evict each other
-    sums = _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k)
+    places = [_element(builder, c, ldc, i, v * vector.count) for i in range(rows) for v in range(vectors)]
+    for place in places:
+        emit.prefetch(builder, place, locality=2)  # C arrives in L2 meanwhile; in L1 its rows can evict each other
+    sums = chain.from_iterable(_accumulate(builder, vector, rows, masks, a, lda, b, ldb, k))
+    elements = list(zip(places, sums, masks * rows, strict=True))
     with builder.if_then(accumulate):
-        for row, line in zip(places, sums, strict=True):
-            for place, sum_, lanes in zip(row, line, masks, strict=True):
-                before = emit_load(builder, place, vector, lanes)
-                builder.store(builder.fadd(before, builder.load(sum_)), sum_)
-    for row, line in zip(places, sums, strict=True):
-        for place, sum_, lanes in zip(row, line, masks, strict=True):
-            emit_store(builder, builder.load(sum_), place, lanes)
+        for place, sum_, lanes in elements:
+            before = emit.load(builder, place, vector, lanes)
+            builder.store(builder.fadd(before, builder.load(sum_)), sum_)
+    for place, sum_, lanes in elements:
+        emit.store(builder, builder.load(sum_), place, lanes)
     builder.ret_void()
     return function
 
@@ -147,13 +133,13 @@ def _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k) -> list[list[ir
     with _loop(builder, k):
         *a_rows, b_row = [builder.load(place) for place in places]
         line = [
-            emit_load(builder, builder.gep(b_row, [INDEX(v * vector.count)]), vector, lanes)
+            emit.load(builder, builder.gep(b_row, [INDEX(v * vector.count)]), vector, lanes)
             for v, lanes in enumerate(masks)
         ]
         for i, row in enumerate(sums):
-            copies = emit_splat(builder, builder.load(_element(builder, a_rows[i // 3], lda, i % 3, 0)), vector)
+            copies = emit.splat(builder, builder.load(_element(builder, a_rows[i // 3], lda, i % 3, 0)), vector)
             for sum_, b_lanes in zip(row, line, strict=True):
-                builder.store(emit_fma(builder, copies, b_lanes, builder.load(sum_)), sum_)
+                builder.store(emit.fma(builder, copies, b_lanes, builder.load(sum_)), sum_)
         for place, row in zip(places, (*a_rows, b_row), strict=True):
             builder.store(builder.gep(row, [ldb if row is b_row else INDEX(1)]), place)
     return sums
@@ -162,13 +148,13 @@ def _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k) -> list[list[ir
 @contextmanager
 def _loop(builder: ir.IRBuilder, count: ir.Value) -> Iterator[None]:
     """`count` times, never unrolled: loads of the next steps would move up and take more registers than there are."""
-    left = cgutils.alloca_once_value(builder, count)
+    rest = cgutils.alloca_once_value(builder, count)
     body, end = builder.append_basic_block("step"), builder.append_basic_block("done")
     builder.cbranch(builder.icmp_signed(">", count, INDEX(0)), body, end)
     builder.position_at_end(body)
     yield
-    now = builder.sub(builder.load(left), INDEX(1))
-    builder.store(now, left)
+    now = builder.sub(builder.load(rest), INDEX(1))
+    builder.store(now, rest)
     again = builder.cbranch(builder.icmp_signed(">", now, INDEX(0)), body, end)
     module = builder.module
     disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])

@@ -31,11 +31,11 @@ def count_instructions(kernel: Callable, *args: object, fastmath: set[str] = FAS
     kernel: compiled by Numba; it is compiled anew, because code from Numba's cache cannot be read back. fastmath: the
     licences to compile with; an empty set keeps the order in which sums are written.
     """
-    return _counted(_assembly(kernel, args, fastmath))
+    return _count(_assembly(kernel, args, fastmath))
 
 
 def count_loop(kernel: Callable, *args: object, fastmath: set[str] = FASTMATH) -> dict[str, int]:
-    """The same counts of one turn of the innermost loop that multiplies most, which is where a product spends its time.
+    """The same counts of one turn of the innermost loop that multiplies most, where the time goes.
 
     reads: its vector instructions with an operand in memory, stores left out; spills: those with an operand on the stack.
     All are 0 where no loop multiplies.
@@ -44,7 +44,7 @@ def count_loop(kernel: Callable, *args: object, fastmath: set[str] = FASTMATH) -
     vector = [line for line in loop if VECTOR.search(line)]
     memory = [line for line in vector if MEMORY.search(line) and not STORE.search(line)]
     spills = sum(bool(STACK.search(line)) for line in vector)
-    return _counted("\n".join(loop)) | {"reads": len(memory), "spills": spills}
+    return _count("\n".join(loop)) | {"reads": len(memory), "spills": spills}
 
 
 def _assembly(kernel: Callable, args: tuple, fastmath: set[str]) -> str:
@@ -53,13 +53,10 @@ def _assembly(kernel: Callable, args: tuple, fastmath: set[str]) -> str:
     return fresh.inspect_asm(fresh.nopython_signatures[0].args)
 
 
-def _counted(text: str) -> dict[str, int]:
-    return {
-        "packed_fma": len(PACKED_FMA.findall(text)),
-        "scalar_fma": len(SCALAR_FMA.findall(text)),
-        "gathers": len(GATHER.findall(text)),
-        "vector_bits": next((bits for bits, pattern in WIDTHS if pattern.search(text)), 0),
-    }
+def _count(text: str) -> dict[str, int]:
+    patterns = {"packed_fma": PACKED_FMA, "scalar_fma": SCALAR_FMA, "gathers": GATHER}
+    bits = next((bits for bits, pattern in WIDTHS if pattern.search(text)), 0)
+    return {name: len(pattern.findall(text)) for name, pattern in patterns.items()} | {"vector_bits": bits}
 
 
 def _busiest(lines: list[str]) -> list[str]:
@@ -71,16 +68,15 @@ def _busiest(lines: list[str]) -> list[str]:
             begins[label[1]] = number
         elif (jump := JUMP.search(line)) and jump[1] in begins:
             loops.append((begins[jump[1]], number))
-    inner = [
-        one for one in loops if not any(one[0] <= begin and end <= one[1] for begin, end in loops if (begin, end) != one)
+    bodies = [
+        lines[first : last + 1]
+        for first, last in loops
+        if not any(first <= begin and end <= last for begin, end in loops if (begin, end) != (first, last))
     ]
-    multiplying = [lines[begin : end + 1] for begin, end in inner]
-    weights = [sum(map(_products, body)) for body in multiplying]
-    return multiplying[weights.index(max(weights))] if any(weights) else []
+    return max((body for body in bodies if _bits(body)), key=_bits, default=[])
 
 
-def _products(line: str) -> int:
-    """Bits that an instruction multiplies, 0 if it does not."""
-    if PACKED_FMA.search(line):
-        return _counted(line)["vector_bits"]
-    return 32 if SCALAR_FMA.search(line) else 0
+def _bits(body: list[str]) -> int:
+    """Bits that the instructions of a loop multiply in a turn."""
+    packed = sum(_count(line)["vector_bits"] for line in body if PACKED_FMA.search(line))
+    return packed + 32 * sum(bool(SCALAR_FMA.search(line)) for line in body)

@@ -28,8 +28,8 @@ def compiled(function: Callable | None = None, **options: object) -> Callable:
 
 def stamped(function: Callable, stamp: str, **options: object) -> Callable:
     """Compile, code from the cache where its stamp is this one."""
-    made = njit(cache=True, **options)(function)
-    if made is not function:  # with NUMBA_DISABLE_JIT it is
-        file = made._cache._cache_file
+    dispatcher = njit(cache=True, **options)(function)
+    if dispatcher is not function:  # with NUMBA_DISABLE_JIT it is
+        file = dispatcher._cache._cache_file
         file._source_stamp = (*file._source_stamp, stamp)
-    return made
+    return dispatcher

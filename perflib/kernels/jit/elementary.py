@@ -8,11 +8,14 @@
 Source of the polynomial: Cephes, expf (Moshier): e^x = 2^n e^r with n the integer next to x / ln 2.
 """
 
+from functools import partial
+
 from llvmlite import ir
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vector import INT, Vector, emit_fma, vector_of
+from . import emit
+from .simd import lanewise
+from .vector import INT, Vector
 
 LOWEST, HIGHEST = -87.33, 88.37  # e^x is a normal number in between
 LOG2_E, LN2_HIGH, LN2_LOW = 1.44269504, 0.693359375, -2.12194440e-4
@@ -21,57 +24,37 @@ INTEGER = 1.5 * 2.0**23  # added to a small integer, its last bits are the integ
 BIAS, MANTISSA_BITS = 127, 23
 
 
-@intrinsic
-def exp(typingctx, v):
+@lanewise
+def exp(builder, x):
     """e^x per lane; float32."""
-    if not isinstance(v, Vector) or v.element.bitwidth != 32:
-        return None
-    return v(v), lambda context, builder, signature, args: _exp(builder, args[0])
-
-
-def _exp(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     vector, whole = x.type, ir.VectorType(INT, x.type.count)
-
-    def every(number: float) -> ir.Constant:
-        return ir.Constant(vector, [number] * vector.count)
-
-    def integers(number: int) -> ir.Constant:
-        return ir.Constant(whole, [number] * vector.count)
-
+    if vector.element != ir.FloatType():
+        raise TypeError(f"exp must have float32, got {vector.element}")
+    every, integers = partial(emit.constant, vector), partial(emit.constant, whole)
     tiny = builder.fcmp_ordered("<", x, every(LOWEST))
     t = builder.select(tiny, every(LOWEST), x)
     t = builder.select(builder.fcmp_ordered(">", t, every(HIGHEST)), every(HIGHEST), t)
-    rint = ir.FunctionType(vector, [vector])
-    rint = cgutils.get_or_insert_function(builder.module, rint, f"llvm.rint.v{vector.count}f32")
-    n = builder.call(rint, [builder.fmul(t, every(LOG2_E))])
-    r = emit_fma(builder, n, every(-LN2_LOW), emit_fma(builder, n, every(-LN2_HIGH), t))
+    n = emit.call(builder, f"llvm.rint.v{vector.count}f32", vector, builder.fmul(t, every(LOG2_E)))
+    r = emit.fma(builder, n, every(-LN2_LOW), emit.fma(builder, n, every(-LN2_HIGH), t))
     p = every(POLYNOMIAL[0])
     for coefficient in POLYNOMIAL[1:]:
-        p = emit_fma(builder, p, r, every(coefficient))
-    p = builder.fadd(emit_fma(builder, builder.fmul(r, r), p, r), every(1.0))
+        p = emit.fma(builder, p, r, every(coefficient))
+    p = builder.fadd(emit.fma(builder, builder.fmul(r, r), p, r), every(1.0))
     bits = builder.bitcast(builder.fadd(n, every(INTEGER)), whole)
     power = builder.bitcast(builder.shl(builder.add(bits, integers(BIAS)), integers(MANTISSA_BITS)), vector)
     return builder.select(tiny, every(0.0), builder.fmul(p, power))
 
 
-@intrinsic
-def divide(typingctx, a, b):
+@lanewise
+def divide(builder, a, b):
     """a / b per lane."""
-    if not isinstance(a, Vector) or a != b:
-        return None
-    return a(a, b), lambda context, builder, signature, args: builder.fdiv(*args)
+    return builder.fdiv(a, b)
 
 
-@intrinsic
-def larger(typingctx, a, b):
+@lanewise
+def larger(builder, a, b):
     """The larger of two per lane."""
-    if not isinstance(a, Vector) or a != b:
-        return None
-
-    def codegen(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered(">", *args), *args)
-
-    return a(a, b), codegen
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
 @intrinsic
@@ -81,10 +64,10 @@ def largest(typingctx, v):
         return None
 
     def codegen(context, builder, signature, args):
-        found = builder.extract_element(args[0], INT(0))
-        for lane in range(1, vector_of(v.element).count):
+        most = builder.extract_element(args[0], INT(0))
+        for lane in range(1, v.lanes):
             other = builder.extract_element(args[0], INT(lane))
-            found = builder.select(builder.fcmp_ordered(">", other, found), other, found)
-        return found
+            most = builder.select(builder.fcmp_ordered(">", other, most), other, most)
+        return most
 
     return v.element(v), codegen

@@ -31,25 +31,16 @@ No bounds are checked.
 """
 
 import operator
+from collections.abc import Callable
+from functools import partial, wraps
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
-from .vector import (
-    INT,
-    Vector,
-    emit_fma,
-    emit_load,
-    emit_mask,
-    emit_prefetch,
-    emit_splat,
-    emit_store,
-    emit_sum,
-    lane_bytes,
-    vector_of,
-)
+from . import emit
+from .vector import INT, Vector, vector_of
 
 
 def _address(context, builder, kind: types.Type, value: ir.Value, index: ir.Value) -> ir.Value:
@@ -76,16 +67,31 @@ def item_bytes(typingctx, x):
     return types.intp(x), lambda context, builder, signature, args: context.get_constant(types.intp, size)
 
 
-@intrinsic
+def _on_memory(define: Callable) -> Callable:
+    """An intrinsic on memory x at an index: define(typingctx, x, i, ...) returns its signature, and what it emits.
+
+    That is a function of the builder, the address of x[i], and the values of the arguments after i.
+    """
+
+    @intrinsic
+    @wraps(define)
+    def typing(typingctx, x, *others):
+        if not _is_memory(x) or (definition := define(typingctx, x, *others)) is None:
+            return None
+        signature, code = definition
+
+        def codegen(context, builder, signature, args):
+            return code(builder, _address(context, builder, x, *args[:2]), *args[2:])
+
+        return signature, codegen
+
+    return typing
+
+
+@_on_memory
 def pointer(typingctx, x, i):
     """Address of x[i]; the caller keeps x alive."""
-    if not _is_memory(x):
-        return None
-
-    def codegen(context, builder, signature, args):
-        return _address(context, builder, x, args[0], args[1])
-
-    return types.CPointer(x.dtype)(x, types.intp), codegen
+    return types.CPointer(x.dtype)(x, types.intp), lambda builder, where: where
 
 
 @intrinsic
@@ -100,16 +106,10 @@ def address(typingctx, x):
     return types.intp(x), codegen
 
 
-@intrinsic
+@_on_memory
 def load(typingctx, x, i):
     """x[i : i + lanes] as a vector."""
-    if not _is_memory(x):
-        return None
-
-    def codegen(context, builder, signature, args):
-        return emit_load(builder, _address(context, builder, x, *args), vector_of(x.dtype))
-
-    return Vector(x.dtype)(x, types.intp), codegen
+    return Vector(x.dtype)(x, types.intp), lambda builder, where: emit.load(builder, where, vector_of(x.dtype))
 
 
 @intrinsic
@@ -120,22 +120,18 @@ def load_first(typingctx, x, i, count):
 
     def codegen(context, builder, signature, args):
         vector = vector_of(x.dtype)
-        mask = emit_mask(builder, args[2], vector.count)
-        return emit_load(builder, _address(context, builder, x, *args[:2]), vector, mask)
+        mask = emit.mask(builder, args[2], vector.count)
+        return emit.load(builder, _address(context, builder, x, *args[:2]), vector, mask)
 
     return Vector(x.dtype)(x, types.intp, types.intp), codegen
 
 
-@intrinsic
+@_on_memory
 def store(typingctx, x, i, v):
     """x[i : i + lanes] = v"""
-    if not _is_memory(x) or not isinstance(v, Vector):
+    if not isinstance(v, Vector):
         return None
-
-    def codegen(context, builder, signature, args):
-        emit_store(builder, args[2], _address(context, builder, x, *args[:2]))
-
-    return types.void(x, types.intp, v), codegen
+    return types.void(x, types.intp, v), lambda builder, where, value: emit.store(builder, value, where)
 
 
 @intrinsic
@@ -145,25 +141,36 @@ def store_first(typingctx, x, i, v, count):
         return None
 
     def codegen(context, builder, signature, args):
-        mask = emit_mask(builder, args[3], v.lanes)
-        emit_store(builder, args[2], _address(context, builder, x, *args[:2]), mask)
+        mask = emit.mask(builder, args[3], v.lanes)
+        emit.store(builder, args[2], _address(context, builder, x, *args[:2]), mask)
 
     return types.void(x, types.intp, v, types.intp), codegen
 
 
-@intrinsic
+@_on_memory
 def stream(typingctx, x, i, v):
     """x[i : i + lanes] = v past the caches; the address must be a multiple of the vector's size."""
-    if not _is_memory(x) or not isinstance(v, Vector):
+    if not isinstance(v, Vector):
         return None
 
-    def codegen(context, builder, signature, args):
-        vector = args[2].type
-        where = builder.bitcast(_address(context, builder, x, *args[:2]), vector.as_pointer())
-        done = builder.store(args[2], where, align=lane_bytes(vector) * vector.count)
-        done.set_metadata("nontemporal", builder.module.add_metadata([INT(1)]))
+    def code(builder, where, value):
+        where = builder.bitcast(where, value.type.as_pointer())
+        instruction = builder.store(value, where, align=emit.lane_bytes(value.type) * v.lanes)
+        instruction.set_metadata("nontemporal", builder.module.add_metadata([INT(1)]))
 
-    return types.void(x, types.intp, v), codegen
+    return types.void(x, types.intp, v), code
+
+
+@_on_memory
+def prefetch(typingctx, x, i):
+    """Ask for the cache line of x[i]; never faults."""
+    return types.void(x, types.intp), emit.prefetch
+
+
+@_on_memory
+def prefetch_far(typingctx, x, i):
+    """Ask for the cache line of x[i] to come into the second level; never faults."""
+    return types.void(x, types.intp), partial(emit.prefetch, locality=2)
 
 
 @intrinsic
@@ -182,41 +189,40 @@ def splat(typingctx, value, x):
 
     def codegen(context, builder, signature, args):
         element = context.cast(builder, args[0], value, x.dtype)
-        return emit_splat(builder, element, vector_of(x.dtype))
+        return emit.splat(builder, element, vector_of(x.dtype))
 
     return Vector(x.dtype)(value, x), codegen
 
 
-@intrinsic
-def fma(typingctx, a, b, c):
+def lanewise(code: Callable) -> Callable:
+    """An intrinsic on vectors of one type, lane by lane, from code(builder, ...), which gets their values."""
+
+    @intrinsic
+    @wraps(code)
+    def typing(typingctx, v, *others):
+        if not isinstance(v, Vector) or any(other != v for other in others):
+            return None
+        return v(v, *others), lambda context, builder, signature, args: code(builder, *args)
+
+    return typing
+
+
+@lanewise
+def fma(builder, a, b, c):
     """a b + c per lane."""
-    if not isinstance(a, Vector):
-        return None
-    return a(a, a, a), lambda context, builder, signature, args: emit_fma(builder, *args)
+    return emit.fma(builder, a, b, c)
 
 
-@intrinsic
-def _add(typingctx, a, b):
-    return a(a, a), lambda context, builder, signature, args: builder.fadd(*args)
+def _overload_operator(operation: Callable, code: Callable) -> None:
+    perform = lanewise(code)
+
+    @overload(operation)
+    def on_vectors(a, b):
+        return (lambda a, b: perform(a, b)) if isinstance(a, Vector) and a == b else None
 
 
-@intrinsic
-def _multiply(typingctx, a, b):
-    return a(a, a), lambda context, builder, signature, args: builder.fmul(*args)
-
-
-@overload(operator.add)
-def _vector_add(a, b):
-    if isinstance(a, Vector) and a == b:
-        return lambda a, b: _add(a, b)
-    return None
-
-
-@overload(operator.mul)
-def _vector_multiply(a, b):
-    if isinstance(a, Vector) and a == b:
-        return lambda a, b: _multiply(a, b)
-    return None
+_overload_operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_overload_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
 
 
 @intrinsic
@@ -224,29 +230,4 @@ def total(typingctx, v):
     """Sum of the lanes, in pairs."""
     if not isinstance(v, Vector):
         return None
-
-    return v.element(v), lambda context, builder, signature, args: emit_sum(builder, *args)
-
-
-@intrinsic
-def prefetch(typingctx, x, i):
-    """Ask for the cache line of x[i]; never faults."""
-    if not _is_memory(x):
-        return None
-
-    def codegen(context, builder, signature, args):
-        emit_prefetch(builder, _address(context, builder, x, *args))
-
-    return types.void(x, types.intp), codegen
-
-
-@intrinsic
-def prefetch_far(typingctx, x, i):
-    """Ask for the cache line of x[i] to come into the second level; never faults."""
-    if not _is_memory(x):
-        return None
-
-    def codegen(context, builder, signature, args):
-        emit_prefetch(builder, _address(context, builder, x, *args), locality=2)
-
-    return types.void(x, types.intp), codegen
+    return v.element(v), lambda context, builder, signature, args: emit.total(builder, *args)

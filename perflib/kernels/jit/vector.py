@@ -4,7 +4,7 @@
     vector_lanes(dtype)         elements per register, at least 1
     vector_registers()          how many there are
     Vector                      Numba's type of a full register of float32 or float64
-    vector_of, emit_...         the same for whoever writes an intrinsic: LLVM's type, one function per instruction
+    vector_of                   the same for whoever writes an intrinsic: LLVM's type (`emit` has the instructions)
 
 Widths follow NUMBA_CPU_NAME and NUMBA_CPU_FEATURES where these are set, as all of Numba does.
 """
@@ -14,7 +14,6 @@ from functools import cache
 import numpy as np
 from llvmlite import ir
 from numba import config, types
-from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 from numba.core.datamodel import PrimitiveModel
 from numba.extending import register_model
@@ -25,8 +24,8 @@ BYTE = ir.IntType(8)
 
 @cache  # LLVM takes a millisecond to tell; Numba reads its settings once
 def _features() -> dict[str, bool]:
-    listed = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-    return {f[1:]: f[0] == "+" for f in listed.split(",") if f}
+    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return {name[1:]: name[0] == "+" for name in features.split(",") if name}
 
 
 def vector_bytes() -> int:
@@ -68,74 +67,3 @@ def vector_of(element: types.Float) -> ir.VectorType:
     """The LLVM type of a full vector of Numba's float32 or float64."""
     scalar = ir.FloatType() if element == types.float32 else ir.DoubleType()
     return ir.VectorType(scalar, Vector(element).lanes)
-
-
-def _call(builder: ir.IRBuilder, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
-    """A call of an LLVM intrinsic by its full name."""
-    kind = ir.FunctionType(result, [a.type for a in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
-
-
-def _suffix(vector: ir.VectorType) -> str:
-    """v16f32 and the like: how LLVM's intrinsics name their vectors."""
-    return f"v{vector.count}f{32 if vector.element == ir.FloatType() else 64}"
-
-
-def emit_fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """a b + c, fused where the machine can, else a product and a sum."""
-    return _call(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, a, b, c)
-
-
-def emit_splat(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
-    """`value` in every lane."""
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, INT(0))
-    return builder.shuffle_vector(
-        one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(INT, vector.count), None)
-    )
-
-
-def emit_load(builder: ir.IRBuilder, address: ir.Value, vector: ir.VectorType, mask: ir.Value | None = None) -> ir.Value:
-    """Lanes from `address`, aligned to their elements; with a mask only those that it names, zero elsewhere."""
-    where = builder.bitcast(address, vector.as_pointer())
-    if mask is None:
-        return builder.load(where, align=lane_bytes(vector))
-    name = f"llvm.masked.load.{_suffix(vector)}.p0"
-    return _call(builder, name, vector, where, INT(lane_bytes(vector)), mask, ir.Constant(vector, None))
-
-
-def emit_store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
-    """The inverse of `emit_load`."""
-    where = builder.bitcast(address, value.type.as_pointer())
-    if mask is None:
-        builder.store(value, where, align=lane_bytes(value.type))
-    else:
-        name = f"llvm.masked.store.{_suffix(value.type)}.p0"
-        _call(builder, name, ir.VoidType(), value, where, INT(lane_bytes(value.type)), mask)
-
-
-def emit_mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
-    """The mask of the first `count` lanes; none where count <= 0, all where count >= lanes."""
-    numbers, most = ir.VectorType(INT, lanes), count.type(lanes)
-    few = builder.select(builder.icmp_signed("<", count, most), count, most)  # 32 bits hold it: one compare, not two
-    return builder.icmp_signed(
-        "<", ir.Constant(numbers, list(range(lanes))), emit_splat(builder, builder.trunc(few, INT), numbers)
-    )
-
-
-def emit_prefetch(builder: ir.IRBuilder, address: ir.Value, write: bool = False, locality: int = 3) -> None:
-    """Ask for the line of `address`; locality 3 is for every cache level, 0 for data used once."""
-    where = builder.bitcast(address, BYTE.as_pointer())
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), where, INT(int(write)), INT(locality), INT(1))
-
-
-def emit_sum(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """Sum of the lanes, in pairs."""
-    scalar, name = value.type.element, f"llvm.vector.reduce.fadd.{_suffix(value.type)}"
-    kind = ir.FunctionType(scalar, [scalar, value.type])
-    reduce = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.call(reduce, [ir.Constant(scalar, -0.0), value], fastmath=("reassoc",))
-
-
-def lane_bytes(vector: ir.VectorType) -> int:
-    """Bytes of one lane."""
-    return 4 if vector.element == ir.FloatType() else 8

@@ -79,10 +79,8 @@ def _walk(typingctx, memory, cursors, rounds):
 
     def codegen(context, builder, signature, args):
         data = context.make_array(memory)(context, builder, value=args[0]).data
-        starts = [
-            context.make_array(cursors.dtype)(context, builder, value=builder.extract_value(args[1], i)).data
-            for i in range(cursors.count)
-        ]
+        values = [builder.extract_value(args[1], i) for i in range(cursors.count)]
+        starts = [context.make_array(cursors.dtype)(context, builder, value=value).data for value in values]
         chains = [cgutils.alloca_once_value(builder, builder.load(start)) for start in starts]
         with cgutils.for_range(builder, args[2]):
             for chain in chains:
@@ -111,8 +109,8 @@ def link(memory: np.ndarray, links: int, stride: int = LINE_BYTES, chains: int =
     if positive_integer("chains", chains) > links:
         raise ValueError(f"chains must be at most {links}, the number of links, got {chains}")
     _elements(memory)
-    if memory.size < (needed := (links - 1) * stride // _ITEM + 1):
-        raise ValueError(f"memory must have at least {needed} elements, got {memory.size}")
+    if memory.size < (least := (links - 1) * stride // _ITEM + 1):
+        raise ValueError(f"memory must have at least {least} elements, got {memory.size}")
     cycle = Cycle(memory, tuple(np.zeros(1, np.int64) for _ in range(chains)), int(links), int(stride))
     relink(cycle)
     return cycle
@@ -138,5 +136,5 @@ def chase(cycle: Cycle, steps: int) -> int:
 
 def _elements(memory: np.ndarray) -> None:
     if not isinstance(memory, np.ndarray) or memory.dtype != np.int64 or memory.ndim != 1 or not memory.flags.c_contiguous:
-        found = f"{memory.dtype} of shape {memory.shape}" if isinstance(memory, np.ndarray) else type(memory).__name__
-        raise TypeError(f"memory must be a contiguous vector of int64, got {found}")
+        kind = f"{memory.dtype} of shape {memory.shape}" if isinstance(memory, np.ndarray) else type(memory).__name__
+        raise TypeError(f"memory must be a contiguous vector of int64, got {kind}")

@@ -13,8 +13,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..jit import emit
 from ..jit.compile import compiled
-from ..jit.vector import INT, emit_fma, emit_splat, vector_bytes, vector_of, vector_registers
+from ..jit.vector import INT, vector_bytes, vector_of, vector_registers
 
 FMA_BLOCK = 256
 FMA_PEAK_OPS = 4096 * FMA_BLOCK  # some ten microseconds: far above the cost of the loop around it
@@ -38,11 +39,11 @@ def _fma_chains(typingctx, factor, steps, bits):
     vector, chains = ir.VectorType(vector_of(factor).element, _lanes(factor.bitwidth // 8, width)), _chains()
 
     def codegen(context, builder, signature, args):
-        factors = emit_splat(builder, args[0], vector)
+        factors = emit.splat(builder, args[0], vector)
         sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [float(c)] * vector.count)) for c in range(chains)]
         with cgutils.for_range(builder, args[1]):
             for chain in sums:
-                builder.store(emit_fma(builder, builder.load(chain), factors, factors), chain)
+                builder.store(emit.fma(builder, builder.load(chain), factors, factors), chain)
         total_ = ir.Constant(vector.element, 0.0)
         for chain in sums:
             value = builder.load(chain)

@@ -15,6 +15,8 @@ nothing behind in the caches: its output must start on a boundary of 64 bytes. A
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..caches import LINE_BYTES
@@ -54,73 +56,58 @@ def _lane(x, number, streams, segment):
     return pointer(x, number % streams * segment + number // streams * lanes(x))
 
 
-@compiled
-def _write(value, out):
-    """-> (n,)"""
-    step, v = lanes(out), splat(value, out)
-    whole = out.size - out.size % step
-    for i in range(0, whole, step):
-        store(out, i, v)
-    for i in range(whole, out.size):
-        out[i] = value
-
-
-@compiled
-def _write_nt(value, out):
-    """-> (n,)"""
-    step, v = lanes(out), splat(value, out)
-    whole = out.size - out.size % step
-    for i in range(0, whole, step):
+@compiled(inline="always")
+def _put(out, i, v, past):
+    if past:
         stream(out, i, v)
-    for i in range(whole, out.size):
-        out[i] = value
-    fence()
+    else:
+        store(out, i, v)
 
 
-@compiled
-def _copy(x, out):
-    """(n,) -> (n,)"""
-    step = lanes(x)
-    whole = x.size - x.size % step
-    for i in range(0, whole, step):
-        store(out, i, load(x, i))
-    for i in range(whole, x.size):
-        out[i] = x[i]
+def _stores(past: bool) -> tuple[Callable, Callable, Callable]:
+    """Compile write, copy and triad by plain stores, or by stores past the caches."""
+
+    @compiled
+    def write(value, out):
+        """-> (n,)"""
+        step, v = lanes(out), splat(value, out)
+        whole = out.size - out.size % step
+        for i in range(0, whole, step):
+            _put(out, i, v, past)
+        for i in range(whole, out.size):
+            out[i] = value
+        if past:
+            fence()
+
+    @compiled
+    def copy(x, out):
+        """(n,) -> (n,)"""
+        step = lanes(x)
+        whole = x.size - x.size % step
+        for i in range(0, whole, step):
+            _put(out, i, load(x, i), past)
+        for i in range(whole, x.size):
+            out[i] = x[i]
+        if past:
+            fence()
+
+    @compiled
+    def triad(b, c, out):
+        """(n,), (n,) -> (n,)"""
+        step, factor = lanes(b), splat(FACTOR, b)
+        whole = b.size - b.size % step
+        for i in range(0, whole, step):
+            _put(out, i, fma(load(c, i), factor, load(b, i)), past)
+        for i in range(whole, b.size):
+            out[i] = b[i] + b.dtype.type(FACTOR) * c[i]
+        if past:
+            fence()
+
+    return write, copy, triad
 
 
-@compiled
-def _copy_nt(x, out):
-    """(n,) -> (n,)"""
-    step = lanes(x)
-    whole = x.size - x.size % step
-    for i in range(0, whole, step):
-        stream(out, i, load(x, i))
-    for i in range(whole, x.size):
-        out[i] = x[i]
-    fence()
-
-
-@compiled
-def _triad(b, c, out):
-    """(n,), (n,) -> (n,)"""
-    step, factor = lanes(b), splat(FACTOR, b)
-    whole = b.size - b.size % step
-    for i in range(0, whole, step):
-        store(out, i, fma(load(c, i), factor, load(b, i)))
-    for i in range(whole, b.size):
-        out[i] = b[i] + b.dtype.type(FACTOR) * c[i]
-
-
-@compiled
-def _triad_nt(b, c, out):
-    """(n,), (n,) -> (n,)"""
-    step, factor = lanes(b), splat(FACTOR, b)
-    whole = b.size - b.size % step
-    for i in range(0, whole, step):
-        stream(out, i, fma(load(c, i), factor, load(b, i)))
-    for i in range(whole, b.size):
-        out[i] = b[i] + b.dtype.type(FACTOR) * c[i]
-    fence()
+_write, _copy, _triad = _stores(past=False)
+_write_nt, _copy_nt, _triad_nt = _stores(past=True)
 
 
 @compiled

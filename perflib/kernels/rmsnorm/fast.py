@@ -24,7 +24,7 @@ Root Mean Square Layer Normalization, NeurIPS 2019, equation 4.
 import numpy as np
 from numba import config, prange, types
 
-from ..caches import reported_caches
+from ..caches import data_caches, reported_caches
 from ..checks import norm
 from ..jit.compile import compiled
 from ..jit.dispatch import DONE, REFUSED, array_type, check_threads, numba_threads, overlap, plain, prepare
@@ -95,7 +95,7 @@ def _alias(out, x):
 
 
 @compiled(inline="always")
-def _scaled(x, weight, scale, out, n):
+def _scale(x, weight, scale, out, n):
     """out = x scale weight for a row.
 
     A load waits for an earlier store whose address agrees with its own in the last 12 bits. Four loads before four stores,
@@ -121,7 +121,7 @@ def _scaled(x, weight, scale, out, n):
 
 
 @compiled(inline="always")
-def _streamed(x, row, weight, scale, out, n, fused):
+def _scale_past_caches(x, row, weight, scale, out, n, fused):
     """out = row scale weight past the caches. row is x, or x + residual; n is a multiple of a vector, out on its boundary.
 
     The first pass asked for the next row; here it is the lines half a row behind those, so that memory is never idle: with
@@ -160,16 +160,16 @@ def _normalise(x, weight, eps, out, residual, fused, n, units, first, last, stre
     """Rows first ... last; x, out and residual are pointers to rows of n, weight to one; units: 1, 1 / n, eps in dtype."""
     one, inverse, small = units
     for r in range(first, last):
-        added, row, result = pointer(x, r * n), pointer(residual, r * n), pointer(out, r * n)
-        mean = _squares(added, row, fused, n, streaming) * inverse + small
+        source, row, result = pointer(x, r * n), pointer(residual, r * n), pointer(out, r * n)
+        mean = _squares(source, row, fused, n, streaming) * inverse + small
         if not fused:
-            row = added
+            row = source
         if not 1e-30 < mean < 1e38:  # where float32 overflows or loses digits; float64 rows beyond are rare too
             _normalise_far(row, weight, eps, result, n)
         elif streaming:
-            _streamed(added, row, weight, one / np.sqrt(mean), result, n, fused)
+            _scale_past_caches(source, row, weight, one / np.sqrt(mean), result, n, fused)
         else:
-            _scaled(row, weight, one / np.sqrt(mean), result, n)
+            _scale(row, weight, one / np.sqrt(mean), result, n)
     if streaming:
         fence()
 
@@ -238,12 +238,12 @@ def rms_norm(
     if out is not None and type(threads) is int and threads == 1:
         try:
             if residual is None:
-                done = _rms_norm(x, weight, eps, out, *STREAM_FROM)
+                status = _rms_norm(x, weight, eps, out, *STREAM_FROM)
             else:
-                done = _rms_norm_residual(x, weight, eps, out, residual, *STREAM_FROM)
+                status = _rms_norm_residual(x, weight, eps, out, residual, *STREAM_FROM)
         except TypeError:  # of a type it is not compiled for
-            done = REFUSED
-        if done == DONE:
+            status = REFUSED
+        if status == DONE:
             return out
     return _any(x, weight, eps, out, residual, threads)
 
@@ -286,7 +286,7 @@ def unchecked(x, weight, eps, out, residual=None, threads=1) -> tuple:
 
 def stream_bytes() -> int:
     """An output above this size is written past the caches: with as much input the largest cannot hold both."""
-    return max((c.size_bytes for c in reported_caches() if c.kind != "Instruction"), default=16 << 20) // 2
+    return max((cache.size_bytes for cache in data_caches(reported_caches())), default=16 << 20) // 2
 
 
 PREPARED: set[tuple[bool, np.dtype]] = set()

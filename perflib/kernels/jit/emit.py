@@ -1,0 +1,81 @@
+"""LLVM instructions on vectors for whoever writes an intrinsic, one function each.
+
+Every explicit vector operation of `simd`, `elementary` and the micro-kernels is made of these.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from .vector import BYTE, INT
+
+
+def constant(vector: ir.VectorType, number: float) -> ir.Constant:
+    """`number` in every lane."""
+    return ir.Constant(vector, [number] * vector.count)
+
+
+def call(builder: ir.IRBuilder, name: str, result: ir.Type, *args: ir.Value, fastmath: tuple = ()) -> ir.Value:
+    """Call an LLVM intrinsic by its full name."""
+    kind = ir.FunctionType(result, [a.type for a in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args, fastmath=fastmath)
+
+
+def _suffix(vector: ir.VectorType) -> str:
+    """v16f32 and the like: how LLVM's intrinsics name their vectors."""
+    return f"v{vector.count}f{32 if vector.element == ir.FloatType() else 64}"
+
+
+def fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """a b + c, fused where the machine can, else a product and a sum."""
+    return call(builder, f"llvm.fmuladd.{_suffix(a.type)}", a.type, a, b, c)
+
+
+def splat(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
+    """`value` in every lane."""
+    undefined = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(undefined, value, INT(0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(INT, vector.count), None))
+
+
+def load(builder: ir.IRBuilder, address: ir.Value, vector: ir.VectorType, mask: ir.Value | None = None) -> ir.Value:
+    """Lanes from `address`, aligned to their elements; with a mask only those that it names, zero elsewhere."""
+    where = builder.bitcast(address, vector.as_pointer())
+    if mask is None:
+        return builder.load(where, align=lane_bytes(vector))
+    name = f"llvm.masked.load.{_suffix(vector)}.p0"
+    return call(builder, name, vector, where, INT(lane_bytes(vector)), mask, ir.Constant(vector, None))
+
+
+def store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
+    """The inverse of `load`."""
+    where = builder.bitcast(address, value.type.as_pointer())
+    if mask is None:
+        builder.store(value, where, align=lane_bytes(value.type))
+    else:
+        name = f"llvm.masked.store.{_suffix(value.type)}.p0"
+        call(builder, name, ir.VoidType(), value, where, INT(lane_bytes(value.type)), mask)
+
+
+def mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+    """The mask of the first `count` lanes; none where count <= 0, all where count >= lanes."""
+    numbers, most = ir.VectorType(INT, lanes), count.type(lanes)
+    few = builder.select(builder.icmp_signed("<", count, most), count, most)  # 32 bits hold it: one compare, not two
+    few = splat(builder, builder.trunc(few, INT), numbers)
+    return builder.icmp_signed("<", ir.Constant(numbers, list(range(lanes))), few)
+
+
+def prefetch(builder: ir.IRBuilder, address: ir.Value, write: bool = False, locality: int = 3) -> None:
+    """Ask for the line of `address`; locality 3 is for every cache level, 0 for data used once."""
+    where = builder.bitcast(address, BYTE.as_pointer())
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), where, INT(int(write)), INT(locality), INT(1))
+
+
+def total(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """Sum of the lanes, in pairs."""
+    scalar, name = value.type.element, f"llvm.vector.reduce.fadd.{_suffix(value.type)}"
+    return call(builder, name, scalar, ir.Constant(scalar, -0.0), value, fastmath=("reassoc",))
+
+
+def lane_bytes(vector: ir.VectorType) -> int:
+    """Bytes of one lane."""
+    return 4 if vector.element == ir.FloatType() else 8
