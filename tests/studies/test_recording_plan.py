@@ -27,17 +27,17 @@ from perflib.studies.timing import AGAIN
 TINY_RECORDING = """
 import sys
 sys.argv[:] = ["perflib", "record", "--quick"]
-import perflib
-from perflib import record, writer
 from perflib.__main__ import main
 from perflib.kernels.catalog import find
 from perflib.runs.recorder import Block
-from perflib.runs.grid import Cell
+from perflib.runs.grid import GridPoint
+from perflib.runs import writer
+from perflib.studies import recording_plan
 
-cells = [tuple(Cell(find(name), n, "call") for name in ("rms_norm_fast", "numpy_rms_norm")) for n in range(8, 28)]
-record.plan = lambda quick, machine, peers: [Block(f"topic{i % 2}", f"n={i}", c, 1e-6) for i, c in enumerate(cells)]
-record._codegen = dict
-record.record_harnesses = record.record_forward = lambda *_: None
+cells = [tuple(GridPoint(find(name), n, "call") for name in ("rms_norm_fast", "numpy_rms_norm")) for n in range(8, 28)]
+recording_plan.plan = lambda quick, machine, peers: [Block(f"topic{i % 2}", f"n={i}", c, 1e-6) for i, c in enumerate(cells)]
+recording_plan.count_code = dict
+recording_plan.record_harnesses = recording_plan.record_forward = lambda *_: None
 writer._code = dict
 sys.exit(main())
 """
