@@ -54,7 +54,7 @@ def tiny(monkeypatch):
     """A plan of one block, so that `record` itself takes a moment."""
     cells = (GridPoint(find("numpy_rms_norm"), 8, "call"),)
     monkeypatch.setattr(program, "plan", lambda quick, machine, peers: [Block("rmsnorm", "n=8", cells, 1e-6)])
-    monkeypatch.setattr(matmul_scaling, "count_code", dict)
+    monkeypatch.setattr(program, "count_code", dict)
     monkeypatch.setattr(program, "record_harnesses", lambda *_: None)
     monkeypatch.setattr(program, "record_forward", lambda *_: None)
 
@@ -260,7 +260,7 @@ def test_recording_tells_where_and_whether_it_continues(tiny, monkeypatch, capsy
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(matmul_scaling, "count_code", interrupted)
+        patch.setattr(program, "count_code", interrupted)
         with pytest.raises(KeyboardInterrupt):
             record(quick=True)
     path = record(quick=True).path
