@@ -1,7 +1,5 @@
 """The reference of the public names, made from their docstrings by pdoc, as a page like the others.
 
-    api_page()      -> the Page `api-reference`: no script, no search that needs one, nothing fetched
-
 Signatures and docstrings are those that pdoc reads; the frame and the look are the report's own.
 """
 
@@ -9,13 +7,11 @@ import ast
 import inspect
 import re
 from functools import cache
+from importlib import import_module
 
 import pdoc.doc
 from markupsafe import Markup
 from pdoc.render_helpers import to_html
-
-import perflib
-import perflib.kernels
 
 from ..files import PACKAGE
 from .markup import templates
@@ -25,11 +21,12 @@ from .page import Page, contents, parse
 @cache
 def api_page() -> Page:
     """The reference: the names of the package, those of its kernels, and a line for each module."""
-    for name in perflib.__all__:
-        getattr(perflib, name)  # loaded at first use; pdoc sees only what is loaded
+    faces = [import_module(name) for name in ("perflib", "perflib.kernels")]
+    for name in faces[0].__all__:
+        getattr(faces[0], name)  # loaded at first use; pdoc sees only what is loaded
     environment = templates().overlay()
     environment.filters |= {"short": _shorten, "as_markup": _docstring_markup}
-    modules = [pdoc.doc.Module(perflib), pdoc.doc.Module(perflib.kernels)]
+    modules = [pdoc.doc.Module(face) for face in faces]
     body = environment.get_template("api.html.j2").render(modules=modules, openings=_module_openings())
     opening = "Every public name with its signature, shapes, units and errors, from the docstrings."
     toc = tuple(entry for entry in contents(parse(body)) if entry["level"] == 2)

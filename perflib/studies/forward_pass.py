@@ -1,7 +1,4 @@
-"""The topic `forward` of a run: passes of a decoder, one row per part and pass; what fusing buys, what stopwatches cost.
-
-    record_forward(writer, quick)       15M; in full also 110M, and one series of 1.1B, which takes 4.5 GB of memory
-    FORWARD_PLAN, QUICK_PLAN            what is recorded: Series and Turns
+"""The study of notebook 07-forward-pass: passes of a decoder by part; what fusing buys, what stopwatches cost.
 
 A row's `kernel` is the part (`forward_pass` is the whole), `dtype` the kind of the weights, `n` the tokens that the last
 new one looks at, `rows` the batch, `round` the pass; the parameter `new` is the new tokens of each sequence in a pass. A
@@ -30,16 +27,37 @@ from ..llm.decoder import Decoder, statistics
 from ..llm.fusion_experiment import READ_BYTES, alternatives, in_turn, reads, stopwatch_runs
 from ..llm.operation_counts import PACKING, PARTS, effort, work
 from ..llm.weights import SHAPES, RandomWeights
-from ..runs.queries import peak_gflops
+from ..runs.queries import peak_gflops, select
 from ..runs.store import Run
 from ..runs.writer import RunWriter
 from ..section_timer import WHOLE
 from ..stats import Interval, median_interval, ratio_interval, shift_interval
 from ..timing.sampling import quiet
+from .drawing import annotate, error_bars, log_scales
 
 PROMPT = 128
 READS = 12
 FIXED = {"scope": "call", "threads": 1, "reps": 1, "cpu_ns": 0, "switches": 0, "compiled": 0}
+CLAIMED = {"attention": 40.0, "ffn": 50.0}
+MARGIN = 10.0
+PHASES = {"prompt": 128, "generation": 1}
+"""New tokens of a pass."""
+QUANTISED = ("attention/qkv", "attention/output", "ffn", "projection", WHOLE)
+LOOK = {  # part: label, colour, colour of the text on it
+    "attention/qkv": ("QKV", "#0072B2", "white"),
+    "attention/rope": ("RoPE", "#56B4E9", "black"),
+    "attention/scores": ("scores", "#D55E00", "white"),
+    "attention/output": ("output", "#004A73", "white"),
+    "ffn": ("FFN", "#009E73", "white"),
+    "projection": ("projection", "#E69F00", "black"),
+    "embedding": ("embedding", "#CC79A7", "black"),
+    "unexplained": ("unexplained", "#BBBBBB", "black"),
+}
+WRITTEN = 4.0  # percent: a share from which on its number fits into its column
+APART = 4.2  # percent between two labels beside the last column
+CLAIMED_ENDS = {"attention": 40.0, "FFN": 90.0}  # percent: where the claimed shares would end, one on the other
+SIDES = (((6, -10), (2, -24), (6, -14)), ((-4, 6), (-8, 2), (-24, -16)))
+"""Where names stand by their points, for one shape and the next: of a batch, of the curve, of a prompt."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +162,7 @@ def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> Non
             append(_turns(case, reads(), READS))
     missing = [s for s in (QUICK_PLAN if quick else FORWARD_PLAN) if not writer.has("forward", s.name)]
     models = dict.fromkeys((s.shape, s.kind) for s in missing)
-    weights = {name: SHAPES[name].parameters for name, _ in models}  # the bar counts weights that are used
+    weights = {name: SHAPES[name].parameters for name, _ in models}  # progress counts weights that are used
     total = sum(PACKING * weights[name] for name, _ in models) + sum(s.cost * weights[s.shape] for s in missing)
     with progress_bar(total, progress) as bar:
         for shape, kind in models:
@@ -152,27 +170,18 @@ def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> Non
             decoder = Decoder(RandomWeights(SHAPES[shape]), kind, lambda count: bar.update(PACKING * count))
             for series in missing:
                 if (series.shape, series.kind) == (shape, kind):
-                    done = step(bar, f"forward: {series.name}", series.cost * weights[shape])
-                    with done, quiet(), writer.block("forward", series.name, ["new"]) as append:
+                    progress_step = step(bar, f"forward: {series.name}", series.cost * weights[shape])
+                    with progress_step, quiet(), writer.block("forward", series.name, ["new"]) as append:
                         append(series.rows(decoder))
             del decoder  # before the next one is packed
 
 
-CLAIMED = {"attention": 40.0, "ffn": 50.0}
-MARGIN = 10.0
-PHASES = {"prompt": 128, "generation": 1}
-"""New tokens of a pass."""
-QUANTISED = ("attention/qkv", "attention/output", "ffn", "projection", WHOLE)
-JUDGED = {"prompt": "110M F32 prompt 128 x 1", "generation": "110M F32 generation 128 x 1"}
-
-
 def part_times(run: Run, series: str) -> pd.DataFrame:
     """Nanoseconds of every part in every pass; `forward_pass` is the whole."""
-    samples = run.samples("forward")
-    mine = samples[samples["block"] == series]
-    if mine.empty:
+    samples = select(run.samples("forward"), block=series)
+    if samples.empty:
         raise RunError(f"run {run.id} has no {series!r} in forward")
-    return mine.pivot_table(index="round", columns="kernel", values="elapsed_ns")
+    return samples.pivot_table(index="round", columns="kernel", values="elapsed_ns")
 
 
 def part_share(run: Run, series: str, part: str) -> Interval:
@@ -190,36 +199,40 @@ def read_gb_per_s(run: Run) -> Interval:
 
 def hot_path(run: Run) -> tuple[str, str]:
     """Are attention and FFN within 10 points of 40 % and 50 %, for a prompt and for generation? 110M, context 128."""
-    verdicts, told = [], []
-    for phase, series in JUDGED.items():
-        found = {part: part_share(run, series, part) for part in CLAIMED}
-        for part, share in found.items():
-            low, high = CLAIMED[part] - MARGIN, CLAIMED[part] + MARGIN
-            inside, outside = low <= share.low and share.high <= high, share.high < low or share.low > high
-            verdicts.append("HOLDS" if inside else "FAILS" if outside else "UNDECIDED")
-        told.append(f"{phase}: " + ", ".join(f"{name} {text(share, 1)} %" for name, share in found.items()))
+    verdicts, evidence = [], []
+    for phase in ("prompt", "generation"):
+        series = f"110M F32 {phase} 128 x 1"
+        shares = {part: part_share(run, series, part) for part in CLAIMED}
+        inside = [share.inside(CLAIMED[part] - MARGIN, CLAIMED[part] + MARGIN) for part, share in shares.items()]
+        verdicts += [{True: "HOLDS", False: "FAILS", None: "UNDECIDED"}[answer] for answer in inside]
+        evidence.append(f"{phase}: " + ", ".join(f"{name} {text(share, 1)} %" for name, share in shares.items()))
     verdict = "FAILS" if "FAILS" in verdicts else "HOLDS" if set(verdicts) == {"HOLDS"} else "UNDECIDED"
-    return verdict, "; ".join(told)
+    return verdict, "; ".join(evidence)
 
 
 def series_of(run: Run, shape: str, kind: str, phase: str, needed: bool = True) -> list[tuple[int, int, str]]:
     """(context, batch, series) of a shape, in order."""
-    named = [name for topic, name in run.blocks if topic == "forward" and name.startswith(f"{shape} {kind} {phase} ")]
-    if needed and not named:
+    names = [name for topic, name in run.blocks if topic == "forward" and name.startswith(f"{shape} {kind} {phase} ")]
+    if needed and not names:
         raise RunError(f"run {run.id} has no {shape} {kind} {phase} in forward")
-    return sorted((int(n.split()[3]), int(n.split()[5]), n) for n in named)
+    return sorted((int(name.split()[3]), int(name.split()[5]), name) for name in names)
+
+
+def _columns(run: Run, shape: str) -> list[tuple[str, int, str]]:
+    """(phase, context, series) of one sequence: prompts where the run has them, then generation."""
+    series = {phase: series_of(run, shape, "F32", phase, needed=phase == "generation") for phase in PHASES}
+    return [(phase, *one[::2]) for phase in PHASES for one in series[phase] if phase == "prompt" or one[1] == 1]
 
 
 @or_missing
 def breakdown_table(run: Run, shape: str) -> Table:
     """Shares of the whole in percent; median of the passes."""
-    columns = [("prompt", *one) for one in series_of(run, shape, "F32", "prompt", needed=False)]
-    columns += [("generation", *one) for one in series_of(run, shape, "F32", "generation") if one[1] == 1]
+    columns = _columns(run, shape)
     parts = ("embedding", "attention", *(p for p in PARTS if p.startswith("attention/")), "ffn", "projection")
     rows = [(part, *(text(part_share(run, name, part), 1) for *_, name in columns)) for part in parts]
     whole = [text(_milliseconds(run, name), 2) for *_, name in columns]
     closed = [f"{_closed(part_times(run, name)):.1%}" for *_, name in columns]
-    header = ("part, % of the pass", *(f"{phase}, context {context}" for phase, context, _, _ in columns))
+    header = ("part, % of the pass", *(f"{phase}, context {context}" for phase, context, _ in columns))
     return Table(header, (*rows, ("whole (ms)", *whole), ("explained by its parts", *closed)))
 
 
@@ -240,21 +253,10 @@ def batch_table(run: Run, shape: str) -> Table:
         if context != 128:
             continue
         ms = _milliseconds(run, name)
-        done = work(SHAPES[shape], "F32", batch, 1, context - 1).values()
-        flops, moved = sum(w.flops for w in done), sum(w.bytes for w in done)
-        rate = flops / ms.value / 1e6
-        rows.append(
-            (
-                str(batch),
-                text(ms, 2),
-                f"{batch * 1e3 / ms.value:.0f}",
-                f"{flops / moved:.1f}",
-                f"{moved / ms.value / 1e6:.1f}",
-                f"{moved / ms.value / 1e6 / read:.0%}",
-                f"{rate:.1f}",
-                f"{rate / peak:.0%}",
-            )
-        )
+        intensity, gflops = _reach(run, shape, batch, 1, name)
+        rate = gflops / intensity
+        per_pass = str(batch), text(ms, 2), f"{batch * 1e3 / ms.value:.0f}", f"{intensity:.1f}"
+        rows.append((*per_pass, f"{rate:.1f}", f"{rate / read:.0%}", f"{gflops:.1f}", f"{gflops / peak:.0%}"))
     header = ("batch", "pass (ms)", "tokens/s", "flop/byte", "GB/s", "of the best read", "GFLOP/s", "of peak")
     return Table(header, tuple(rows))
 
@@ -271,31 +273,31 @@ class Gain:
 
 def gains(run: Run, shape: str) -> list[Gain]:
     """Of one shape: every kernel that is fused, taken in turn with what it replaces, then Q8_0 part by part."""
-    found = [gain for phase, new in PHASES.items() for gain in _fused(run, shape, phase, new)]
-    return [*found, *(gain for phase in PHASES for gain in _quantised(run, shape, phase))]
+    fusing = [gain for phase, new in PHASES.items() for gain in _fusing_gains(run, shape, phase, new)]
+    return [*fusing, *(gain for phase in PHASES for gain in _quantising_gains(run, shape, phase))]
 
 
-def _fused(run: Run, shape: str, phase: str, new: int) -> list[Gain]:
+def _fusing_gains(run: Run, shape: str, phase: str, new: int) -> list[Gain]:
     block = f"{shape} F32 fused {new} x 1"
     whole = _milliseconds(run, f"{shape} F32 {phase} 128 x 1").value
-    times, made = part_times(run, block) / 1e6, []
+    times, gains = part_times(run, block) / 1e6, []
     for name in (column.removesuffix(", fused") for column in times if column.endswith(", fused")):
         together, apart = times[f"{name}, fused"], times[f"{name}, apart"]
         faster = ratio_interval(apart.to_numpy(), together.to_numpy(), serial=True)
-        made.append(Gain(name, phase, faster, 100 * float(np.median(apart - together)) / whole))
-    return sorted(made, key=lambda gain: -gain.saved_percent)
+        gains.append(Gain(name, phase, faster, 100 * float(np.median(apart - together)) / whole))
+    return sorted(gains, key=lambda gain: -gain.saved_percent)
 
 
-def _quantised(run: Run, shape: str, phase: str) -> list[Gain]:
+def _quantising_gains(run: Run, shape: str, phase: str) -> list[Gain]:
     """From two series of passes, which are no pairs."""
     plain, packed = (part_times(run, f"{shape} {kind} {phase} 128 x 1") for kind in ("F32", "Q8_0"))
-    made = []
+    gains = []
     for part in QUANTISED:
         saved = plain[part].median() - packed[part].median()
         name = "whole pass" if part == WHOLE else part
         faster = shift_interval(plain[part].to_numpy(), packed[part].to_numpy())
-        made.append(Gain(f"Q8_0, {name}", phase, faster, 100 * float(saved / plain[WHOLE].median())))
-    return made
+        gains.append(Gain(f"Q8_0, {name}", phase, faster, 100 * float(saved / plain[WHOLE].median())))
+    return gains
 
 
 @or_missing
@@ -319,8 +321,8 @@ def stopwatch_table(run: Run) -> Table:
             cost = ratio_interval(on, off, serial=True)
             cells = [text(median_interval(ms, serial=True), 3) for ms in (off, on)]
             percent = Interval(*(100 * (end - 1) for end in (cost.value, cost.low, cost.high)), cost.coverage)
-            entered = 3 + 6 * SHAPES[shape].block_count
-            rows.append((shape, str(entered), *cells, text(percent)))
+            sections = 3 + 6 * SHAPES[shape].block_count
+            rows.append((shape, str(sections), *cells, text(percent)))
     if not rows:
         raise RunError(f"run {run.id} has no stopwatches in forward")
     return Table(("shape", "sections in a pass", "off (ms)", "on (ms)", "on costs (%)"), tuple(rows))
@@ -331,11 +333,11 @@ def predicted_table(run: Run, shape: str) -> Table:
     """A part takes as long as its flops at the peak or its bytes at the best rate from memory, whichever is longer."""
     peak, rate, rows = peak_gflops(run).value, read_gb_per_s(run).value, []
     phases = [(phase, f"{shape} F32 {phase} 128 x 1") for phase in PHASES]
-    done = [work(SHAPES[shape], "F32", 1, 128, 0), work(SHAPES[shape], "F32", 1, 1, 127)]
+    counts = [work(SHAPES[shape], "F32", 1, 128, 0), work(SHAPES[shape], "F32", 1, 1, 127)]
     times = [part_times(run, name).median() / 1e6 for _, name in phases]
     for part in PARTS:
         cells = []
-        for counted, measured in zip(done, times, strict=True):
+        for counted, measured in zip(counts, times, strict=True):
             by_flops, by_bytes = counted[part].flops / peak / 1e6, counted[part].bytes / rate / 1e6
             limit = "flops" if by_flops > by_bytes else "bytes"
             cells += [f"{max(by_flops, by_bytes):.3f} ({limit})", f"{measured[part]:.3f}"]
@@ -346,45 +348,25 @@ def predicted_table(run: Run, shape: str) -> Table:
 
 def counted_table(shape: str) -> Table:
     """Work of a pass at context 128: a prompt of 128 tokens, and one token."""
-    prompt, token = work(SHAPES[shape], "F32", 1, 128, 0), work(SHAPES[shape], "F32", 1, 1, 127)
+    passes = work(SHAPES[shape], "F32", 1, 128, 0), work(SHAPES[shape], "F32", 1, 1, 127)
     rows = []
     for part in PARTS:
-        cells = [
-            (f"{w.flops / 1e6:.2f}", f"{w.bytes / 1e6:.2f}", f"{w.intensity:.2f}") for w in (prompt[part], token[part])
-        ]
-        rows.append((part, *cells[0], *cells[1]))
+        counts = [count for w in passes for count in (w[part].flops / 1e6, w[part].bytes / 1e6, w[part].intensity)]
+        rows.append((part, *(f"{count:.2f}" for count in counts)))
     unit = ("Mflop", "MB", "flop/byte")
     return Table(("part", *(f"prompt {u}" for u in unit), *(f"token {u}" for u in unit)), tuple(rows))
 
 
-LOOK = {  # part: label, colour, colour of the text on it
-    "attention/qkv": ("QKV", "#0072B2", "white"),
-    "attention/rope": ("RoPE", "#56B4E9", "black"),
-    "attention/scores": ("scores", "#D55E00", "white"),
-    "attention/output": ("output", "#004A73", "white"),
-    "ffn": ("FFN", "#009E73", "white"),
-    "projection": ("projection", "#E69F00", "black"),
-    "embedding": ("embedding", "#CC79A7", "black"),
-    "unexplained": ("unexplained", "#BBBBBB", "black"),
-}
-WRITTEN = 4.0  # percent: a share from which on its number fits into the bar
-APART = 4.2  # percent between two labels beside the last bar
-CLAIMED_ENDS = {"attention": 40.0, "FFN": 90.0}  # percent: where the seed's would end, one on the other
-SIDES = (((6, -10), (2, -24), (6, -14)), ((-4, 6), (-8, 2), (-24, -16)))
-"""Where names stand by their points, for one shape and the next: of a batch, of the curve, of a prompt."""
-
-
 @picture
 def breakdown(axes: Axes, run: Run, shape: str) -> str:
-    """Stacked shares of a pass, medians; dotted: where attention and FFN would end after the seed."""
-    prompts = [("prompt", *one) for one in series_of(run, shape, "F32", "prompt", needed=False)]
-    tokens = [("generation", *one) for one in series_of(run, shape, "F32", "generation") if one[1] == 1]
-    columns = [*prompts, *tokens]
+    """Stacked shares of a pass, medians; dotted: where attention and FFN would end as claimed."""
+    columns = _columns(run, shape)
+    prompts, tokens = ([column for column in columns if column[0] == phase] for phase in PHASES)
     shares = [_shares(run, name) for *_, name in columns]
     places = np.arange(len(columns)) + 0.6 * np.array([phase == "generation" for phase, *_ in columns])
-    for place, own in zip(places, shares, strict=True):
+    for place, column in zip(places, shares, strict=True):
         below = 0.0
-        for part, share in own.items():
+        for part, share in column.items():
             _, colour, ink = LOOK[part]
             axes.bar(place, share, 0.84, below, color=colour, edgecolor="white", linewidth=0.6)
             if share >= WRITTEN:
@@ -394,13 +376,11 @@ def breakdown(axes: Axes, run: Run, shape: str) -> str:
     for part, level in CLAIMED_ENDS.items():
         axes.hlines(level, places[0] - 0.42, places[-1] + 0.42, color="black", linestyle=":", linewidth=1)
         if prompts:
-            _name(axes, f"seed:\n{part}\nends", (places[0] + 0.8, level), (0, 3), "black", "center")
-    axes.set_xticks(places, [f"{phase}\n{context}" for phase, context, *_ in columns])
-    axes.set_xlim(places[0] - 0.6, places[-1] + 1.5)
-    axes.set_ylim(0, 100)
+            annotate(axes, f"seed:\n{part}\nends", (places[0] + 0.8, level), (0, 3), color="black", ha="center")
+    axes.set_xticks(places, [f"{phase}\n{context}" for phase, context, _ in columns])
     axes.grid(visible=False)
-    axes.set_xlabel("tokens that the last one looks at")
-    axes.set_ylabel(f"% of the pass, {shape} float32, one thread")
+    axes.set(xlim=(places[0] - 0.6, places[-1] + 1.5), ylim=(0, 100))
+    axes.set(xlabel="tokens that the last one looks at", ylabel=f"% of the pass, {shape} float32, one thread")
     first, last = shares[len(prompts)], shares[-1]
     read = f"A prompt of {prompts[0][1]} spends {shares[0]['ffn']:.0f} % in the FFN. " if prompts else ""
     return (
@@ -413,12 +393,12 @@ def breakdown(axes: Axes, run: Run, shape: str) -> str:
 def _shares(run: Run, series: str) -> dict[str, float]:
     """Percent of the whole, the parts of attention first."""
     times = part_times(run, series)
-    found = {part: float(np.median(100 * times[part] / times[WHOLE])) for part in LOOK if part in PARTS}
-    return found | {"unexplained": max(0.0, 100 - sum(found.values()))}
+    shares = {part: float(np.median(100 * times[part] / times[WHOLE])) for part in LOOK if part in PARTS}
+    return shares | {"unexplained": max(0.0, 100 - sum(shares.values()))}
 
 
 def _label_parts(axes: Axes, x: float, shares: dict[str, float]) -> None:
-    """Names beside the last bar, each at its part or as near as the one below leaves it."""
+    """Names beside the last column, each at its part or as near as the one below leaves it."""
     below, lowest = 0.0, -np.inf
     rest = APART * len(shares)
     for part, share in shares.items():
@@ -426,9 +406,8 @@ def _label_parts(axes: Axes, x: float, shares: dict[str, float]) -> None:
         rest -= APART
         lowest = min(max(below + share / 2, lowest + APART), 101 - rest - APART / 2)
         axes.plot([x - 0.07, x + 0.03], [below + share / 2, lowest], color=colour, linewidth=1)
-        axes.annotate(
-            label, (x + 0.06, lowest), va="center", fontsize=9, color=colour if part != "unexplained" else "#666666"
-        )
+        ink = colour if part != "unexplained" else "#666666"
+        axes.annotate(label, (x + 0.06, lowest), va="center", fontsize=9, color=ink)
         below += share
 
 
@@ -438,71 +417,58 @@ def batches(axes: Axes, run: Run, shapes: Sequence[str] = ("15M", "110M")) -> st
     recorded = [shape for shape in shapes if series_of(run, shape, "F32", "generation", needed=False)]
     if not recorded:
         raise RunError(f"run {run.id} has no forward passes of {' or '.join(shapes)}")
-    peak, rate, told = peak_gflops(run).value, read_gb_per_s(run).value, []
-    _draw_roofs(axes, peak, rate)
+    peak, rate, sentences = peak_gflops(run).value, read_gb_per_s(run).value, []
+    _draw_ceilings(axes, peak, rate)
     for number, shape in enumerate(recorded):
         tokens = [one for one in series_of(run, shape, "F32", "generation") if one[0] == PHASES["prompt"]]
-        reached = [_reached(run, shape, batch, 1, name) for _, batch, name in tokens]
-        prompts = [
-            (one[0], _reached(run, shape, 1, *one[::2])) for one in series_of(run, shape, "F32", "prompt", needed=False)
-        ]
+        reach = [_reach(run, shape, batch, 1, name) for _, batch, name in tokens]
+        prompts = series_of(run, shape, "F32", "prompt", needed=False)
         colour, sides = COLOURS[number % len(COLOURS)], SIDES[number % len(SIDES)]
-        axes.plot(*zip(*reached, strict=True), color=colour, marker=MARKERS[number])
-        for (_, batch, _), place in zip(tokens, reached, strict=True):
-            _name(axes, str(batch), place, sides[0], colour)
-        _name(axes, f"{shape}, batch", reached[0], sides[1], colour, "right" if sides[1][0] < 0 else "left")
-        for context, place in prompts:
+        axes.plot(*zip(*reach, strict=True), color=colour, marker=MARKERS[number])
+        for (_, batch, _), place in zip(tokens, reach, strict=True):
+            annotate(axes, str(batch), place, sides[0], color=colour)
+        align = "right" if sides[1][0] < 0 else "left"
+        annotate(axes, f"{shape}, batch", reach[0], sides[1], color=colour, ha=align)
+        for context, _, name in prompts:
+            place = _reach(run, shape, 1, context, name)
             axes.plot(*place, color=colour, marker=MARKERS[number], markerfacecolor="white", markersize=7)
-            _name(axes, f"{shape}, prompt of {context}", place, sides[2], colour)
-        told.append(f"{shape} from {reached[0][1]:.0f} at batch {tokens[0][1]} to {reached[-1][1]:.0f} at {tokens[-1][1]}")
-    axes.set_xscale("log", base=2)
+            annotate(axes, f"{shape}, prompt of {context}", place, sides[2], color=colour)
+        sentences.append(f"{shape} from {reach[0][1]:.0f} at batch {tokens[0][1]} to {reach[-1][1]:.0f} at {tokens[-1][1]}")
+    log_scales(axes, "flops per byte of weights, keys and values", "GFLOP/s, one core, float32")
     axes.set_yscale("log", base=2)
-    axes.set_xlabel("flops per byte of weights, keys and values")
-    axes.set_ylabel("GFLOP/s, one core, float32")
     plain_ticks(axes)
-    return f"GFLOP/s climb with the batch from the roof of memory towards the peak of {peak:.0f}: {'; '.join(told)}."
+    return f"GFLOP/s climb with the batch from the roof of memory towards the peak of {peak:.0f}: {'; '.join(sentences)}."
 
 
-def _name(axes: Axes, words: str, place: tuple[float, float], offset: tuple, colour: str, ha: str = "left") -> None:
-    axes.annotate(words, place, offset, textcoords="offset points", fontsize=8.5, color=colour, ha=ha)
-
-
-def _draw_roofs(axes: Axes, peak: float, rate: float) -> None:
+def _draw_ceilings(axes: Axes, peak: float, rate: float) -> None:
     """The best read of memory, up to the multiply-add peak."""
     intensity = np.array([0.25, peak / rate, 128])
     axes.plot(intensity, np.minimum(intensity * rate, peak), color="#555555", linewidth=1.2)
-    _name(axes, f"read from memory {rate:.0f} GB/s", (2, 2 * rate), (-8, 2), "#555555", "right")
-    _name(axes, f"multiply-add peak {peak:.0f}", (intensity[-1], peak), (0, 4), "#555555", "right")
+    look = {"color": "#555555", "ha": "right"}
+    annotate(axes, f"read from memory {rate:.0f} GB/s", (2, 2 * rate), (-8, 2), **look)
+    annotate(axes, f"multiply-add peak {peak:.0f}", (intensity[-1], peak), (0, 4), **look)
 
 
-def _reached(run: Run, shape: str, batch: int, new: int, name: str) -> tuple[float, float]:
+def _reach(run: Run, shape: str, batch: int, new: int, name: str) -> tuple[float, float]:
     """Flops per byte, and GFLOP/s by the median pass."""
-    done = work(SHAPES[shape], "F32", batch, new, PHASES["prompt"] - new).values()
-    flops, moved = sum(w.flops for w in done), sum(w.bytes for w in done)
+    parts = work(SHAPES[shape], "F32", batch, new, PHASES["prompt"] - new).values()
+    flops, moved = sum(w.flops for w in parts), sum(w.bytes for w in parts)
     return flops / moved, flops / float(part_times(run, name)[WHOLE].median())
 
 
 @picture
 def gain_map(axes: Axes, run: Run, shape: str) -> str:
     """Time without over time with, 95 % intervals; the number beside it is what that saves of the pass."""
-    found = gains(run, shape)
-    names = list(dict.fromkeys(gain.what for gain in found))
-    for number, phase in enumerate(PHASES):
-        for gain in (g for g in found if g.phase == phase):
-            place, ratio = -names.index(gain.what) + 0.17 - 0.34 * number, gain.ratio
-            reach = [[ratio.value - ratio.low], [ratio.high - ratio.value]]
-            colour = COLOURS[number]
-            axes.errorbar(ratio.value, place, xerr=reach, color=colour, marker=MARKERS[number], capsize=2)
-            axes.annotate(
-                f"{round(gain.saved_percent, 1) + 0.0:+.1f} %",
-                (1.01, place),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=8,
-                color=colour,
-            )
+    shape_gains = gains(run, shape)
+    names = list(dict.fromkeys(gain.what for gain in shape_gains))
     for number, (phase, new) in enumerate(PHASES.items()):
-        axes.plot([], [], color=COLOURS[number], marker=MARKERS[number], label=f"{phase}, {new} new token{'s' * (new > 1)}")
+        look = {"color": COLOURS[number], "marker": MARKERS[number]}
+        around = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8, "color": COLOURS[number]}
+        axes.plot([], [], **look, label=f"{phase}, {new} new token{'s' * (new > 1)}")
+        for gain in (g for g in shape_gains if g.phase == phase):
+            place = -names.index(gain.what) + 0.17 - 0.34 * number
+            axes.errorbar(gain.ratio.value, place, xerr=error_bars([gain.ratio]), capsize=2, **look)
+            axes.annotate(f"{round(gain.saved_percent, 1) + 0.0:+.1f} %", (1.01, place), **around)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8.5)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log", base=2)
@@ -513,7 +479,7 @@ def gain_map(axes: Axes, run: Run, shape: str) -> str:
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.8), max(high, 4.5))
     axes.set_xlabel(f"times as fast with it as without, {shape}; to the right: saved of the pass")
-    best = max(found, key=lambda gain: gain.saved_percent if "whole" not in gain.what else 0)
+    best = max(shape_gains, key=lambda gain: gain.saved_percent if "whole" not in gain.what else 0)
     return (
         f"{best.what} in {best.phase} saves most, {best.saved_percent:.0f} % of the pass, {best.ratio.value:.1f} times the "
         "speed; to the right stands what each saves."

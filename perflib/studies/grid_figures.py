@@ -72,8 +72,7 @@ def heat_map(axes: Axes, run: Run, topic: str, parameter: str) -> str:
     share = (ns.min() / ns).to_numpy(dtype=float)
     values, sizes = [int(v) for v in ns.index], [int(n) for n in ns.columns]
     share_map(axes, share, sizes, values, f"speed / speed of the best {parameter} at this n")
-    axes.set_xlabel("n")
-    axes.set_ylabel(parameter)
+    axes.set(xlabel="n", ylabel=parameter)
     row, column = np.unravel_index(np.nanargmin(share), share.shape)
     best = {n: values[int(np.nanargmax(share[:, i]))] for i, n in enumerate(sizes)}
     return (
@@ -104,9 +103,7 @@ def roofline(axes: Axes, run: Run, topic: str) -> str:
     ends = np.array([min(seen) / 2, ridge, max(seen) * 2])
     axes.plot(ends, np.minimum(peak.value, ends * copy.value), color="black", linestyle="--", linewidth=1)
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel("useful flops per byte")
-    axes.set_ylabel("GFLOP/s, one core")
+    axes.set(yscale="log", xlabel="useful flops per byte", ylabel="GFLOP/s, one core")
     plain_ticks(axes)
     label_ends(axes)
     return f"Roofline of a peak of {peak.value:.3g} GFLOP/s and a copy of {copy.value:.3g} GB/s: {'; '.join(told)}."

@@ -1,20 +1,4 @@
-"""The tables that the notebooks show: each from a run, or from counting.
-
-    clock_table(run)        what the clock resolves and what the timer costs
-    scope_table(run)        one kernel in both scopes, and the dispatch between them
-    cold_table(run)         the same kernel on data that are in the cache and on data that are not
-    harness_table(run)      the same kernel as other harnesses tell it, and a first call that compiles
-    rate_table(run)         the ladder at the seed's sizes and beyond, against the peak
-    gain_table(run)         what each rung of the ladder gained, and why
-    loop_table(run)         the innermost loops, counted in the machine code
-    library_table(run)      the top of the ladder and other libraries, all called from Python
-    fit_table(run)          exponents of the ladder and of the RMS norms
-    published_table(run)         the published figures beside this run's
-    rms_table(run)          standard against fast
-    pass_table()            reads, writes, passes and temporaries of the RMS norms: counted, the same everywhere
-
-Where the run lacks a series, the standard sentence stands in the table's place.
-"""
+"""The study of notebook 02-matmul-scaling: how matrix multiplication grows with n, and what each variant gains."""
 
 from collections.abc import Sequence
 
@@ -26,6 +10,7 @@ from ..display.table import Table, or_missing
 from ..display.text import text
 from ..errors import RunError
 from ..kernels.catalog import LIBRARY_MATMULS, MATMUL_VARIANTS, TEXTBOOK_VARIANTS, find
+from ..kernels.description import Kernel
 from ..kernels.gemm.blocked import default_blocks
 from ..kernels.jit.assembly import count_instructions, count_loop
 from ..kernels.jit.compile import FASTMATH
@@ -49,74 +34,111 @@ ADDS = {
 }
 
 
+def matmul_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
+    sizes = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+    sizes64, beyond = sizes[::2], (1536, 2048)
+    if quick:
+        sizes, sizes64 = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512), (64, 128, 192, 256, 384)
+        beyond = (1024,)
+    matmuls = [f"{name}_matmul" for name in libraries]
+
+    def block(name: str, sizes: Sequence[int], budget_s: float, variants: Sequence[str] = MATMUL_VARIANTS) -> Block:
+        dtype = name.split()[0]
+        blocks = default_blocks(np.dtype(dtype))._asdict()
+        kernels = [(find(k), "kernel", blocks if "mc" in find(k).tuning else {}) for k in variants]
+        kernels += [(find(k), "call", {}) for k in matmuls]
+        return Block("matmul", name, tuple(GridPoint(k, n, s, dtype, v) for k, s, v in kernels for n in sizes), budget_s)
+
+    called = tuple(GridPoint(find(k), n, "call") for k in (*MATMUL_VARIANTS, *matmuls) for n in (64, 128, 256))
+    return [
+        block("float32 scaling", sizes, 9 if quick else 90),
+        Block("matmul", "float32 called", called, 2 if quick else 10),
+        block("float64 scaling", sizes64, 4 if quick else 40),
+        block("float32 beyond", beyond, 2 if quick else 15, MATMUL_VARIANTS[len(TEXTBOOK_VARIANTS) :]),
+        *([] if quick else [block("float32 large", (513, 640, 768, 1024), 60)]),
+    ]
+
+
+def count_code() -> dict[str, dict[str, int]]:
+    """Instructions in the machine code of each kernel, float32; of matmul_tiled also with sums in the order written."""
+    rng = np.random.default_rng(0)
+
+    def args(kernel: Kernel, n: int) -> tuple:
+        return kernel.unchecked(*kernel.make(n, "float32", rng, **kernel.params), *kernel.tuning.values())
+
+    kernels = [(k, k, FASTMATH) for k in CODEGEN] + [("matmul_tiled, strict", "matmul_tiled", set())]
+    counts = {}
+    for label, kernel, fastmath in ((label, find(name), flags) for label, name, flags in kernels):
+        counts[label] = count_instructions(kernel.compiled, *args(kernel, 8), fastmath=fastmath)
+    loops = {name: find(name) for name in LOOPS}
+    return counts | {f"{name}, inner loop": count_loop(k.compiled, *args(k, 64)) for name, k in loops.items()}
+
+
 @or_missing
 def rate_table(run: Run, sizes: tuple[int, ...] = (64, 128, 256, 512)) -> Table:
-    """GFLOP/s of each rung and of each library in the run at a few sizes, and the share of the peak at the last of them."""
+    """GFLOP/s of each variant and each library of the run at a few sizes, and the share of the peak at the last of them."""
     peak, rows = peak_gflops(run).value, []
     for name in (*_variants(run), "numpy_matmul", *(name for name in LIBRARY_MATMULS[1:] if name in _recorded(run))):
-        found = summary(run, "matmul", kernel=name, dtype="float32", block="float32 scaling").set_index("n")["gflops"]
-        if missing := [n for n in sizes if n not in found]:
+        rates = summary(run, "matmul", kernel=name, dtype="float32", block="float32 scaling").set_index("n")["gflops"]
+        if missing := [n for n in sizes if n not in rates]:
             raise RunError(f"run {run.id} has no {name} at n = {missing[0]}")
-        shares = [f"{found[n]:.2f}" for n in sizes]
-        rows.append((name, *shares, f"{100 * found[sizes[-1]] / peak:.1f}"))
+        rows.append((name, *(f"{rates[n]:.2f}" for n in sizes), f"{100 * rates[sizes[-1]] / peak:.1f}"))
     return Table(("kernel", *(f"n = {n} (GFLOP/s)" for n in sizes), f"share of the peak at {sizes[-1]} (%)"), tuple(rows))
 
 
 def _recorded(run: Run) -> set[str]:
-    """Kernels of the products that are measured against size."""
+    """Kernels of the matrix multiplications that are measured against size."""
     return set(select(run.samples("matmul"), block="float32 scaling")["kernel"])
 
 
 def _variants(run: Run) -> list[str]:
-    """Rungs of the ladder in a run: the textbook's, and those above them that it has."""
+    """Variants in a run: the textbook's, and those beyond them that it has."""
     return [name for name in MATMUL_VARIANTS if name in {*TEXTBOOK_VARIANTS, *_recorded(run)}]
 
 
 @or_missing
 def gain_table(run: Run, n: int = 512) -> Table:
-    """What each rung gained over the one below it, paired, and how much of the peak it reaches."""
-    peak, rungs = peak_gflops(run).value, _variants(run)
-    wanted = {"n": n, "scope": "kernel", "dtype": "float32", "block": "float32 scaling"}
-    found = summary(run, "matmul", **wanted).set_index("kernel")["gflops"]
+    """What each variant gained over the one before it, paired, and how much of the peak it reaches."""
+    peak, variants = peak_gflops(run).value, _variants(run)
+    conditions = {"n": n, "scope": "kernel", "dtype": "float32", "block": "float32 scaling"}
+    rates = summary(run, "matmul", **conditions).set_index("kernel")["gflops"]
     rows = []
-    for below, name in zip((None, *rungs), rungs, strict=False):
-        gain = below and ratio(run, "matmul", {"kernel": below, **wanted}, {"kernel": name, **wanted})
-        share = f"{100 * found[name] / peak:.1f}"
-        rows.append((name, ADDS[name], f"{found[name]:.1f}", text(gain) if gain else "", share))
-    return Table(
-        ("kernel", "what it adds", f"n = {n} (GFLOP/s)", "times the rung before", "share of the peak (%)"), tuple(rows)
-    )
+    for before, name in zip((None, *variants), variants, strict=False):
+        gain = before and ratio(run, "matmul", {"kernel": before, **conditions}, {"kernel": name, **conditions})
+        share = f"{100 * rates[name] / peak:.1f}"
+        rows.append((name, ADDS[name], f"{rates[name]:.1f}", text(gain) if gain else "", share))
+    header = ("kernel", "what it adds", f"n = {n} (GFLOP/s)", "times the rung before", "share of the peak (%)")
+    return Table(header, tuple(rows))
 
 
 @or_missing
 def loop_table(run: Run) -> Table:
-    """The innermost loop of the rungs as the compiler wrote it: counted in the machine code of the run."""
-    counted = {name: run.meta.get("codegen", {}).get(f"{name}, inner loop") for name in LOOPS}
-    if missing := [name for name, found in counted.items() if not found]:
+    """The innermost loop of the variants as the compiler wrote it: counted in the machine code of the run."""
+    counts = {name: run.meta.get("codegen", {}).get(f"{name}, inner loop") for name in LOOPS}
+    if missing := [name for name, count in counts.items() if not count]:
         raise RunError(f"run {run.id} has no counts of the inner loop of {missing[0]}")
     rows = []
-    for name, found in counted.items():
-        each = f"{found['packed_fma'] / found['reads']:.2f}" if found["reads"] else "no reads"
-        shown = (found[what] for what in ("packed_fma", "reads", "spills", "vector_bits"))
-        rows.append((name, *map(str, shown), each))
+    for name, count in counts.items():
+        each = f"{count['packed_fma'] / count['reads']:.2f}" if count["reads"] else "no reads"
+        rows.append((name, *(str(count[what]) for what in ("packed_fma", "reads", "spills", "vector_bits")), each))
     header = ("kernel", "packed multiply-adds", "reads", "spills", "register (bit)", "multiply-adds per read")
     return Table(header, tuple(rows))
 
 
 @or_missing
 def library_table(run: Run) -> Table:
-    """GFLOP/s of the top of the ladder and of every library in the run, and the ratio to the best of them, paired."""
+    """GFLOP/s of the last variant and of every library in the run, and the ratio to the best of them, paired."""
     called = {"block": "float32 called", "scope": "call", "dtype": "float32"}
-    found = summary(run, "matmul", **called).set_index(["kernel", "n"])["gflops"]
-    names = [name for name in LIBRARY_MATMULS if name in found]
+    gflops = summary(run, "matmul", **called).set_index(["kernel", "n"])["gflops"]
+    names = [name for name in LIBRARY_MATMULS if name in gflops]
     if names == ["numpy_matmul"]:
         raise RunError(f"run {run.id} has no library but NumPy, which takes --peers")
     top, rows = _variants(run)[-1], []
-    for n in sorted(found[top].index):
-        rates = {name: found[name, n] for name in names}
+    for n in sorted(gflops[top].index):
+        rates = {name: gflops[name, n] for name in names}
         best = max(rates, key=rates.get)
         gain = ratio(run, "matmul", *({"kernel": name, "n": n, **called} for name in (best, top)))
-        rows.append((str(int(n)), f"{found[top, n]:.1f}", *(f"{rate:.1f}" for rate in rates.values()), text(gain)))
+        rows.append((str(int(n)), f"{gflops[top, n]:.1f}", *(f"{rate:.1f}" for rate in rates.values()), text(gain)))
     columns = (f"{name} (GFLOP/s)" for name in (top, *names))
     return Table(("n", *columns, f"time of the best library / {top}"), tuple(rows))
 
@@ -126,23 +148,21 @@ def fit_table(run: Run) -> Table:
     """Exponents with the wider of noise and model interval, Theil-Sen beside them, and the verdict."""
     fits = [(name, matmul_fit(run, name), 3) for name in _variants(run)]
     fits += [(name, rms_fit(run, name), 1) for name in ("rms_norm_standard", "rms_norm_fast")]
-    rows = [
-        (
-            name,
-            str(expected),
-            text(f.exponent),
-            f"{f.theil_sen.value:.2f}",
-            f"{min(f.local):.2f} ... {max(f.local):.2f}",
-            f.verdict(expected),
-        )
-        for name, f, expected in fits
-    ]
+    rows = []
+    for name, fit, expected in fits:
+        local = f"{min(fit.local):.2f} ... {max(fit.local):.2f}"
+        rows.append((name, str(expected), text(fit.exponent), f"{fit.theil_sen.value:.2f}", local, fit.verdict(expected)))
     return Table(("kernel", "expected", "exponent [95 %]", "Theil-Sen", "local exponents", "verdict"), tuple(rows))
+
+
+def _mark_caches(axes: Axes, run: Run, at: float) -> None:
+    """Lines at the sizes at which three float32 matrices fill a cache."""
+    cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill", at)
 
 
 @picture
 def matmul_rates(axes: Axes, run: Run) -> str:
-    """GFLOP/s of each rung against n, with the measured peak and the sizes at which three matrices fill a cache."""
+    """GFLOP/s of each variant against n, with the measured peak and the sizes at which three matrices fill a cache."""
     table = summary(run, "matmul", dtype="float32")
     recorded = {*TEXTBOOK_VARIANTS, "numpy_matmul", *table["kernel"]}
     best = {}
@@ -154,7 +174,7 @@ def matmul_rates(axes: Axes, run: Run) -> str:
     level(axes, peak.value, f"multiply-add peak {peak.value:.0f}")
     log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "GFLOP/s, one core")
     shares(axes, peak.value, "% of the peak")
-    cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill", at=0.42)
+    _mark_caches(axes, run, at=0.42)
     label_ends(axes)
     top = max(best, key=best.get)
     return (
@@ -166,20 +186,19 @@ def matmul_rates(axes: Axes, run: Run) -> str:
 
 @picture
 def matmul_times(axes: Axes, run: Run) -> str:
-    """Time of the seed's kernel against n, the fitted line, and what the seed published."""
+    """Time of the original engine's kernel against n, the fitted line, and what was published."""
     fit = matmul_fit(run)
     rows = scaling_rows(summary(run, "matmul", kernel="matmul_tiled", dtype="float32"), "matmul_tiled", "kernel")
     curve(axes, "matmul_tiled", rows["n"], rows["ns"] / 1e3, rows["low_ns"] / 1e3, rows["high_ns"] / 1e3, line="")
     fitted(axes, fit, 1e3)
-    seed = published_figures()
-    seed = seed[seed["kernel"] == "matmul_tiled"]
-    published_points(axes, seed)
+    published = published_figures("matmul_tiled")
+    published_points(axes, published)
     log_axes(axes, rows["n"], "n (matrices n × n, float32, tile 64)", "time of one product (µs)")
-    cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill")
+    _mark_caches(axes, run, at=0.02)
     axes.legend(loc="upper left")
     return (
         f"Time of matmul_tiled against n with the fitted line of slope {fit.exponent.value:.2f}, and the seed's published "
-        f"times at 64, 128 and 256, which lie {published_factor(seed, rows):.1f} times as high."
+        f"times at 64, 128 and 256, which lie {published_factor(published, rows):.1f} times as high."
     )
 
 
@@ -195,60 +214,10 @@ def local_exponents(axes: Axes, run: Run) -> str:
     axes.axhline(3, color="black", linestyle="--", linewidth=1)
     log_axes(axes, fit.sizes, "n between two neighbouring sizes", "local exponent of n")
     axes.set_yscale("linear")
-    cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill", at=0.75)
+    _mark_caches(axes, run, at=0.75)
     label_ends(axes)
     name = max(highest, key=highest.get)
     return (
         f"Local exponents scatter around 3, from {min(lowest.values()):.1f} to {max(highest.values()):.1f}; the largest "
         f"belongs to {LOOKS[name][0]}."
     )
-
-
-def matmul_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
-    sizes = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
-    few = (64, 128, 192, 256, 384)
-    if quick:
-        sizes = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
-    products = [f"{name}_matmul" for name in libraries]
-    blocks = [_ladder("float32 scaling", sizes, "float32", products, 9 if quick else 90)]
-    called = tuple(GridPoint(find(k), n, "call") for k in (*MATMUL_VARIANTS, *products) for n in (64, 128, 256))
-    blocks.append(Block("matmul", "float32 called", called, 2 if quick else 10))
-    blocks.append(_ladder("float64 scaling", few if quick else sizes[::2], "float64", products, 4 if quick else 40))
-    beyond = (1024,) if quick else (1536, 2048)
-    blocks.append(
-        _ladder(
-            "float32 beyond", beyond, "float32", products, 2 if quick else 15, MATMUL_VARIANTS[len(TEXTBOOK_VARIANTS) :]
-        )
-    )
-    if not quick:
-        blocks.append(_ladder("float32 large", (513, 640, 768, 1024), "float32", products, 60))
-    return blocks
-
-
-def _ladder(
-    name: str,
-    sizes: tuple[int, ...],
-    dtype: str,
-    products: Sequence[str],
-    budget_s: float,
-    rungs: Sequence[str] = MATMUL_VARIANTS,
-) -> Block:
-    blocks = default_blocks(np.dtype(dtype))._asdict()
-    cells = [GridPoint(find(k), n, "kernel", dtype, blocks if "mc" in find(k).tuning else {}) for k in rungs for n in sizes]
-    cells += [GridPoint(find(k), n, "call", dtype) for k in products for n in sizes]
-    return Block("matmul", name, tuple(cells), budget_s)
-
-
-def count_code() -> dict[str, dict[str, int]]:
-    """Instructions in the machine code of each kernel, float32; the seed's also with sums in the order written."""
-    rng = np.random.default_rng(0)
-    counts = {}
-    for name, suffix, fastmath in (*((k, "", FASTMATH) for k in CODEGEN), ("matmul_tiled", ", strict", set())):
-        kernel = find(name)
-        args = kernel.unchecked(*kernel.make(8, "float32", rng, **kernel.params), *kernel.tuning.values())
-        counts[name + suffix] = count_instructions(kernel.compiled, *args, fastmath=fastmath)
-    for name in LOOPS:
-        kernel = find(name)
-        args = kernel.unchecked(*kernel.make(64, "float32", rng), *kernel.tuning.values())
-        counts[f"{name}, inner loop"] = count_loop(kernel.compiled, *args)
-    return counts

@@ -14,7 +14,7 @@ from ..errors import RunError
 from ..files import PUBLISHED
 from ..kernels.catalog import find
 from ..kernels.gemm.textbook import DEFAULT_TILE
-from ..runs.queries import by_size, summary
+from ..runs.queries import by_size, select, summary
 from ..runs.store import Run
 from ..scaling import ScalingFit, fit_scaling
 
@@ -22,12 +22,13 @@ ALONE = {"scope": "kernel", "dtype": "float32", "threads": 1}
 PUBLISHED_TILE = {**ALONE, "tile": 64}
 RMS = {**ALONE, "block": "float32 scaling"}
 RMS_SIZES = (512, 1024, 2048)
+PUBLISHED_COLOUR = "#E69F00"
 
 
 def matmul_fit(run: Run, kernel: str = "matmul_tiled") -> ScalingFit:
-    """Exponent of a matrix product over the sizes 64 to 512, float32, kernel scope, tile 64 where it has one."""
-    wanted = PUBLISHED_TILE if "tile" in find(kernel).tuning else {**PUBLISHED_TILE, "tile": None}
-    return _fit(run, "matmul", kernel, 64, 512, {**wanted, "block": "float32 scaling"})
+    """Exponent of a matrix multiplication over the sizes 64 to 512, float32, kernel scope, tile 64 where it has one."""
+    tile = PUBLISHED_TILE["tile"] if "tile" in find(kernel).tuning else None
+    return _fit(run, "matmul", kernel, 64, 512, {**ALONE, "tile": tile, "block": "float32 scaling"})
 
 
 def rms_fit(run: Run, kernel: str = "rms_norm_fast") -> ScalingFit:
@@ -35,15 +36,12 @@ def rms_fit(run: Run, kernel: str = "rms_norm_fast") -> ScalingFit:
     return _fit(run, "rmsnorm", kernel, 512, 8192, RMS)
 
 
-def _fit(run: Run, topic: str, kernel: str, least: int, most: int, wanted: dict) -> ScalingFit:
-    sizes, times = by_size(run, topic, kernel, **wanted)
+def _fit(run: Run, topic: str, kernel: str, least: int, most: int, conditions: dict) -> ScalingFit:
+    sizes, times = by_size(run, topic, kernel, **conditions)
     inside = [i for i, n in enumerate(sizes) if least <= n <= most]
     if len(inside) < 8:
         raise RunError(f"{kernel} has {len(inside)} sizes in {least} to {most}, 8 are needed")
     return fit_scaling([sizes[i] for i in inside], times[:, inside])
-
-
-PUBLISHED_COLOUR = "#E69F00"
 
 
 def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:
@@ -54,42 +52,32 @@ def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:
     return axes.plot(ends, times, color="black", linestyle="--", linewidth=1, label=label)[0]
 
 
-def published_points(axes: Axes, seed: pd.DataFrame, unit: float = 1.0) -> ErrorbarContainer:
+def published_points(axes: Axes, published: pd.DataFrame, unit: float = 1.0) -> ErrorbarContainer:
     """The published times, with half a step of their last digit, in `unit` per microsecond."""
-    reach = seed["half_step_us"] * unit
-    return axes.errorbar(
-        seed["n"],
-        seed["time_us"] * unit,
-        reach,
-        fmt="*",
-        markersize=9,
-        color=PUBLISHED_COLOUR,
-        capsize=3,
-        label="published by the seed (another machine)",
-    )
+    look = {"fmt": "*", "markersize": 9, "color": PUBLISHED_COLOUR, "capsize": 3}
+    times, half_steps = published["time_us"] * unit, published["half_step_us"] * unit
+    return axes.errorbar(published["n"], times, half_steps, **look, label="published by the seed (another machine)")
 
 
 @or_missing
 def published_table(run: Run) -> Table:
     """Published times with half a step of their last digit, and what the same kernel takes here from Python."""
     rows = []
-    for _, seed in published_figures().iterrows():
-        topic, tile = ("matmul", DEFAULT_TILE) if seed["kernel"] == "matmul_tiled" else ("rmsnorm", None)
-        here = summary(run, topic, kernel=seed["kernel"], n=seed["n"], scope="call", dtype="float32", tile=tile).iloc[0]
-        published = f"{seed['time_us']:g} ± {seed['half_step_us']:g}"
-        factor = seed["time_us"] * 1e3 / here["ns"]
-        rows.append((seed["kernel"], str(seed["n"]), published, f"{here['ns'] / 1e3:.1f}", f"{factor:.1f}"))
+    for kernel, n, time_us, half_step_us in published_figures()[["kernel", "n", "time_us", "half_step_us"]].to_numpy():
+        topic, tile = ("matmul", DEFAULT_TILE) if kernel == "matmul_tiled" else ("rmsnorm", None)
+        here = summary(run, topic, kernel=kernel, n=n, scope="call", dtype="float32", tile=tile).iloc[0]["ns"] / 1e3
+        rows.append((kernel, str(n), f"{time_us:g} ± {half_step_us:g}", f"{here:.1f}", f"{time_us / here:.1f}"))
     return Table(("kernel", "n", "published (µs)", "here, called from Python (µs)", "published / here"), tuple(rows))
 
 
-def published_figures() -> pd.DataFrame:
-    """The published table: kernel, n, time in microseconds and half a step of its last digit."""
+def published_figures(kernel: str | None = None) -> pd.DataFrame:
+    """The published table, or one kernel's rows: kernel, n, time in microseconds and half a step of its last digit."""
     if not PUBLISHED.is_file():
         raise RunError("the published figures are only in a clone of the repository")
-    return pd.read_csv(PUBLISHED)
+    return select(pd.read_csv(PUBLISHED), kernel=kernel)
 
 
-def published_factor(seed, rows) -> float:
+def published_factor(published: pd.DataFrame, rows: pd.DataFrame) -> float:
     """Median of published over measured time at the sizes both have."""
-    mine = rows.set_index(rows["n"].astype(int))["ns"]
-    return float(np.median([t * 1e3 / mine[n] for n, t in zip(seed["n"], seed["time_us"], strict=True) if n in mine]))
+    here_us = rows.set_index(rows["n"].astype(int))["ns"] / 1e3
+    return float((published.set_index("n")["time_us"] / here_us).median())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..display.figure import LOOKS, cache_lines, curve, label_ends, level, log_axes, picture, plain_ticks
+from ..display.figure import LOOKS, cache_lines, curve, label_ends, level, log_axes, picture
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..kernels.catalog import RMSNORM_VARIANTS, find
@@ -15,6 +15,7 @@ from ..runs.queries import copy_gb_per_s, ns_text, ratio, scaling_rows, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
 from ..stats import Interval
+from .drawing import log_scales
 from .published import RMS, RMS_SIZES, fitted, published_factor, published_figures, published_points, rms_fit
 
 
@@ -44,13 +45,13 @@ def rmsnorm_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
 
 @or_missing
 def rms_table(run: Run) -> Table:
-    """The compiled RMS norms at the seed's sizes, kernel scope, and the standard one's time over each, paired."""
+    """The compiled RMS norms at the published sizes, kernel scope, and the standard one's time over each, paired."""
     rows = []
     for n in RMS_SIZES:
         case = {"n": n, "rows": 1, "scope": "kernel", "dtype": "float32"}
-        found = summary(run, "rmsnorm", **case).set_index("kernel")
-        names = [name for name in RMSNORM_VARIANTS if name in found.index]
-        cells = [ns_text(found.loc[name]) for name in names]
+        times = summary(run, "rmsnorm", **case).set_index("kernel")
+        names = [name for name in RMSNORM_VARIANTS if name in times.index]
+        cells = [ns_text(times.loc[name]) for name in names]
         rows.append((str(n), *cells, *(text(rms_ratio(run, n, name)) for name in names[1:])))
     columns = (*(f"{name} (ns)" for name in names), *(f"standard / {name}" for name in names[1:]))
     return Table(("n", *columns), tuple(rows))
@@ -62,22 +63,15 @@ def pass_table(n: int = 256) -> Table:
     for name in ("rms_norm_standard", "rms_norm_fast"):
         kernel = find(name)
         args = kernel.make(n, "float32", np.random.default_rng(0), rows=1)
-        seen = count_accesses(kernel.compiled, args)
-        rows.append(
-            (
-                name,
-                f"{seen.reads / n:.0f}",
-                f"{seen.writes / n:.0f}",
-                str(seen.passes),
-                f"{count_allocations(kernel.compiled, args):.0f}",
-            )
-        )
+        accesses = count_accesses(kernel.compiled, args)
+        counts = accesses.reads / n, accesses.writes / n, accesses.passes, count_allocations(kernel.compiled, args)
+        rows.append((name, *(f"{count:.0f}" for count in counts)))
     return Table(("kernel", "reads per element", "writes per element", "passes", "temporary arrays"), tuple(rows))
 
 
 @picture
 def rms_times(axes: Axes, run: Run) -> str:
-    """Time of each RMS norm against n, the fitted line of the fast one, and the seed's whole microseconds."""
+    """Time of each RMS norm against n, the fitted line of the fast one, and the published whole microseconds."""
     table = summary(run, "rmsnorm", dtype="float32", rows=1)
     table = table[table["n"] <= 8192]
     for name in _norms(table):
@@ -85,16 +79,15 @@ def rms_times(axes: Axes, run: Run) -> str:
         curve(axes, name, rows["n"], rows["ns"], rows["low_ns"], rows["high_ns"])
     fit = rms_fit(run)
     line = fitted(axes, fit, 1)
-    seed = published_figures()
-    seed = seed[seed["kernel"] == "rms_norm_fast"]
-    stars = published_points(axes, seed, 1e3)
+    published = published_figures("rms_norm_fast")
+    stars = published_points(axes, published, 1e3)
     log_axes(axes, table["n"].unique(), "n (one row, float32)", "time of one row (ns)")
     axes.legend(handles=[line, stars], loc="lower right")
     label_ends(axes)
     fast = scaling_rows(table, "rms_norm_fast", "kernel")
     return (
         f"RMS-norm time against n: the fast kernel follows a line of slope {fit.exponent.value:.2f}; the seed's published "
-        f"microseconds lie {published_factor(seed, fast):.0f} times as high."
+        f"microseconds lie {published_factor(published, fast):.0f} times as high."
     )
 
 
@@ -129,11 +122,7 @@ def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
         curve(axes, name, rows["kib"], rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
     copy = copy_gb_per_s(run).value
     level(axes, copy, f"best copy from memory {copy:.0f}", at=0.3)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
-    axes.set_xlabel(label)
-    axes.set_ylabel("GB/s of useful bytes, one core")
-    plain_ticks(axes)
+    log_scales(axes, label, "GB/s of useful bytes, one core")
     cache_lines(axes, run.machine.data_caches(), lambda size: size / 1024, "fill")
     label_ends(axes)
     return copy
@@ -141,5 +130,5 @@ def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
 
 def _norms(table) -> list[str]:
     """The RMS norms of a run, ours first."""
-    found = set(table["kernel"])
-    return [name for name in (*RMSNORM_VARIANTS, "numpy_rms_norm", "torch_rms_norm") if name in found]
+    names = (*RMSNORM_VARIANTS, "numpy_rms_norm", "torch_rms_norm")
+    return [name for name in names if (table["kernel"] == name).any()]

@@ -1,8 +1,4 @@
-"""The seed's claims, judged on a run by rules that were fixed before any data existed.
-
-    judge_all(run)      -> a Claim for each of S1 to S10
-    Claim               what is claimed, the rule, HOLDS / FAILS / UNDECIDED, and the evidence in a sentence
-    claims_table(run)   the verdicts as a table; rules_table() the rules
+"""The study of notebook 90-summary: claims of the original engine, judged by rules fixed before any data existed.
 
 A ratio or an exponent holds if its whole interval lies on the right side, fails if the whole interval lies on the wrong
 side, and is undecided otherwise, as it is where the run lacks the series. A claim that fails is a result.
@@ -37,7 +33,7 @@ HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the seed and what a run says of it."""
+    """A claim of the original engine and what a run says of it."""
 
     id: str
     text: str
@@ -54,9 +50,8 @@ def judge_all(run: Run) -> tuple[Claim, ...]:
 
 def claims_table(run: Run, *ids: str) -> Table:
     """The verdicts and their evidence, of all claims or of those named."""
-    header = ("id", "claim", "verdict", "evidence")
-    chosen = [c for c in judge_all(run) if not ids or c.id in ids]
-    return Table(header, tuple((c.id, c.text, c.verdict, c.evidence) for c in chosen))
+    claims = (c for c in judge_all(run) if not ids or c.id in ids)
+    return Table(("id", "claim", "verdict", "evidence"), tuple((c.id, c.text, c.verdict, c.evidence) for c in claims))
 
 
 def rules_table() -> Table:
@@ -98,10 +93,8 @@ def _s3(run: Run) -> tuple[str, str]:
     grows = _s1(run)[0]
     slow = grows == HOLDS and share.high < 0.1
     verdict = HOLDS if share.low >= 0.5 else FAILS if slow else UNDECIDED
-    return (
-        verdict,
-        f"S1 {grows}, and at n = 256 the kernel reaches {text(share, 3)} of the peak of {peak.value:.0f} GFLOP/s",
-    )
+    reach = f"{text(share, 3)} of the peak of {peak.value:.0f} GFLOP/s"
+    return verdict, f"S1 {grows}, and at n = 256 the kernel reaches {reach}"
 
 
 def _s4(run: Run) -> tuple[str, str]:
@@ -110,8 +103,8 @@ def _s4(run: Run) -> tuple[str, str]:
     if not common:
         raise RunError("no size of both matmul_naive and matmul_tiled")
     n = max(common)
-    found = ratio(run, "matmul", {**naive, "n": n}, {**tiled, "n": n})
-    return above(found, 1.1), f"naive / tiled 64 at n = {n}: {text(found)}"
+    gain = ratio(run, "matmul", {**naive, "n": n}, {**tiled, "n": n})
+    return above(gain, 1.1), f"naive / tiled 64 at n = {n}: {text(gain)}"
 
 
 def _s5(run: Run) -> tuple[str, str]:
@@ -119,10 +112,8 @@ def _s5(run: Run) -> tuple[str, str]:
     verdicts = [above(loss, 1.05) for loss in losses.values()]
     verdict = FAILS if HOLDS in verdicts else HOLDS if set(verdicts) == {FAILS} else UNDECIDED
     worst = max(losses, key=lambda n: losses[n].value)
-    over = sum(v == HOLDS for v in verdicts)
-    return verdict, (
-        f"tile 64 / best tile is above 1.05 at {over} of {len(losses)} sizes; worst {text(losses[worst])} at n = {worst}"
-    )
+    sizes = f"{verdicts.count(HOLDS)} of {len(losses)} sizes"
+    return verdict, f"tile 64 / best tile is above 1.05 at {sizes}; worst {text(losses[worst])} at n = {worst}"
 
 
 def _s6(run: Run) -> tuple[str, str]:
@@ -152,9 +143,8 @@ def _s8(run: Run) -> tuple[str, str]:
         counts[name] = count_accesses(kernel.compiled, args).passes, round(count_allocations(kernel.compiled, args))
     (passes, arrays), (fast_passes, fast_arrays) = counts.values()
     verdict = HOLDS if counts == {"rms_norm_standard": (4, 2), "rms_norm_fast": (2, 0)} else FAILS
-    return verdict, (
-        f"counted: {fast_passes} passes instead of {passes} and {fast_arrays} temporary arrays instead of {arrays}"
-    )
+    accesses = f"{fast_passes} passes instead of {passes}"
+    return verdict, f"counted: {accesses} and {fast_arrays} temporary arrays instead of {arrays}"
 
 
 def _s9(run: Run) -> tuple[str, str]:
@@ -186,12 +176,7 @@ _CLAIMS = (
         _s4,
     ),
     ("S5", "64 is the right tile for modern CPUs", "tile 64 / best tile below 1.05 at every size recorded", _s5),
-    (
-        "S6",
-        "The seed's inner loop is easy to vectorise",
-        "the code generated for it contains packed multiply-adds",
-        _s6,
-    ),
+    ("S6", "The seed's inner loop is easy to vectorise", "the code generated for it contains packed multiply-adds", _s6),
     (
         "S7",
         "The fast RMS norm is about twice as fast as the standard one",
@@ -269,11 +254,11 @@ def _claim(name: str) -> LiveClaim:
     return LIVE[name]
 
 
-def _arm(chosen: Mapping[str, Any]) -> Case:
-    kernel = find(chosen["kernel"])
-    args = kernel.make(chosen["n"], "float32", np.random.default_rng(0), **kernel.params)
+def _arm(arm: Mapping[str, Any]) -> Case:
+    kernel = find(arm["kernel"])
+    args = kernel.make(arm["n"], "float32", np.random.default_rng(0), **kernel.params)
     kernel.call(*args)
     verify(kernel.name, args[kernel.output], *kernel.exact(*args))
-    if chosen["scope"] == "kernel":
+    if arm["scope"] == "kernel":
         return case(kernel.name, kernel.compiled, kernel.unchecked(*args), "kernel")
     return case(kernel.name, kernel.call, args, "call")

@@ -1,11 +1,4 @@
-"""The tables of tiles and blocks that notebook 03 shows.
-
-    tile_table(run)         model's tile, best tile and the seed's tile at each size
-    conflict_table(run)     sizes that are powers of two against padded ones
-    block_table(run)        the blocks of the packed product by who chooses them, against the best
-
-Where the run lacks a series, the standard sentence stands in the table's place.
-"""
+"""The study of notebook 03-tile-size: which tile and which blocks are fast, what a model chooses, and why."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -31,23 +24,58 @@ from ..models.time_model import explain, held_out, miss_table
 from ..runs.grid import GridPoint
 from ..runs.recorder import Block
 from ..runs.store import Run
+from .drawing import error_bars
+
+MODEL_COLOUR = "#D55E00"
+HALO = [withStroke(linewidth=3, foreground="white")]
+MARKS = (("o", (0, -20)), ("D", (0, 9)), ("s", (-36, 9)), ("^", (36, -20)))  # and where their names stand
+
+
+def tile_blocks(quick: bool) -> list[Block]:
+    sizes = (64, 96, 128, 192, 256, 320, 384, 448, 512, 513, 528, 768, 1024, 1040)
+    tiled, tiles, blocks = find("matmul_tiled"), TILES, []
+    if quick:
+        sizes, tiles = (64, 128, 256, 384, 512), (16, 32, 64, 96)
+    for n in sizes:
+        fitting = tuple(GridPoint(tiled, n, values={"tile": t}) for t in tiles if t <= n)
+        budget_s = max(0.4, 1e-7 * n**3 * len(fitting) / 11)
+        blocks.append(Block("tiles", f"n={n}", fitting, budget_s, least_rounds=9))  # for a tile against all others
+    return blocks
+
+
+def packing_block(quick: bool) -> Block:
+    """The packed matmul over MC x KC, among them the blocks of our model and those of other rules."""
+    n, packed, float32 = 768 if quick else 1536, find("matmul_packed"), np.dtype("float32")
+    ours, rivals = default_blocks(float32), rival_blocks(float32, reported_caches())
+    mcs, kcs = (24, 48, 96, 192, 384, 768), (64, 128, 256, 512, 768, 1024, 1536)
+    pairs = product(mcs[::2], kcs[::2]) if quick else product(mcs, kcs)
+    blocks = dict.fromkeys([ours, *rivals.values(), *(Blocks(mc, kc, ours.nc) for mc, kc in pairs)])
+    return Block("packing", f"n={n}", tuple(GridPoint(packed, n, values=b._asdict()) for b in blocks), 1 if quick else 30)
+
+
+def conflict_block(quick: bool) -> Block:
+    """Two sizes that hardly differ, one a power of two: tiles and the fastest variant, in the same rounds."""
+    sizes = (512, 528) if quick else (1024, 1040)
+    tiled, top = (find(name) for name in CONFLICTS)
+    cells = [GridPoint(tiled, n, values={"tile": t}) for n in sizes for t in (48, 64)]
+    return Block("conflicts", "leading dimension", (*cells, *(GridPoint(top, n) for n in sizes)), 1, least_rounds=9)
 
 
 @or_missing
 def tile_table(run: Run) -> Table:
-    """At each size: the model's tile, the best recorded one, and what the seed's 64 costs against it."""
+    """At each size: the model's tile, the best recorded one, and what tile 64 costs against it."""
     rows = []
-    for n, found in model_losses(run).items():
-        cost = "1 (it is the best)" if found.model == found.best else text(found.loss)
+    for n, choice in model_losses(run).items():
+        cost = "1 (it is the best)" if choice.model == choice.best else text(choice.loss)
         default = best_tile(n, run=run).default_loss
-        rows.append((str(n), str(found.model), str(found.best), cost, text(default) if default else "not recorded"))
+        rows.append((str(n), str(choice.model), str(choice.best), cost, text(default) if default else "not recorded"))
     header = ("n", "model's tile", "best recorded tile", "time of the model's tile / best", "time of tile 64 / best")
     return Table(header, tuple(rows))
 
 
 @or_missing
 def conflict_table(run: Run) -> Table:
-    """Time per flop at a power of two over that at a padded size, for tiles and for the top of the ladder."""
+    """Time per flop at a power of two over that at a padded size, for tiles and for the fastest variant."""
     rows = [(c.kernel, str(c.tile or "none"), str(c.power), str(c.padded), text(c.loss)) for c in conflicts(run)]
     header = ("kernel", "tile", "n, a power of two", "n, padded", "time per flop, power of two / padded")
     return Table(header, tuple(rows))
@@ -58,15 +86,10 @@ def block_table(run: Run) -> Table:
     """MC and KC of each rule, and the time they take against the best of all other recorded blocks."""
     n, times = block_times(run)
     best = tuple(int(b) for b in times.median().idxmin())
-    chosen = {name: blocks for name, blocks in rules(run).items() if blocks in times}
-    rows = [(name, *map(str, blocks), text(against_best(times, blocks), 3)) for name, blocks in chosen.items()]
+    choices = [(name, blocks) for name, blocks in rules(run).items() if blocks in times]
+    rows = [(name, *map(str, blocks), text(against_best(times, blocks), 3)) for name, blocks in choices]
     rows.append(("best of all recorded", *map(str, best), "1"))
     return Table(("who chooses", "MC (rows)", "KC (steps)", f"time / time of the best others, n = {n}"), tuple(rows))
-
-
-MODEL_COLOUR = "#D55E00"
-HALO = [withStroke(linewidth=3, foreground="white")]
-MARKS = (("o", (0, -20)), ("D", (0, 9)), ("s", (-36, 9)), ("^", (36, -20)))  # and where their names stand
 
 
 @picture
@@ -79,11 +102,10 @@ def tile_map(axes: Axes, run: Run) -> str:
         raise RunError(f"run {run.id} has no tile {DEFAULT_TILE}")
     share = np.array([[medians[n].min() / medians[n].get(t, np.nan) for n in sizes] for t in tiles])
     share_map(axes, share, sizes, tiles, "speed / speed of the best tile at this n")
-    for n, found in model_losses(run).items():
-        axes.add_patch(_frame(sizes.index(n), tiles.index(found.model)))
+    for n, choice in model_losses(run).items():
+        _frame(axes, sizes.index(n), tiles.index(choice.model), 0.06, edgecolor=MODEL_COLOUR, linewidth=2)
     _limits(axes, run, sizes, tiles)
-    axes.set_xlabel("n, the leading dimension (float32)")
-    axes.set_ylabel("tile")
+    axes.set(xlabel="n, the leading dimension (float32)", ylabel="tile")
     default = share[tiles.index(DEFAULT_TILE)]
     worst = int(np.nanargmin(default))
     return (
@@ -92,8 +114,10 @@ def tile_map(axes: Axes, run: Run) -> str:
     )
 
 
-def _frame(column: int, row: int) -> Rectangle:
-    return Rectangle((column + 0.06, row + 0.06), 0.88, 0.88, fill=False, edgecolor=MODEL_COLOUR, linewidth=2)
+def _frame(axes: Axes, column: int, row: int, inset: float, **look: object) -> None:
+    """A frame around a cell of a map."""
+    size = 1 - 2 * inset
+    axes.add_patch(Rectangle((column + inset, row + inset), size, size, fill=False, **look))
 
 
 def _limits(axes: Axes, run: Run, sizes: Sequence[int], tiles: Sequence[int]) -> None:
@@ -102,21 +126,14 @@ def _limits(axes: Axes, run: Run, sizes: Sequence[int], tiles: Sequence[int]) ->
     ends = np.arange(len(sizes) + 1)
     whole = np.sqrt(first.size_bytes / FLOAT32_BYTES)
     free = [tile_limit(n, FLOAT32_BYTES, first) for n in sizes]
-    lines = {
-        f"one tile fills {first.name}": ([whole] * len(sizes), ":"),
-        "three tiles fill it": ([whole / np.sqrt(3)] * len(sizes), "--"),
-        "rows of a tile evict each other above": (free, "-"),
-    }
-    for label, (limits, style) in lines.items():
-        axes.stairs(
-            np.searchsorted(tiles, limits, side="right"),
-            ends,
-            baseline=None,
-            label=label,
-            color="black",
-            linestyle=style,
-            path_effects=HALO,
-        )
+    lines = (
+        (f"one tile fills {first.name}", [whole] * len(sizes), ":"),
+        ("three tiles fill it", [whole / np.sqrt(3)] * len(sizes), "--"),
+        ("rows of a tile evict each other above", free, "-"),
+    )
+    for label, limits, style in lines:
+        look = {"label": label, "color": "black", "linestyle": style, "path_effects": HALO}
+        axes.stairs(np.searchsorted(tiles, limits, side="right"), ends, baseline=None, **look)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8.5)
 
 
@@ -128,99 +145,56 @@ def _places(values: Sequence[float], steps: Sequence[float]) -> np.ndarray:
 @picture
 def tile_losses(axes: Axes, run: Run) -> str:
     """What a tile of 64 costs against the best one, per size, with intervals."""
-    found = default_losses(run)
-    sizes, losses = list(found), list(found.values())
-    middle = np.array([loss.value for loss in losses])
-    reach = [[loss.value - loss.low for loss in losses], [loss.high - loss.value for loss in losses]]
-    places = np.arange(len(sizes))
-    axes.errorbar(places, middle, np.maximum(reach, 0), fmt="s", color=LOOKS["matmul_tiled"][1], capsize=3)
+    sizes, losses = zip(*default_losses(run).items(), strict=True)
+    medians, places = np.array([loss.value for loss in losses]), np.arange(len(sizes))
+    axes.errorbar(places, medians, error_bars(losses), fmt="s", color=LOOKS["matmul_tiled"][1], capsize=3)
     level(axes, 1.05, "claim S5: below 1.05")
     axes.set_xticks(places, sizes)
-    axes.set_xlabel("n, the leading dimension (float32)")
-    axes.set_ylabel("time at tile 64 / time at the best tile")
-    worst = int(middle.argmax())
+    axes.set(xlabel="n, the leading dimension (float32)", ylabel="time at tile 64 / time at the best tile")
+    worst = int(medians.argmax())
     return (
-        f"Tile 64 against the best tile at each n: the loss goes up to {middle[worst]:.2f} at n = {sizes[worst]}, and "
+        f"Tile 64 against the best tile at each n: the loss goes up to {medians[worst]:.2f} at n = {sizes[worst]}, and "
         f"{int(sum(loss.high < 1.05 for loss in losses))} of {len(sizes)} sizes stay surely below 1.05."
     )
 
 
 @picture
 def block_map(axes: Axes, run: Run) -> str:
-    """Speed of the packed product over MC and KC as a fraction of the best, and the choices of four rules."""
+    """Speed of the packed matmul over MC and KC as a fraction of the best, and the choices of four rules."""
     n, times = block_times(run)
     medians = times.median()
     shares = medians.min() / medians
     grid = shares.unstack("kc").sort_index().dropna(thresh=3).dropna(axis="columns", thresh=3)
     cells, least = grid.to_numpy(), np.floor(10 * np.nanmin(grid)) / 10
     share_map(axes, cells, list(grid.columns), list(grid.index), "speed / speed of the best blocks", least)
-    axes.add_patch(_best(cells))
-    told = []
+    row, column = np.unravel_index(np.nanargmax(cells), cells.shape)
+    _frame(axes, column, row, 0.04, edgecolor="black", linewidth=2.5)
+    around = {"textcoords": "offset points", "ha": "center", "fontsize": 9, "weight": "bold", "path_effects": HALO}
+    labels = []
     for (name, (mc, kc)), (marker, beside) in zip(rules(run).items(), MARKS, strict=False):
         place = _places([kc], list(grid.columns))[0], _places([mc], list(grid.index))[0]
         axes.plot(*place, marker, color=MODEL_COLOUR, markersize=8, markeredgecolor="white", zorder=3)
-        speed = f" {shares[mc, kc]:.2f}" if (mc, kc) in shares else ""
-        around = {"textcoords": "offset points", "ha": "center", "fontsize": 9, "weight": "bold", "path_effects": HALO}
-        axes.annotate(f"{name}{speed}", place, beside, **around)
-        told.append(f"{name}{speed}")
-    axes.set_xlabel("KC, steps of k in a block")
-    axes.set_ylabel(f"MC, rows of A in a block (n = {n}, float32)")
+        labels.append(name + (f" {shares[mc, kc]:.2f}" if (mc, kc) in shares else ""))
+        axes.annotate(labels[-1], place, beside, **around)
+    axes.set(xlabel="KC, steps of k in a block", ylabel=f"MC, rows of A in a block (n = {n}, float32)")
     return (
         f"Heat map of MC against KC: blocks keep between {np.nanmin(cells):.2f} and 1 of the best speed; a frame "
-        f"marks the best on the grid, and the rules come to {', '.join(told)}."
+        f"marks the best on the grid, and the rules come to {', '.join(labels)}."
     )
-
-
-def _best(cells: np.ndarray) -> Rectangle:
-    """The fastest cell, framed in black."""
-    row, column = np.unravel_index(np.nanargmax(cells), cells.shape)
-    return Rectangle((column + 0.04, row + 0.04), 0.92, 0.92, fill=False, edgecolor="black", linewidth=2.5)
 
 
 @picture
 def explained(axes: Axes, run: Run) -> str:
     """Measured points, and dashed the time that a line through all other sizes predicts from what the loops do."""
     table = miss_table(run)
-    found, predicted = explain(table), held_out(table)
+    fit, predicted = explain(table), held_out(table)
     for name, rows in table.assign(predicted=predicted).sort_values("n").groupby("kernel", sort=False):
         curve(axes, name, rows["n"], rows["ns"] / rows["flops"], line="")
         axes.plot(rows["n"], rows["predicted"] / rows["flops"], color=LOOKS[name][1], linestyle="--", linewidth=1)
     log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "time per flop (ns); dashed: predicted")
     label_ends(axes)
     return (
-        f"Time per flop of {table['kernel'].nunique()} rungs over {found.sizes} sizes: flops, loops and simulated misses "
-        f"explain {100 * found.r_squared:.0f} % of its logarithm's variance, and sizes left out are predicted within "
-        f"{100 * found.held_out_error:.1f} % on average, {100 * found.without_misses:.1f} % without misses."
+        f"Time per flop of {table['kernel'].nunique()} rungs over {fit.sizes} sizes: flops, loops and simulated misses "
+        f"explain {100 * fit.r_squared:.0f} % of its logarithm's variance, and sizes left out are predicted within "
+        f"{100 * fit.held_out_error:.1f} % on average, {100 * fit.without_misses:.1f} % without misses."
     )
-
-
-def tile_blocks(quick: bool) -> list[Block]:
-    sizes = (64, 96, 128, 192, 256, 320, 384, 448, 512, 513, 528, 768, 1024, 1040)
-    tiles = TILES
-    if quick:
-        sizes, tiles = (64, 128, 256, 384, 512), (16, 32, 64, 96)
-    tiled = find("matmul_tiled")
-    blocks = []
-    for n in sizes:
-        fitting = tuple(GridPoint(tiled, n, values={"tile": t}) for t in tiles if t <= n)
-        budget_s = max(0.4, 1e-7 * n**3 * len(fitting) / 11)
-        blocks.append(Block("tiles", f"n={n}", fitting, budget_s, least_rounds=9))  # for a tile against all others
-    return blocks
-
-
-def packing_block(quick: bool) -> Block:
-    """The packed product over MC x KC, among them the blocks of our model and those of other rules."""
-    n, packed, float32 = 768 if quick else 1536, find("matmul_packed"), np.dtype("float32")
-    ours, rivals = default_blocks(float32), rival_blocks(float32, reported_caches())
-    mcs, kcs = (24, 48, 96, 192, 384, 768), (64, 128, 256, 512, 768, 1024, 1536)
-    pairs = product(mcs[::2], kcs[::2]) if quick else product(mcs, kcs)
-    blocks = dict.fromkeys([ours, *rivals.values(), *(Blocks(mc, kc, ours.nc) for mc, kc in pairs)])
-    return Block("packing", f"n={n}", tuple(GridPoint(packed, n, values=b._asdict()) for b in blocks), 1 if quick else 30)
-
-
-def conflict_block(quick: bool) -> Block:
-    """Two sizes that hardly differ, one a power of two: tiles and the top of the ladder, in the same rounds."""
-    sizes = (512, 528) if quick else (1024, 1040)
-    tiled, top = (find(name) for name in CONFLICTS)
-    cells = [GridPoint(tiled, n, values={"tile": t}) for n in sizes for t in (48, 64)]
-    return Block("conflicts", "leading dimension", (*cells, *(GridPoint(top, n) for n in sizes)), 1, least_rounds=9)

@@ -20,17 +20,8 @@ from ..runs.writer import RunWriter
 from ..stats import Interval
 from ..timer import Timer, clock_step_ns
 from ..timing.measure import MARGIN
+from .drawing import error_bars
 from .harnesses import FIRST_CALLS, HARNESSES
-
-
-def self_ratios(run: Run) -> list[Interval]:
-    """Paired ratio of rms_norm_fast at 512 with itself, one per A/A block of the run."""
-    blocks = sorted(b for topic, b in run.blocks if topic == "timing" and b.startswith("a-a"))
-    if not blocks:
-        raise RunError(f"run {run.id} has no kernel compared with itself")
-    pair = [{"kernel": k, "n": 512} for k in ("rms_norm_fast", "rms_norm_fast (again)")]
-    return [ratio(run, "timing", *({**case, "block": b} for case in pair)) for b in blocks]
-
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
@@ -71,6 +62,15 @@ def record_clock_steps(writer: RunWriter) -> None:
             append([{"block": "steps", **row, "elapsed_ns": step, "cpu_ns": 0, "switches": 0, "compiled": 0}])
 
 
+def self_ratios(run: Run) -> list[Interval]:
+    """Paired ratio of rms_norm_fast at 512 with itself, one per A/A block of the run."""
+    blocks = sorted(b for topic, b in run.blocks if topic == "timing" and b.startswith("a-a"))
+    if not blocks:
+        raise RunError(f"run {run.id} has no kernel compared with itself")
+    names = "rms_norm_fast", "rms_norm_fast" + AGAIN
+    return [ratio(run, "timing", *({"kernel": name, "n": 512, "block": b} for name in names)) for b in blocks]
+
+
 @or_missing
 def clock_table(run: Run) -> Table:
     """Smallest step of the clock, and the cost of two readings and of a Timer."""
@@ -85,18 +85,10 @@ def scope_table(run: Run) -> Table:
     """rms_norm_fast at several sizes: kernel, call, and the difference, which is dispatch and checks."""
     rows = []
     for n in sorted(int(v) for v in summary(run, "timing", kernel="rms_norm_fast")["n"].unique()):
-        kernel, call = (
-            summary(run, "timing", kernel="rms_norm_fast", n=n, scope=s, block="scopes").iloc[0] for s in ("kernel", "call")
-        )
-        rows.append(
-            (
-                str(n),
-                ns_text(kernel, 1),
-                ns_text(call),
-                f"{call['ns'] - kernel['ns']:.0f}",
-                f"{call['ns'] / kernel['ns']:.1f}",
-            )
-        )
+        of_n = {"kernel": "rms_norm_fast", "n": n, "block": "scopes"}
+        kernel, call = (summary(run, "timing", **of_n, scope=scope).iloc[0] for scope in ("kernel", "call"))
+        difference, factor = call["ns"] - kernel["ns"], call["ns"] / kernel["ns"]
+        rows.append((str(n), ns_text(kernel, 1), ns_text(call), f"{difference:.0f}", f"{factor:.1f}"))
     return Table(("n", "kernel scope (ns)", "call scope (ns)", "difference (ns)", "call / kernel"), tuple(rows))
 
 
@@ -111,17 +103,8 @@ def cold_table(run: Run) -> Table:
         times = [ns_text(summary(run, "timing", **case).iloc[0]) for case in (warm, cold)]
         slower, proof = ratio(run, "timing", cold, warm), ratio(run, "timing", *lines)
         rows.append((str(n), f"{12 * n / 1024:.0f}", *times, text(slower, 1), text(proof, 1)))
-    return Table(
-        (
-            "n",
-            "touched (KiB)",
-            "warm (ns)",
-            "cold (ns)",
-            "cold / warm",
-            "reading a byte of each line, cold / warm",
-        ),
-        tuple(rows),
-    )
+    header = ("n", "touched (KiB)", "warm (ns)", "cold (ns)", "cold / warm", "reading a byte of each line, cold / warm")
+    return Table(header, tuple(rows))
 
 
 @or_missing
@@ -130,22 +113,22 @@ def harness_table(run: Run) -> Table:
     order = {name: place for place, name in enumerate((*HARNESSES, *FIRST_CALLS, "kernel", "call"))}
     cases = run.table("harness").groupby(["harness", "first_call", "scope", "version", "loops", "samples", "wall_ms"])
     rows = []
-    for case, told in sorted(cases, key=lambda group: [order.get(name, len(order)) for name in group[0][:3]]):
+    for case, reports in sorted(cases, key=lambda group: [order.get(name, len(order)) for name in group[0][:3]]):
         harness, first_call, scope, version, loops, samples, wall_ms = case
-        says = _says(dict(zip(told["statistic"], told["reported_ps"] / 1e3, strict=True)))
-        rows.append((f"{harness} {version}", first_call, scope, says, f"{loops}", f"{samples}", f"{wall_ms / 1e3:.1f}"))
+        words = _describe(dict(zip(reports["statistic"], reports["reported_ps"] / 1e3, strict=True)))
+        rows.append((f"{harness} {version}", first_call, scope, words, f"{loops}", f"{samples}", f"{wall_ms / 1e3:.1f}"))
     return Table(("harness", "first call", "scope", "reports (ns)", "runs per sample", "samples", "took (s)"), tuple(rows))
 
 
-def _says(told: dict[str, float]) -> str:
+def _describe(statistics_ns: dict[str, float]) -> str:
     """`best 292`, `mean 294 ± 6.3`, `mean 444, median 421` or `median 59.5 [59.0, 60.1]`, as the harness puts it."""
-    figures = {name: f"{ns:.0f}" if ns >= 100 else f"{ns:.1f}" for name, ns in told.items()}
-    shown = {name: f"{name} {figures[name]}" for name in ("best", "mean", "median") if name in figures}
+    figures = {name: f"{ns:.0f}" if ns >= 100 else f"{ns:.1f}" for name, ns in statistics_ns.items()}
+    words = {name: f"{name} {figures[name]}" for name in ("best", "mean", "median") if name in figures}
     if {"mean", "std"} <= figures.keys():
-        shown["mean"] += f" ± {figures['std']}"
+        words["mean"] += f" ± {figures['std']}"
     if {"median", "low", "high"} <= figures.keys():
-        shown["median"] += f" [{figures['low']}, {figures['high']}]"
-    return ", ".join(shown.values())
+        words["median"] += f" [{figures['low']}, {figures['high']}]"
+    return ", ".join(words.values())
 
 
 @picture
@@ -168,24 +151,22 @@ def scopes(axes: Axes, run: Run) -> str:
 @picture
 def self_comparisons(axes: Axes, run: Run) -> str:
     """Ratio of a kernel with itself, block by block: what this machine calls different although it is the same."""
-    found = self_ratios(run)
-    places = np.arange(len(found))
-    middle = np.array([r.value for r in found])
-    reach = [[r.value - r.low for r in found], [r.high - r.value for r in found]]
-    wrong = np.array([not r.low <= 1 <= r.high for r in found])
-    for chosen, colour, label in ((~wrong, "#0072B2", "covers 1"), (wrong, "#D55E00", "misses 1")):
-        if chosen.any():
-            axes.errorbar(
-                places[chosen], middle[chosen], np.array(reach)[:, chosen], fmt="o", color=colour, capsize=2, label=label
-            )
+    ratios = self_ratios(run)
+    medians, reach = np.array([r.value for r in ratios]), error_bars(ratios)
+    wrong = np.array([not r.low <= 1 <= r.high for r in ratios])
+    for part, colour, label in ((~wrong, "#0072B2", "covers 1"), (wrong, "#D55E00", "misses 1")):
+        if part.any():
+            look = {"fmt": "o", "color": colour, "capsize": 2, "label": label}
+            axes.errorbar(np.flatnonzero(part), medians[part], reach[:, part], **look)
     axes.axhspan(1 / (1 + MARGIN), 1 + MARGIN, color="#DDDDDD", label=f"margin of compare: {100 * MARGIN:.0f} %", zorder=0)
     axes.axhline(1, color="black", linestyle="--", linewidth=1)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("comparison, from the start of the recording to its end")
-    axes.set_ylabel("time of a kernel / time of the same kernel")
+    axes.set(
+        xlabel="comparison, from the start of the recording to its end", ylabel="time of a kernel / time of the same kernel"
+    )
     axes.legend()
-    beyond = sum(r.inside(1 / (1 + MARGIN), 1 + MARGIN) is False for r in found)
+    beyond = sum(r.inside(1 / (1 + MARGIN), 1 + MARGIN) is False for r in ratios)
     return (
-        f"A kernel compared with itself {len(found)} times: {int(wrong.sum())} of the 95 % intervals miss 1; all medians "
-        f"lie within {100 * abs(middle - 1).max():.1f} % of it, {beyond} intervals wholly beyond the margin."
+        f"A kernel compared with itself {len(ratios)} times: {int(wrong.sum())} of the 95 % intervals miss 1; all medians "
+        f"lie within {100 * abs(medians - 1).max():.1f} % of it, {beyond} intervals wholly beyond the margin."
     )

@@ -231,7 +231,7 @@ def test_ceilings_are_the_measured_peaks_and_reads(run):
     assert list(roofs.gflops.values()) == pytest.approx([10, 100], rel=1e-3)
     assert list(roofs.gb_per_s) == ["L1d", "L2", "L3", "memory"]
     assert list(roofs.gb_per_s.values()) == pytest.approx([100, 50, 10, 2], rel=0.05)
-    assert studies_roofline._merged({"scalar": 10.0, "256-bit": 100.0, "512-bit": 103.0})[1] == ("256-bit, 512-bit", 103)
+    assert studies_roofline._merge({"scalar": 10.0, "256-bit": 100.0, "512-bit": 103.0})[1] == ("256-bit, 512-bit", 103)
     assert "(L1d)" in repr(studies_roofline.roofline_table(run))
     assert isinstance(studies_roofline.roofs(run), Picture)
 

@@ -27,7 +27,6 @@ from perflib.studies.timing import AGAIN
 TINY_RECORDING = """
 import sys
 sys.argv[:] = ["perflib", "record", "--quick"]
-import perflib
 from perflib.__main__ import main
 from perflib.kernels.catalog import find
 from perflib.runs import writer

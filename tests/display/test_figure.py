@@ -1,0 +1,114 @@
+"""Pictures carry their sentence; labels, ticks and colours can be read."""
+
+import struct
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import rgb_to_hsv, to_hex, to_rgb
+from matplotlib.figure import Figure
+from pages import contrast
+
+from perflib.display.figure import LOOKS, OTHERS, Picture, curve, label_ends, level, log_axes, picture, readable
+
+
+def test_a_picture_shows_itself_with_its_sentence():
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 600, 400)
+
+    shown, described = Picture(png, "What is to be seen.")._repr_mimebundle_(include=None)
+
+    assert shown == {"image/png": png, "text/plain": "What is to be seen."}
+    assert described == {"image/png": {"alt": "What is to be seen.", "width": 300, "height": 200}}
+
+
+@pytest.mark.parametrize("label", ["costs $5", "$\\bad{$", "a_b^c", "<b>&amp;</b>", "100 %"])
+def test_labels_are_shown_as_they_are(monkeypatch, label):
+    monkeypatch.setitem(LOOKS, "k", (label, "#000000", "o"))
+
+    @picture
+    def drawn(axes, run):
+        curve(axes, "k", [1, 2], [3, 4])
+        log_axes(axes, [1, 2], label, label)
+        level(axes, 3.5, label)
+        label_ends(axes)
+        axes.legend()
+        shown.extend(text.get_text() for text in axes.texts)
+        return "Labels."
+
+    shown = []
+
+    assert drawn(None).png.startswith(b"\x89PNG")
+    assert shown == [label, label]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ([48, 64, 96], ["48", "64", "96"]),
+        ([*(2**k for k in range(6, 11)), 100], ["64", "128", "256", "512", "1024"]),
+        ([2**k for k in range(8, 23, 2)], ["256", "1024", "4096", "16384", "65536", "2¹⁸", "2²⁰", "2²²"]),
+        ([2**k for k in range(8, 23)], ["256", "1024", "4096", "16384", "65536", "2¹⁸", "2²⁰", "2²²"]),
+        ([1e5, 2e5, 1e6], ["10⁵", "200000", "10⁶"]),
+    ],
+)
+def test_sizes_are_written_as_people_do_and_do_not_crowd(sizes, shown):
+    axes = Figure().subplots()
+    log_axes(axes, sizes, "n", "ns")
+
+    assert [axes.xaxis.get_major_formatter()(tick) for tick in sorted(axes.get_xticks())] == shown
+
+
+def test_labels_of_ends_keep_apart():
+    """Two curves that end in the same point have labels a line apart, whichever comes first."""
+    places = {}
+
+    @picture
+    def drawn(axes, run):
+        for name in ("matmul_naive", "matmul_ikj", "matmul_tiled"):
+            curve(axes, name, [1, 2], [3, 4 if name != "matmul_tiled" else 9])
+        label_ends(axes)
+        axes.figure.canvas.draw()
+        places.update({text.get_text(): text.get_window_extent().y0 for text in axes.texts})
+        return "Labels."
+
+    drawn(None)
+
+    assert abs(places["naive"] - places["ikj"]) > 10
+    assert max(places, key=places.get) == LOOKS["matmul_tiled"][0]
+
+
+@pytest.mark.parametrize("colour", sorted({look[1] for look in LOOKS.values()} | {colour for colour, _ in OTHERS}))
+def test_a_label_can_be_read_on_white_in_the_hue_of_its_curve(colour):
+    found = to_hex(readable(colour))
+
+    assert contrast(found, "#ffffff") >= 4.5
+    assert contrast(found, "#ffffff") < 4.8 or found == colour.lower()
+    assert np.allclose(*(rgb_to_hsv(to_rgb(c))[:2] for c in (found, colour)), atol=0.02)
+
+
+def test_the_labels_of_curves_are_readable():
+    found = {}
+
+    @picture
+    def drawn(axes, run):
+        curve(axes, "torch_matmul", [1, 2], [3, 4])
+        label_ends(axes)
+        found.update({text.get_text(): to_hex(text.get_color()) for text in axes.texts})
+        return "Labels."
+
+    drawn(None)
+
+    assert contrast(found["PyTorch (call)"], "#ffffff") >= 4.5
+
+
+def test_a_figure_that_fails_leaves_nothing_behind():
+    @picture
+    def broken(axes, run):
+        axes.plot([1, 2])
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken(None)
+
+    assert plt.get_fignums() == []
+    assert plt.rcParams["axes.grid"] is False
