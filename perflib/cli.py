@@ -108,20 +108,18 @@ def _machine(args: argparse.Namespace) -> None:
 
         print(predict(args.model))
         return
-    from .hardware.facts import machine
-    from .hardware.hierarchy import hierarchy
-    from .hardware.limits import limits
+    from .hardware import facts, hierarchy, limits
 
     progress = partial(print, file=sys.stderr)
-    here = machine()
+    here = facts.machine()
     if not args.json:
         print(here, flush=True)
-    levels = hierarchy(here, args.fresh, progress)
-    rates = limits(here, args.fresh, progress)
+    levels = hierarchy.hierarchy(here, args.fresh, progress)
+    rates = limits.limits(here, args.fresh, progress)
     if args.json:
         rates = {f"peak_gflops_{dtype}": rates.peak_gflops(dtype) for dtype in ("float32", "float64")} | rates
-        facts = {"limits": {name: asdict(rate) for name, rate in rates.items()}, "hierarchy": asdict(levels)}
-        print(json.dumps(here.to_dict() | facts, indent=1))
+        measured = {"limits": {name: asdict(rate) for name, rate in rates.items()}, "hierarchy": asdict(levels)}
+        print(json.dumps(here.to_dict() | measured, indent=1))
         return
     print(f"\n{levels}\n\nOne core, 95 % intervals:\n{rates}")
 
@@ -158,21 +156,19 @@ def _bench(args: argparse.Namespace) -> int:
 
 def _forward(args: argparse.Namespace) -> None:
     from .hardware.facts import machine
-    from .llm.forward import forward, report
-    from .llm.gguf import GGUFWeights
-    from .llm.weights import SHAPES, RandomWeights
+    from .llm import forward, gguf, weights
     from .runs.writer import measuring_lock
 
-    if args.shape not in SHAPES:
-        raise PerflibError(f"--shape must be one of {', '.join(SHAPES)}, got {args.shape}")
+    if args.shape not in weights.SHAPES:
+        raise PerflibError(f"--shape must be one of {', '.join(weights.SHAPES)}, got {args.shape}")
     sizes = {name: getattr(args, name) for name in FORWARD_SIZES}
     for name, size in sizes.items():
         if size < 1:
             raise PerflibError(f"--{name} must be at least 1, got {size}")
-    weights = GGUFWeights(args.gguf) if args.gguf else RandomWeights(SHAPES[args.shape])
+    source = gguf.GGUFWeights(args.gguf) if args.gguf else weights.RandomWeights(weights.SHAPES[args.shape])
     with measuring_lock():
-        rows = forward(weights, machine(), args.kind, **sizes)
-    print(report(rows))
+        passes = forward.forward(source, machine(), args.kind, **sizes)
+    print(forward.report(passes))
 
 
 def _selfcheck(args: argparse.Namespace) -> int:
@@ -193,13 +189,12 @@ def _measure(args: argparse.Namespace, measure: Callable[..., Any]) -> Any:
 
 
 def _execute(args: argparse.Namespace) -> None:
-    from .report.notebooks import execute_in_place
-    from .report.readme import update_readme
+    from .report import notebooks, readme
 
     os.environ.pop("PERFLIB_RUN", None)  # what is committed tells of the reference run
-    execute_in_place(args.notebooks)
+    notebooks.execute_in_place(args.notebooks)
     if not args.notebooks:
-        update_readme(_load(None))
+        readme.update_readme(_load(None))
 
 
 def _model(args: argparse.Namespace) -> int:

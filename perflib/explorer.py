@@ -3,7 +3,7 @@
 Every run is recorded as `sweep` records it; one that is stopped keeps and shows what has six rounds. The measurement has a
 thread of its own, so that the buttons answer meanwhile. The notebook file keeps no state, only one line: figures live in
 the widgets.
-Raises `RunError`, one line, where ipywidgets is not installed.
+Raises `PerflibError`, one line, where ipywidgets is not installed.
 """
 
 import threading
@@ -12,7 +12,7 @@ from typing import Any
 
 from .display.figure import Picture
 from .display.text import on_one_line
-from .errors import RunError, Unmeasurable, WrongResult
+from .errors import PerflibError
 from .kernels.catalog import known
 from .runs.recorder import StopEarly
 from .runs.store import load_run
@@ -29,9 +29,9 @@ class Explorer:
 
     def __init__(self) -> None:
         try:
-            import ipywidgets as widgets
+            import ipywidgets as widgets  # the extra `lab`
         except ImportError:
-            raise RunError("ipywidgets is not installed; install it: pip install 'perflib[lab]'") from None
+            raise PerflibError("ipywidgets is not installed; install it: pip install 'perflib[lab]'") from None
         self.results: list[str] = []
         self._stop, self._thread = threading.Event(), None
         names = sorted(known())
@@ -82,7 +82,7 @@ class Explorer:
             self._show(samples.attrs["run"])
             state = "stopped, what has six rounds is kept" if self._stop.is_set() else "done"
             self.status.value = on_one_line("; ".join([state, self.results[-1], *(str(w.message) for w in lost)]))
-        except (RunError, WrongResult, Unmeasurable, ValueError, TypeError) as problem:
+        except (PerflibError, ValueError, TypeError) as problem:
             self.status.value = on_one_line(problem)
         finally:
             self.run.disabled, self.stop.disabled = False, True

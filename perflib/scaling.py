@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
+import scipy  # loads scipy.stats, half a second, when it is used
 
 from .display.html import table, trail
 from .errors import SampleError
@@ -49,10 +50,8 @@ class ScalingFit:
     @cached_property
     def theil_sen(self) -> Interval:
         """Median of pairwise slopes: the exponent that a few odd sizes cannot move (Sen, JASA 63, 1968)."""
-        from scipy.stats import theilslopes  # local: half a second to load
-
         confidence = self.model.coverage
-        slope, _, low, high = theilslopes(np.log(self.times_ns), np.log(self.sizes), confidence)
+        slope, _, low, high = scipy.stats.theilslopes(np.log(self.times_ns), np.log(self.sizes), confidence)
         attained = 1 - 2 / math.factorial(len(self.sizes))  # of the smallest and the largest slope together
         return Interval(float(slope), float(low), float(high), min(confidence, attained))
 
@@ -154,9 +153,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
 @lru_cache
 def _quantile(confidence: float, freedom: int) -> float:
     """Student t, two-sided."""
-    from scipy.stats import t  # local: half a second to load
-
-    return float(t.ppf((1 + confidence) / 2, freedom))
+    return float(scipy.stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 def _model_interval(x: np.ndarray, residuals: np.ndarray, slope: float, confidence: float) -> Interval:

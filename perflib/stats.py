@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
+import scipy  # loads scipy.stats, half a second, when it is used
 
 from .errors import SampleError
 
@@ -134,9 +135,7 @@ def shift_interval(
 def _mann_whitney(n: int, m: int) -> np.ndarray:
     """P(U <= u) for u = 0, 1, ...: the Gaussian binomial coefficient in whole numbers; large samples by the normal."""
     if n * m > EXACT:
-        from scipy.stats import norm  # local: scipy.stats takes half a second to load
-
-        return norm.cdf((np.arange(n * m + 1) + 0.5 - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12))
+        return scipy.stats.norm.cdf((np.arange(n * m + 1) + 0.5 - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12))
     ways = [1] + [0] * (n * m)
     for i in range(1, n + 1):
         for u in range(n * m, m + i - 1, -1):
@@ -171,20 +170,16 @@ def persistence(samples: Sequence[float] | np.ndarray) -> float:
 
 def drift(samples: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Kendall's tau against the order in time, and its p-value: (0, 1) for a flat series."""
-    from scipy.stats import kendalltau  # local: half a second to load
-
     values = _finite(samples, at_least=MIN_SAMPLES)
     if np.ptp(values) == 0:
         return 0.0, 1.0
-    result = kendalltau(np.arange(len(values)), values)
+    result = scipy.stats.kendalltau(np.arange(len(values)), values)
     return float(result.statistic), float(result.pvalue)
 
 
 def lag1(samples: Sequence[float] | np.ndarray) -> float:
     """Autocorrelation at lag one of the ranks (so that one outlier does not decide); 0 for a flat series."""
-    from scipy.stats import rankdata  # local: half a second to load
-
-    ranks = rankdata(_finite(samples, at_least=MIN_SAMPLES))
+    ranks = scipy.stats.rankdata(_finite(samples, at_least=MIN_SAMPLES))
     centred = ranks - ranks.mean()
     power = float(centred @ centred)
     return float(centred[1:] @ centred[:-1]) / power if power else 0.0
@@ -192,9 +187,7 @@ def lag1(samples: Sequence[float] | np.ndarray) -> float:
 
 def _order_rank(count: int, confidence: float) -> tuple[int, float]:
     """Rank (from 0) of the interval's lower end, and the coverage attained."""
-    from scipy.stats import binom  # local: half a second to load
-
-    missed = 2 * binom.cdf(np.arange(count // 2), count, 0.5)  # missed[j]: ranks j and count-1-j as ends
+    missed = 2 * scipy.stats.binom.cdf(np.arange(count // 2), count, 0.5)  # missed[j]: ranks j and count-1-j as ends
     usable = np.flatnonzero(missed <= 1 - confidence)
     if not len(usable):
         raise SampleError(f"samples must be more than {count} for an interval of {confidence:.4g}")

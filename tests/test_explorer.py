@@ -7,7 +7,7 @@ import pytest
 from runs import isolate
 
 from perflib import explore
-from perflib.errors import RunError
+from perflib.errors import PerflibError
 from perflib.explorer import TOPIC
 from perflib.runs.store import load_run
 
@@ -117,5 +117,5 @@ def test_controls_have_the_classes_that_a_browser_looks_for(shown):
 def test_without_ipywidgets_there_is_one_line(monkeypatch, refused):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
 
-    with refused(RunError, "ipywidgets is not installed; install it: pip install 'perflib[lab]'"):
+    with refused(PerflibError, "ipywidgets is not installed; install it: pip install 'perflib[lab]'"):
         explore()

@@ -92,7 +92,7 @@ def _mkl_version() -> str:
 
 def _torch() -> Any:
     try:
-        import torch
+        import torch  # the extra `peers`
     except ModuleNotFoundError:
         raise ModuleNotFoundError("PyTorch must be installed for this; pip install 'perflib[peers]'") from None
     return torch

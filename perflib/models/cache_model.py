@@ -6,6 +6,7 @@ Raises ValueError for a size or tile below 1, `GeometryError` for a cache that c
 from collections.abc import Sequence
 
 import numpy as np
+import scipy  # loads scipy.stats, half a second, when it is used
 
 from ..kernels.caches import Cache
 from ..kernels.checks import positive_integer
@@ -89,11 +90,10 @@ def colour_misses(size_bytes: int, cache: Cache, page_bytes: int = 4096) -> floa
     are then binomial, and those of a colour with more pages than ways all miss (least-recently-used, reuse in a cycle).
     Source: Kessler and Hill, Page placement algorithms for large real-indexed caches, TOCS 1992.
     """
-    from scipy.stats import binom  # half a second to import, for this function alone
-
     pages = positive_integer("size_bytes", size_bytes) // positive_integer("page_bytes", page_bytes)
     shape = geometry(cache)
     colours = max(1, shape.sets * shape.line_bytes // page_bytes)
     if pages == 0:
         return 0.0
-    return float(binom.sf(shape.ways - 1, pages - 1, 1 / colours))  # a page misses with `ways` others or more of its colour
+    # a page misses with `ways` others or more of its colour
+    return float(scipy.stats.binom.sf(shape.ways - 1, pages - 1, 1 / colours))

@@ -31,7 +31,7 @@ def write_pyperf(path: str | Path, results: Measurement | Comparison | Iterable[
     A file that is there is replaced as a whole.
     """
     try:
-        import pyperf
+        import pyperf  # the extra `harnesses`
     except ImportError:
         raise ImportError("pyperf is not installed; install it: pip install 'perflib[harnesses]'") from None
     facts, benchmarks = _facts(machine()), {}

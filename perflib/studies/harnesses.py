@@ -152,7 +152,7 @@ def _pyperf_words(question: Question, folder: Path) -> list[str]:
 
 
 def _read_pyperf(text: str) -> list[Reported]:
-    import pyperf
+    import pyperf  # the extra `harnesses`
 
     told = pyperf.Benchmark.loads(text)
     return [Reported(_ps(mean=told.mean(), std=told.stdev()), round(told.get_total_loops()), told.get_nvalue())]
