@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "runs", "reports", "__pycache__", ".*cache", ".hypothesis", "*.egg-info")
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "reports", "__pycache__", ".*cache", ".hypothesis", "*.egg-info")
 WORKERS = 2
 
 
@@ -39,9 +39,14 @@ def run_tests(tree: Path, *tests: str, fresh: bool = False) -> subprocess.Comple
     return run(tree, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests, fresh=fresh)
 
 
+def recorded_runs(folder: str) -> set[str]:
+    """What was recorded here is no part of a copy; perflib/runs and tests/runs are."""
+    return {"runs"} if Path(folder) == ROOT / "data" else set()
+
+
 def copy_to(tree: Path) -> Path:
     """A copy of the tree, sure to be the one that is imported there."""
-    shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+    shutil.copytree(ROOT, tree, ignore=lambda folder, names: LEFT_OUT(folder, names) | recorded_runs(folder))
     imported = run(tree, "-c", "import perflib; print(perflib.__file__)").stdout
     if not imported.startswith(str(tree)):
         sys.exit(f"the copy must shadow the installed perflib, got {imported.strip()}")
