@@ -37,12 +37,17 @@ def test_what_ends_the_writing_leaves_the_old_file_alone(tmp_path, problem):
 
 def test_the_new_file_is_whole_before_it_has_its_name(tmp_path, monkeypatch):
     file, contents = tmp_path / "a.txt", []
+    file.write_text("old")
     replace = os.replace
-    monkeypatch.setattr(files.os, "replace", lambda old, new: (contents.append(old.read_text()), replace(old, new)))
 
+    def watched(part, path):
+        contents.extend([path.read_text(), part.read_text()])
+        replace(part, path)
+
+    monkeypatch.setattr(files.os, "replace", watched)
     replace_text(file, "new")
 
-    assert contents == ["new"]
+    assert contents == ["old", "new"]
 
 
 def test_a_named_data_folder_holds_what_is_saved_of_the_machine(tmp_path, monkeypatch):
