@@ -10,7 +10,7 @@ import nbformat
 import pages
 import pytest
 
-from perflib.errors import RunError
+from perflib.errors import ReportError
 from perflib.report import notebooks
 from perflib.runs.store import load_run
 
@@ -177,7 +177,7 @@ def test_its_pages_tell_the_story_of_that_run(built, quick_run):
 
 
 def test_a_run_that_does_not_exist_is_said_by_the_first_cell(tmp_path, refused):
-    with refused(RunError, "00-start-here.ipynb, cell [1]: RunError: PERFLIB_RUN: no run 'nowhere'; recorded: "):
+    with refused(ReportError, "00-start-here.ipynb, cell [1]: RunError: PERFLIB_RUN: no run 'nowhere'; recorded: "):
         notebooks.execute_all([FOLDER / "00-start-here.ipynb"], environment(tmp_path, PERFLIB_RUN="nowhere"))
 
 
@@ -190,5 +190,5 @@ def test_one_changed_digit_in_the_reference_data_stops_a_notebook(tmp_path, refu
     digit = next(i for i in range(at, 0, -1) if samples[i].isdigit())
     (copy / "rmsnorm.csv").write_text(samples[:digit] + str((int(samples[digit]) + 1) % 10) + samples[digit + 1 :])
 
-    with refused(RunError, "90-summary.ipynb, cell [1]: RunError: ", "rmsnorm.csv: checksum differs"):
+    with refused(ReportError, "90-summary.ipynb, cell [1]: RunError: ", "rmsnorm.csv: checksum differs"):
         notebooks.execute_all([FOLDER / "90-summary.ipynb"], environment(tmp_path, PERFLIB_DATA=str(tmp_path / "data")))
