@@ -106,8 +106,7 @@ class Decoder:
     ) -> None:
         if kind not in (None, *KINDS):
             raise ValueError(f"kind must be one of {', '.join(KINDS)} or None, got {kind!r}")
-        self.shape, self.nbytes = weights.shape, 0
-        self._kinds: set[str] = set()
+        self.shape, self.nbytes, self._kinds = weights.shape, 0, set()
         self._arena, self._weights, self._kind, self._report = Arena(), weights, kind, packed
         self._embedding = self._pack("token_embd.weight")
         self.blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
@@ -155,8 +154,7 @@ class Decoder:
 
         tokens: batch x new integers, the next ones of each sequence. They are appended to the cache.
         """
-        tokens = self._check(tokens, cache)
-        threads = positive_integer("threads", threads)
+        tokens, threads = self._check(tokens, cache), positive_integer("threads", threads)
         batch, new = tokens.shape
         buffers, section, start = cache.buffers(batch * new), stats.section, cache.length
         x, normed, both, hidden = buffers.x, buffers.normed, buffers.both, buffers.hidden
@@ -174,15 +172,13 @@ class Decoder:
         return logits
 
     def _attention(self, layer, block, cache, buffers, start, new, section, threads) -> None:
-        shape = self.shape
+        heads, eps = self.shape.head_count, self.shape.layer_norm_rms_epsilon
         with section("attention"):
             with section("qkv"):
-                eps = shape.layer_norm_rms_epsilon
                 _norm_linear(buffers.x, block.attn_norm, eps, buffers.normed, block.attn_qkv, buffers.qkv, threads)
             with section("rope"):
                 _rope_and_keep(buffers.qkv, cache.cosines, cache.sines, cache.keys, cache.values, layer, start, new)
             with section("scores"):
-                heads = shape.head_count
                 _attend(buffers.qkv, cache.keys, cache.values, layer, start, new, heads, buffers.attended, threads)
             with section("output"):
                 _linear(block.attn_output, buffers.attended, buffers.x, True, threads)
@@ -190,11 +186,9 @@ class Decoder:
     def _logits(self, buffers: _Buffers, batch: int, new: int, every: bool, threads: int) -> np.ndarray:
         x, normed = buffers.x, buffers.normed
         if not every and new > 1:
-            x = x.reshape(batch, new, -1)[:, -1].copy()
-            normed = normed[:batch]
+            x, normed = x.reshape(batch, new, -1)[:, -1].copy(), normed[:batch]
         logits = np.empty((len(x), self.shape.vocab_size), np.float32)
-        eps = self.shape.layer_norm_rms_epsilon
-        _norm_linear(x, self._output_norm, eps, normed, self._output, logits, threads)
+        _norm_linear(x, self._output_norm, self.shape.layer_norm_rms_epsilon, normed, self._output, logits, threads)
         return logits.reshape(batch, new, -1) if every else logits
 
     def _check(self, tokens: np.ndarray, cache: KVCache) -> np.ndarray:
@@ -204,8 +198,7 @@ class Decoder:
             raise ValueError(f"tokens must have shape ({cache.batch}, at least 1), got {tokens.shape}")
         if tokens.min() < 0 or tokens.max() >= self.shape.vocab_size:
             raise ValueError(f"tokens must lie in 0 to {self.shape.vocab_size - 1}, got {tokens.min()} to {tokens.max()}")
-        if cache.length + tokens.shape[1] > cache.context:
-            room = cache.context - cache.length
+        if tokens.shape[1] > (room := cache.context - cache.length):
             raise ValueError(f"tokens must be at most {room}, what the cache has room for, got {tokens.shape[1]}")
         return np.ascontiguousarray(tokens, np.int64)
 

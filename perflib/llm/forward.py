@@ -87,8 +87,7 @@ class Forward:
         if not ms:
             return "0.000", "-", "-"
         gflops, gb = work.flops / ms / 1e6, work.bytes / ms / 1e6
-        peak, read = self.peak_gflops * self.threads, self.read_gb_per_s
-        return f"{ms:.3f}", f"{gflops / peak:.1%}", f"{gb / read:.1%}"
+        return f"{ms:.3f}", f"{gflops / (self.peak_gflops * self.threads):.1%}", f"{gb / self.read_gb_per_s:.1%}"
 
 
 def forward(
@@ -172,11 +171,10 @@ def _stopwatches(decoder: Decoder, batch: int, context: int, threads: int, stats
 def report(result: Forward) -> str:
     """The lines that the command prints."""
     text = io.StringIO()
-    millions = result.shape.parameters / 1e6
     above = "unknown on this system" if math.isnan(result.above_bytes) else f"{result.above_bytes / 1e6:.0f} MB"
     print(
-        f"{millions:.0f}M weights as {result.kind}, {result.weight_bytes / 1e6:.0f} MB; batch {result.batch}, "
-        f"{result.threads} thread{'s' if result.threads > 1 else ''}",
+        f"{result.shape.parameters / 1e6:.0f}M weights as {result.kind}, {result.weight_bytes / 1e6:.0f} MB; "
+        f"batch {result.batch}, {result.threads} thread{'s' if result.threads > 1 else ''}",
         f"prompt      {result.prompt_tokens_per_s:10.1f} tokens/s ({result.prompt} tokens at once)",
         f"generation  {result.tokens_per_s:10.1f} tokens/s (one at a time, {result.stats.count} passes)",
         sep="\n",
@@ -184,11 +182,10 @@ def report(result: Forward) -> str:
     )
     result.prompt_stats.print("prompt", file=text)
     result.stats.print("generation", file=text)
-    print(result.limits_table(), file=text)
-    turns = result.stopwatches
-    on = turns.ratios["on"]
+    turns, on = result.stopwatches, result.stopwatches.ratios["on"]
     low, middle, high = (100 * (ratio - 1) for ratio in (on.low, on.value, on.high))
     print(
+        result.limits_table(),
         f"parts explain {result.closure:.1%}; stopwatches cost {result.counted_overhead:.2%} of generation by their number",
         f"stopwatches on against off, in turn: {middle:+.2f} % [{low:+.2f}, {high:+.2f}], {turns.verdicts['on']} "
         f"(off against itself: {100 * (turns.again.value - 1):+.2f} %)",

@@ -49,14 +49,12 @@ class GGUFWeights:
         return dequantize(data, kind).astype(np.float32, copy=False)
 
     def _read_shape(self) -> Shape:
-        architecture = self._field("general.architecture")
-        if architecture != ARCHITECTURE:
+        if (architecture := self._field("general.architecture")) != ARCHITECTURE:
             raise self._error(f"general.architecture must be {ARCHITECTURE!r}, got {architecture!r}")
         heads = self._hyper("attention.head_count")
-        scaling = self._field(f"{ARCHITECTURE}.rope.scaling.type", "none")
         names = "embedding_length", "block_count", "feed_forward_length", "context_length"
         sizes = {name: self._hyper(name) for name in names}
-        if scaling != "none":
+        if (scaling := self._hyper("rope.scaling.type", "none")) != "none":
             raise self._error(f"llama.rope.scaling.type must be 'none', got {scaling!r}")
         if "token_embd.weight" not in self._tensors:
             raise self._error("has no tensor token_embd.weight")
@@ -72,8 +70,7 @@ class GGUFWeights:
             )
         except ValueError as problem:
             raise self._error(str(problem)) from None
-        rotary = self._hyper("rope.dimension_count", shape.head_length)
-        if rotary != shape.head_length:
+        if (rotary := self._hyper("rope.dimension_count", shape.head_length)) != shape.head_length:
             raise self._error(f"llama.rope.dimension_count must be {shape.head_length}, the length of a head, got {rotary}")
         return shape
 

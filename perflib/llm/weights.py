@@ -39,10 +39,8 @@ class Shape:
         for field in fields(self):
             if field.type is int and (value := getattr(self, field.name)) < 1:
                 raise ValueError(f"{field.name} must be at least 1, got {value}")
-        if self.embedding_length % (2 * self.head_count):
-            raise ValueError(
-                f"embedding_length must be a multiple of 2 head_count = {2 * self.head_count}, got {self.embedding_length}"
-            )
+        if self.embedding_length % (pairs := 2 * self.head_count):
+            raise ValueError(f"embedding_length must be a multiple of 2 head_count = {pairs}, got {self.embedding_length}")
         if self.head_count % self.head_count_kv:
             raise ValueError(f"head_count must be a multiple of head_count_kv {self.head_count_kv}, got {self.head_count}")
 

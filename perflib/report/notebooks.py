@@ -32,8 +32,7 @@ METADATA = {
 def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[tuple[Path, nbformat.NotebookNode]]:
     """All notebooks executed in memory, each in its own folder: none of them counts before the last is done."""
     notebooks = [(path, _read_clean(path)) for path in paths]
-    cells = sum(len(notebook.cells) for _, notebook in notebooks)
-    with progress_bar(cells, leave=False) as bar:
+    with progress_bar(sum(len(notebook.cells) for _, notebook in notebooks), leave=False) as bar:
         for path, notebook in notebooks:
             bar.set_description_str(path.stem)
             _execute(path, notebook, environment, bar)

@@ -60,8 +60,7 @@ def page(exporter: HTMLExporter, stem: str, notebook: nbformat.NotebookNode) -> 
     heading = tree.h1.extract().decode_contents(formatter=AS_READ) if tree.h1 else escape(stem)
     opening = re.match(r"(?s)(.*[.?!])?", tree.p.get_text().strip() if tree.p else "")[0]  # whole sentences
     toc = contents(tree)
-    name = stem.lstrip("0123456789-").replace("-", " ")
-    return Page(stem, heading, opening, to_markup(tree), toc, name)
+    return Page(stem, heading, opening, to_markup(tree), toc, stem.lstrip("0123456789-").replace("-", " "))
 
 
 def parse(markup: str) -> BeautifulSoup:
@@ -92,12 +91,8 @@ def contents(tree: BeautifulSoup) -> tuple[dict[str, Any], ...]:
 
 def exporter() -> HTMLExporter:
     """nbconvert with the template of this package and none of its own pages."""
-    exporter = HTMLExporter(
-        template_name="base",
-        template_file="notebook.html.j2",
-        extra_template_paths=[str(TEMPLATES)],
-        exclude_anchor_links=True,
-    )
+    template = {"template_name": "base", "template_file": "notebook.html.j2", "extra_template_paths": [str(TEMPLATES)]}
+    exporter = HTMLExporter(**template, exclude_anchor_links=True)
     exporter.register_filter("png_size", _png_size)
     return exporter
 

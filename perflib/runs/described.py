@@ -25,7 +25,7 @@ from ..kernels.description import Kernel
 from ..timing.case import is_compiled
 from ..timing.race import race
 from .grid import GridPoint, checked_case
-from .sweep import HIDDEN, description
+from .sweep import HIDDEN, AnyKernel, description
 
 
 def described(
@@ -63,7 +63,7 @@ def described(
     return describe
 
 
-def counts_table(kernel: str | Kernel | Callable, sizes: Sequence[int], dtype: str = "float32") -> Table:
+def counts_table(kernel: AnyKernel, sizes: Sequence[int], dtype: str = "float32") -> Table:
     """Flops, useful bytes and their ratio at each size, after the result there was compared with the oracle."""
     kernel = description(kernel)
     rows, rng = [], np.random.default_rng(0)
@@ -76,9 +76,7 @@ def counts_table(kernel: str | Kernel | Callable, sizes: Sequence[int], dtype: s
     return Table(("n", "flops", "useful bytes", "flops per byte", "result"), tuple(rows))
 
 
-def race_settings(
-    kernel: str | Kernel | Callable, n: int, slow: Mapping[str, int], fast: Mapping[str, int], threshold: float
-) -> str:
+def race_settings(kernel: AnyKernel, n: int, slow: Mapping[str, int], fast: Mapping[str, int], threshold: float) -> str:
     """Race one setting of parameters against another, float32: HOLDS, FAILS or UNDECIDED, with the claim behind it."""
     kernel, rng, inputs = description(kernel), np.random.default_rng(0), {}
     scope = "kernel" if kernel.compiled else "call"

@@ -85,9 +85,8 @@ def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any
 
 def peak_gflops(run: Run, dtype: str = "float32") -> Interval:
     """Multiply-add peak of one core of the run's machine, GFLOP/s."""
-    if limit := _limit(run, f"peak_gflops_{dtype}"):
-        return limit
-    return interval_of(summary(run, "limits", kernel="fma_peak", dtype=dtype).iloc[0], "gflops")
+    limit = _limit(run, f"peak_gflops_{dtype}")
+    return limit or interval_of(summary(run, "limits", kernel="fma_peak", dtype=dtype).iloc[0], "gflops")
 
 
 def copy_gb_per_s(run: Run) -> Interval:

@@ -32,8 +32,7 @@ def sample_block(
     Cells of one size and dtype work on the same buffers. The layout of the buffers is drawn anew in each block.
     """
     rng, threads = np.random.default_rng(seed), cells[0].threads
-    cases, reps, batch_ns = {}, {}, {}
-    inputs: dict[tuple, tuple] = {}
+    cases, reps, batch_ns, inputs = {}, {}, {}, {}
     with quiet(threads):
         for cell in cells:
             cases[cell.label] = guarded_case(cell, inputs, rng)

@@ -10,7 +10,7 @@ where nothing is left. A kernel that raises loses only its own cells: a warning 
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import product
@@ -36,10 +36,12 @@ from .store import COLUMNS
 from .writer import RunWriter, measuring_lock
 
 HIDDEN = ("floor", "canary")  # what stands beside the kernels in every table
+AnyKernel = str | Kernel | Callable
+"""A name, a description, or a function that was described."""
 
 
 def sweep(
-    kernels: Sequence[str | Kernel | Callable],
+    kernels: Sequence[AnyKernel],
     sizes: Sequence[int],
     scope: str = "kernel",
     dtype: str = "float32",
@@ -62,7 +64,7 @@ def sweep(
     if not budget_s > 0:
         raise ValueError(f"budget_s must be above 0, got {budget_s}")
     positive_integer("threads", threads)
-    cells = _grid(kernels, sizes, scope, np.dtype(dtype).name, values, threads)
+    cells = _grid(kernels, sizes, scope, np.dtype(dtype).name, threads, **values)
     groups = {"all sizes": tuple(cells.values())}
     if any(len(settings) > 1 for settings in values.values()):
         groups = {f"n={n}": tuple(c for c in cells.values() if c.n == n) for n in sizes}
@@ -93,12 +95,7 @@ def work_of(blocks: Sequence[Block]) -> list[dict[str, Any]]:
 
 
 def _grid(
-    kernels: Sequence[str | Kernel | Callable],
-    sizes: Sequence[int],
-    scope: str,
-    dtype: str,
-    values: Mapping[str, Sequence[int]],
-    threads: int,
+    kernels: Sequence[AnyKernel], sizes: Sequence[int], scope: str, dtype: str, threads: int, **values: Sequence[int]
 ) -> dict[str, GridPoint]:
     """The cells by label, refused unless all of them can be measured and told apart."""
     for name, alternatives in {"kernels": kernels, "sizes": sizes, **values}.items():
@@ -125,7 +122,7 @@ def _grid(
     return cells
 
 
-def description(kernel: str | Kernel | Callable) -> Kernel:
+def description(kernel: AnyKernel) -> Kernel:
     """Of a name, a function or itself; ValueError where there is none."""
     if isinstance(kernel, Kernel):
         return kernel

@@ -37,15 +37,12 @@ class RunWriter:
     """Appends blocks to a run folder. `notices` says what was continued or why not."""
 
     def __init__(self, path: Path, notices: Iterable[str] = ()) -> None:
-        self.path = path
-        self.notices = tuple(notices)
-        self._complete = read_blocks(path)
+        self.path, self.notices, self._complete = path, tuple(notices), read_blocks(path)
 
     @classmethod
     def start(cls, command: str, settings: dict[str, Any], machine: Machine) -> "RunWriter":
         """Continue the newest unfinished run of the same command, settings, machine and code, else begin a new one."""
-        facts = {"command": command, "settings": settings, "machine": machine.to_dict(), "code": _code()}
-        facts = json.loads(_json(facts))
+        facts = json.loads(_json({"command": command, "settings": settings, "machine": machine.to_dict(), "code": _code()}))
         notices = []
         for path in reversed(recorded_runs()):
             try:

@@ -195,13 +195,7 @@ def ask(harness: Harness, question: Question, fresh: bool = False) -> Answer:
         timer = Timer()
         try:
             done = subprocess.run(
-                words,
-                cwd=folder,
-                env=_environment(folder, fresh),
-                capture_output=True,
-                text=True,
-                timeout=LIMIT_S,
-                check=False,
+                words, cwd=folder, env=_environment(folder, fresh), capture_output=True, text=True, timeout=LIMIT_S
             )
         except subprocess.TimeoutExpired:
             raise Refusal(f"{harness.name} did not end within {LIMIT_S} s") from None
@@ -230,17 +224,14 @@ def _last_line(text: str) -> str:
 def plan(quick: bool) -> list[tuple[Harness, str, float]]:
     """Harness, kind of first call and seconds that it takes, in reading order."""
     seconds = {
-        ("timeit", "warmed"): 3,
-        ("timeit", "compiles"): 1,
-        ("%timeit", "warmed"): 4,
-        ("%timeit", "compiles"): 2,
-        ("pytest-benchmark", "warmed"): 2,
-        ("pytest-benchmark", "compiles"): 2,
-        ("pyperf", "warmed"): 28,
-        ("perflib", "compiles"): 4,
+        "timeit": {"warmed": 3, "compiles": 1},
+        "%timeit": {"warmed": 4, "compiles": 2},
+        "pytest-benchmark": {"warmed": 2, "compiles": 2},
+        "pyperf": {"warmed": 28},
+        "perflib": {"compiles": 4},
     }
-    chosen = [key for key in seconds if not quick or key[0] in ("timeit", "perflib")]
-    return [(HARNESSES[name], first_call, seconds[name, first_call]) for name, first_call in chosen]
+    chosen = ("timeit", "perflib") if quick else seconds
+    return [(HARNESSES[name], first_call, s) for name in chosen for first_call, s in seconds[name].items()]
 
 
 def record_harnesses(writer: RunWriter, quick: bool, progress: bool = True) -> None:

@@ -67,8 +67,7 @@ class _Peer:
 
     def __init__(self, weights: RandomWeights, ours: Decoder, cache: KVCache, prompt: np.ndarray) -> None:
         self.decoder, self.tokens = TorchDecoder(weights, 1, 2 * CONTEXT), prompt
-        for run, expected in ((self.prompt, _prompt), (self.token, _token)):
-            tokens = prompt if expected is _prompt else prompt[:, :1]
+        for run, expected, tokens in ((self.prompt, _prompt, prompt), (self.token, _token, prompt[:, :1])):
             logits = expected(ours, cache, tokens)
             error = abs(run().numpy() - logits).max()
             if not error <= LIMIT * abs(logits).max():

@@ -39,15 +39,8 @@ OURS, PACKED, NORM = "matmul", "matmul_packed", "rms_norm"
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 QUICK_SIZES = (32, 64, 96, 128, 256, 512)
 QUICK_SHAPES = ((97, 97, 97), (127, 255, 511), (1000, 37, 513), (640, 1000, 17))  # M, K, N
-SHAPES = (
-    (33, 33, 33),
-    *QUICK_SHAPES,
-    (3, 2048, 2048),
-    (2048, 2048, 3),
-    (1, 4096, 4096),
-    (513, 513, 513),
-    (1023, 769, 1025),
-)
+SHAPES = ((33, 33, 33), *QUICK_SHAPES, (3, 2048, 2048), (2048, 2048, 3))
+SHAPES += ((1, 4096, 4096), (513, 513, 513), (1023, 769, 1025))
 NORM_SIZES = (512, 1024, 2048, 4096)
 WIDTH = 2048  # of the rows of a batch, and of the norm that is held against the bounds
 IN_L1 = 4096  # float32 that L1 holds on every machine, 16 KiB
@@ -58,10 +51,9 @@ LARGE = 2048  # of the product on two threads
 def plan(quick: bool, libraries: Sequence[str], machine: Machine) -> list[Step]:
     """Every step in the order of the table; libraries by the prefixes of their kernels."""
     budget_s = 0.3 if quick else 3.0
-    sizes = QUICK_SIZES if quick else SIZES
+    sizes, shapes = (QUICK_SIZES, QUICK_SHAPES) if quick else (SIZES, SHAPES)
     steps: list[Step] = [(f"product, n = {n}", partial(_square, n, libraries, budget_s)) for n in sizes]
-    for shape in QUICK_SHAPES if quick else SHAPES:
-        steps.append((f"product, {' x '.join(map(str, shape))}", partial(_odd, shape, budget_s)))
+    steps += [(f"product, {' x '.join(map(str, shape))}", partial(_odd, shape, budget_s)) for shape in shapes]
     steps += [(f"float64 product, n = {n}", partial(_double, n, budget_s)) for n in sizes]
     if machine.logical_cpus > 1 and _takes(OURS, "threads"):
         steps.append(("two threads", partial(_two_threads, budget_s)))
@@ -137,18 +129,8 @@ def _blocks(n: int, budget_s: float) -> list[Row]:
 def _around(model: Sequence[int]) -> list[tuple[int, ...]]:
     """The blocks of the model first, then MC, KC and NC by other factors, in whole register tiles."""
     mr, nr = register_tile("float32")
-    factors = [
-        (1, 1, 1),
-        (0.5, 1, 1),
-        (2, 1, 1),
-        (1, 0.25, 1),
-        (1, 0.5, 1),
-        (1, 2, 1),
-        (1, 1, 0.25),
-        (1, 1, 0.5),
-        (1, 1, 2),
-    ]
-    factors += [(2, 0.5, 1), (0.5, 2, 1), (1, 0.5, 2), (1, 2, 0.5)]
+    factors = [(1, 1, 1), (0.5, 1, 1), (2, 1, 1), (1, 0.25, 1), (1, 0.5, 1), (1, 2, 1), (1, 1, 0.25), (1, 1, 0.5)]
+    factors += [(1, 1, 2), (2, 0.5, 1), (0.5, 2, 1), (1, 0.5, 2), (1, 2, 0.5)]
     sizes = [tuple(round(b * f) for b, f in zip(model, each, strict=True)) for each in factors]
     return [tuple(max(u, b // u * u) for u, b in zip((mr, 16, nr), blocks, strict=True)) for blocks in sizes]
 

@@ -72,8 +72,7 @@ def interval_coverage(trials: int = 1000, seed: int = 0) -> IntervalCoverage:
     return IntervalCoverage(trials * len(TIMES), float(np.mean(list(by_times.values()))), by_times, drift_flagged)
 
 
-def _covers(logs: np.ndarray, first: int) -> bool:
-    count = first
+def _covers(logs: np.ndarray, count: int) -> bool:
     while True:
         interval = median_interval(np.exp(logs[:count]), serial=True)
         if interval.half_width <= HALF_WIDTH or count == len(logs):
@@ -122,8 +121,7 @@ def exponent_coverage(trials: int = 300, seed: int = 0) -> ExponentCoverage:
 
 def _trial(rng: np.random.Generator, law: str, noise: str) -> tuple[ScalingFit, float]:
     """A fit of noisy times, and the exponent of the noiseless ones."""
-    largest, count = rng.integers(512, 4097), rng.integers(FEWEST_SIZES, 13)
-    sizes = np.round(np.geomspace(64, largest, count))
+    sizes = np.round(np.geomspace(64, rng.integers(512, 4097), rng.integers(FEWEST_SIZES, 13)))
     logs = np.log(LAWS[law](sizes))
     scatter = NOISES[noise](rng, int(rng.choice(ROUNDS)), len(sizes))
     return fit_scaling(sizes, np.exp(logs + scatter)), float(np.polyfit(np.log(sizes), logs, 1)[0])

@@ -83,8 +83,7 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
     """Run every experiment; raises RunError where another measurement runs."""
     pairs, slow_downs = (24, 8) if quick else (200, 40)
     figures: dict[str, Any] = {"aa_comparisons": pairs, "power_trials": slow_downs}
-    steps = 2 * pairs + slow_downs + 5
-    with measuring_lock(), progress_bar(steps, progress) as bar:
+    with measuring_lock(), progress_bar(2 * pairs + slow_downs + 5, progress) as bar:
 
         def share(what: str, trial: Callable[[int], bool], count: int) -> float:
             hits = 0
