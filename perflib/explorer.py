@@ -34,8 +34,7 @@ class Explorer:
             raise PerflibError("ipywidgets is not installed; install it: pip install 'perflib[lab]'") from None
         self.results: list[str] = []
         self._stop, self._thread = threading.Event(), None
-        names = sorted(known())
-        self.kernels = widgets.SelectMultiple(options=names, value=["matmul_ikj"], description="kernels", rows=8)
+        self.kernels = widgets.SelectMultiple(options=sorted(known()), value=["matmul_ikj"], description="kernels", rows=8)
         self.sizes = widgets.Text("64, 96, 128, 192, 256", description="sizes")
         self.tile = widgets.Text("", description="tile", placeholder="default; or 16, 32, 64")
         self.scope = widgets.Dropdown(options=("kernel", "call"), description="scope", tooltip="call: from Python")
@@ -74,14 +73,14 @@ class Explorer:
 
     def _work(self) -> None:
         try:
-            with warnings.catch_warnings(record=True) as lost:
+            with warnings.catch_warnings(record=True) as notices:
                 warnings.simplefilter("always", UserWarning)
                 self.status.value = "measuring"
                 samples = sweep(progress=self._advance, **self._settings())
             self.results.append(samples.attrs["run"])
             self._show(samples.attrs["run"])
             state = "stopped, what has six rounds is kept" if self._stop.is_set() else "done"
-            self.status.value = on_one_line("; ".join([state, self.results[-1], *(str(w.message) for w in lost)]))
+            self.status.value = on_one_line("; ".join([state, self.results[-1], *(str(w.message) for w in notices)]))
         except (PerflibError, ValueError, TypeError) as problem:
             self.status.value = on_one_line(problem)
         finally:
@@ -105,8 +104,8 @@ class Explorer:
         pictures = [draw(run, TOPIC) for draw in (grid_figures.times, grid_figures.rates, grid_figures.roofline)]
         for picture in [*pictures, grid_figures.heat_map(run, TOPIC, "tile")]:
             if isinstance(picture, Picture):
-                parts.append(self._widgets.Image(value=picture.png, format="png", width=picture.size[0]))
-                parts.append(self._widgets.Label(picture.alt))
+                image = self._widgets.Image(value=picture.png, format="png", width=picture.size[0])
+                parts += [image, self._widgets.Label(picture.alt)]
         parts.append(self._widgets.HTML(grid_figures.grid_table(run, TOPIC)._repr_html_()))
         self.shown.children = (*parts, *self.shown.children)
 

@@ -264,8 +264,7 @@ def _row(name: str, ns: list[int], whole_ns: int, count: float, overhead: float)
 
 def _lines(rows: list[_Row]) -> list[str]:
     """Heads padded so that the times align; where there are intervals, all digits align."""
-    spread = not math.isnan(rows[0].low_ms)
-    if not spread:
+    if math.isnan(rows[0].low_ms):
         width = max((len(row.head) for row in rows[1:]), default=0)
         heads = [rows[0].head, *(f"{row.head:<{width}}" for row in rows[1:])]
         return [f"{head} {row.mean_ms:.3f} ms{row.note}" for head, row in zip(heads, rows, strict=True)]

@@ -86,7 +86,6 @@ def conflicts(run: Run) -> list[Conflict]:
         power, padded = (int(n) for n in sorted(samples["n"].unique()))
         for tile in sorted(samples["tile"].dropna().unique()) or [None]:
             case = {"kernel": kernel, "scope": "kernel", "tile": tile}
-            loss = ratio(run, "conflicts", case | {"n": power}, case | {"n": padded})
-            per_flop = loss.scaled((padded / power) ** 3)
-            losses.append(Conflict(kernel, None if tile is None else int(tile), power, padded, per_flop))
+            loss = ratio(run, "conflicts", case | {"n": power}, case | {"n": padded}).scaled((padded / power) ** 3)
+            losses.append(Conflict(kernel, None if tile is None else int(tile), power, padded, loss))
     return losses

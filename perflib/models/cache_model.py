@@ -29,12 +29,11 @@ def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
     """
     positive_integer("n", n)
     shape = geometry(cache)
-    limit = 1
-    for tile in range(2, int(np.sqrt(cache.size_bytes / itemsize)) + 1):
+    largest = int(np.sqrt(cache.size_bytes / itemsize))
+    for tile in range(2, largest + 1):
         if _lines_by_set(n, tile, tile, itemsize, shape).max() > max(1, shape.ways - 1):
-            break
-        limit = tile
-    return limit
+            return tile - 1
+    return max(1, largest)
 
 
 def _lines_by_set(n: int, rows: int, width: int, itemsize: int, shape: Geometry) -> np.ndarray:

@@ -241,17 +241,14 @@ def _milliseconds(run: Run, series: str) -> Interval:
 
 
 def _closed(times: pd.DataFrame) -> float:
-    parts = ["embedding", "attention", "ffn", "projection"]
-    return float(np.median(times[parts].sum(axis=1) / times[WHOLE]))
+    return float(np.median(times[["embedding", "attention", "ffn", "projection"]].sum(axis=1) / times[WHOLE]))
 
 
 @or_missing
 def batch_table(run: Run, shape: str) -> Table:
     """Tokens per second, flops per byte of weights and cache, and the rates that come of them, against batch."""
     peak, read, rows = peak_gflops(run).value, read_gb_per_s(run).value, []
-    for context, batch, name in series_of(run, shape, "F32", "generation"):
-        if context != 128:
-            continue
+    for batch, name in (one[1:] for one in series_of(run, shape, "F32", "generation") if one[0] == 128):
         ms = _milliseconds(run, name)
         intensity, gflops = _reach(run, shape, batch, 1, name)
         rate = gflops / intensity
@@ -278,9 +275,8 @@ def gains(run: Run, shape: str) -> list[Gain]:
 
 
 def _fusing_gains(run: Run, shape: str, phase: str, new: int) -> list[Gain]:
-    block = f"{shape} F32 fused {new} x 1"
     whole = _milliseconds(run, f"{shape} F32 {phase} 128 x 1").value
-    times, gains = part_times(run, block) / 1e6, []
+    times, gains = part_times(run, f"{shape} F32 fused {new} x 1") / 1e6, []
     for name in (column.removesuffix(", fused") for column in times if column.endswith(", fused")):
         together, apart = times[f"{name}, fused"], times[f"{name}, apart"]
         faster = ratio_interval(apart.to_numpy(), together.to_numpy(), serial=True)
@@ -399,8 +395,7 @@ def _shares(run: Run, series: str) -> dict[str, float]:
 
 def _label_parts(axes: Axes, x: float, shares: dict[str, float]) -> None:
     """Names beside the last column, each at its part or as near as the one below leaves it."""
-    below, lowest = 0.0, -np.inf
-    rest = APART * len(shares)
+    below, lowest, rest = 0.0, -np.inf, APART * len(shares)
     for part, share in shares.items():
         label, colour, _ = LOOK[part]
         rest -= APART
@@ -422,14 +417,12 @@ def batches(axes: Axes, run: Run, shapes: Sequence[str] = ("15M", "110M")) -> st
     for number, shape in enumerate(recorded):
         tokens = [one for one in series_of(run, shape, "F32", "generation") if one[0] == PHASES["prompt"]]
         reach = [_reach(run, shape, batch, 1, name) for _, batch, name in tokens]
-        prompts = series_of(run, shape, "F32", "prompt", needed=False)
         colour, sides = COLOURS[number % len(COLOURS)], SIDES[number % len(SIDES)]
         axes.plot(*zip(*reach, strict=True), color=colour, marker=MARKERS[number])
         for (_, batch, _), place in zip(tokens, reach, strict=True):
             annotate(axes, str(batch), place, sides[0], color=colour)
-        align = "right" if sides[1][0] < 0 else "left"
-        annotate(axes, f"{shape}, batch", reach[0], sides[1], color=colour, ha=align)
-        for context, _, name in prompts:
+        annotate(axes, f"{shape}, batch", reach[0], sides[1], color=colour, ha="right" if sides[1][0] < 0 else "left")
+        for context, _, name in series_of(run, shape, "F32", "prompt", needed=False):
             place = _reach(run, shape, 1, context, name)
             axes.plot(*place, color=colour, marker=MARKERS[number], markerfacecolor="white", markersize=7)
             annotate(axes, f"{shape}, prompt of {context}", place, sides[2], color=colour)

@@ -1,12 +1,6 @@
 """Figures and tables of any topic of any run, your own sweep for one: nothing in here knows a kernel by name.
 
-    times(run, topic)                   time against n, each kernel at its fastest parameters
-    rates(run, topic)                   GFLOP/s against n below the peak; GB/s for a kernel that counts no flops
-    heat_map(run, topic, parameter)     speed of each value of a parameter as a share of the best one at its n
-    roofline(run, topic)                GFLOP/s against flops per byte, below peak and copy bandwidth
-    grid_table(run, topic)              the same as numbers, with intervals
-    growth_table(run, topic, expected)  exponents, and whether they are the expected one
-    scaling(run, topic, kernel)         one of them as a ScalingFit
+Each kernel is drawn at its fastest parameters: figures and tables take a run and the name of a topic.
 
     samples = sweep([my_kernel], sizes, name="mine")
     times(load_run(samples.attrs["run"]), "mine")
@@ -18,6 +12,7 @@ where one of several values of a parameter must be chosen.
 
 import math
 from collections.abc import Iterator
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -36,15 +31,15 @@ from ..stats import Interval
 @picture
 def times(axes: Axes, run: Run, topic: str) -> str:
     """Time of one run against n."""
-    told, series = [], list(_series(run, topic))
+    sentences, series = [], list(_series(run, topic))
     unit, factor = _unit(series)
     for place, (name, rows) in enumerate(series):
         curve(axes, name, rows["n"], *(rows[end] / factor for end in ("ns", "low_ns", "high_ns")), place=place)
         first, last = rows.iloc[0], rows.iloc[-1]
-        told.append(f"{name} from {quantity(first['ns'])} at {first['n']} to {quantity(last['ns'])} at {last['n']}")
+        sentences.append(f"{name} from {quantity(first['ns'])} at {first['n']} to {quantity(last['ns'])} at {last['n']}")
     log_axes(axes, summary(run, topic)["n"].dropna(), "n", f"time of one run ({unit})")
     label_ends(axes)
-    return f"Time against n: {'; '.join(told)}."
+    return f"Time against n: {'; '.join(sentences)}."
 
 
 @picture
@@ -52,16 +47,16 @@ def rates(axes: Axes, run: Run, topic: str) -> str:
     """What a kernel achieves per second against n, with the limit of the machine."""
     series = list(_counted(run, topic))
     column, unit, limit, what = _rate(run, series)
-    told = []
+    sentences = []
     for place, (name, rows) in enumerate(series):
         curve(axes, name, rows["n"], rows[column], rows[f"low_{column}"], rows[f"high_{column}"], place=place)
         best = rows.loc[rows[column].idxmax()]
-        told.append(f"{name} reaches {best[column]:.3g} {unit} at n = {best['n']}")
+        sentences.append(f"{name} reaches {best[column]:.3g} {unit} at n = {best['n']}")
     if limit:
         level(axes, limit.value, f"{what} {limit.value:.3g}")
     log_axes(axes, pd.concat([rows["n"] for _, rows in series]), "n", f"{unit}, one core")
     label_ends(axes)
-    return f"{unit} against n: {'; '.join(told)}{f', below a {what} of {limit.value:.3g}' if limit else ''}."
+    return f"{unit} against n: {'; '.join(sentences)}{f', below a {what} of {limit.value:.3g}' if limit else ''}."
 
 
 @picture
@@ -85,28 +80,29 @@ def heat_map(axes: Axes, run: Run, topic: str, parameter: str) -> str:
 def roofline(axes: Axes, run: Run, topic: str) -> str:
     """Rate against arithmetic intensity: what limits each kernel."""
     peak, copy = peak_gflops(run), copy_gb_per_s(run)
-    ridge, told, seen = peak.value / copy.value, [], [peak.value / copy.value]
+    ridge, sentences, intensities = peak.value / copy.value, [], [peak.value / copy.value]
     for place, (name, rows) in enumerate(_counted(run, topic)):
         rows = rows[(rows["flops"] > 0) & (rows["bytes"] > 0)]
         if rows.empty:
             continue
         intensity = rows["flops"] / rows["bytes"]
         curve(axes, name, intensity, rows["gflops"], rows["low_gflops"], rows["high_gflops"], line="", place=place)
-        seen += [intensity.min(), intensity.max()]
+        intensities += [intensity.min(), intensity.max()]
         roof = np.minimum(peak.value, intensity * copy.value)
         share = (rows["gflops"] / roof).iloc[-1]
         limit = "copy bandwidth" if intensity.iloc[-1] < ridge else "multiply-add peak"
-        told.append(f"{name} at {intensity.iloc[-1]:.3g} flops per byte gets {share:.2f} of what the {limit} allows")
+        at = f"{name} at {intensity.iloc[-1]:.3g} flops per byte"
+        sentences.append(f"{at} gets {share:.2f} of what the {limit} allows")
 
-    if not told:
+    if not sentences:
         raise RunError(f"run {run.id} counts no flops in {topic}")
-    ends = np.array([min(seen) / 2, ridge, max(seen) * 2])
+    ends = np.array([min(intensities) / 2, ridge, max(intensities) * 2])
     axes.plot(ends, np.minimum(peak.value, ends * copy.value), color="black", linestyle="--", linewidth=1)
     axes.set_xscale("log", base=2)
     axes.set(yscale="log", xlabel="useful flops per byte", ylabel="GFLOP/s, one core")
     plain_ticks(axes)
     label_ends(axes)
-    return f"Roofline of a peak of {peak.value:.3g} GFLOP/s and a copy of {copy.value:.3g} GB/s: {'; '.join(told)}."
+    return f"Roofline of a peak of {peak.value:.3g} GFLOP/s and a copy of {copy.value:.3g} GB/s: {'; '.join(sentences)}."
 
 
 @or_missing
@@ -116,16 +112,16 @@ def grid_table(run: Run, topic: str) -> Table:
     column, unit, limit, what = _rate(run, series)
     time_unit, factor = _unit(series)
     own = [p for p in ("tile", "rows", *parameters(net_times(run, topic))) if any(r[p].notna().any() for _, r in series)]
-    for name, found in series:
-        for _, row in found.iterrows():
+    for name, points in series:
+        for _, row in points.iterrows():
             ns = Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95).scaled(1 / factor)
             time = text(ns, max(0, 3 - math.floor(math.log10(abs(ns.value) or 1))))  # four digits that count
             rate = f"{row[column]:.3g}" if column in row and np.isfinite(row[column]) else ""
             share = f"{100 * row[column] / limit.value:.3g}" if rate and limit else ""
             rows.append((name, str(row["n"]), *(str(row[p]) if pd.notna(row[p]) else "" for p in own), time, rate, share))
-    chosen = summary(run, topic).groupby(["kernel", "n"])[own].nunique().max() > 1
-    named = (f"best {p}" if chosen[p] else p for p in own)
-    header = ("kernel", "n", *named, f"time ({time_unit}) [95 %]", unit, f"share of the {what} (%)")
+    several = summary(run, topic).groupby(["kernel", "n"])[own].nunique().max() > 1
+    names = (f"best {p}" if several[p] else p for p in own)
+    header = ("kernel", "n", *names, f"time ({time_unit}) [95 %]", unit, f"share of the {what} (%)")
     return Table(header, tuple(rows))
 
 
@@ -136,21 +132,19 @@ def growth_table(run: Run, topic: str, expected: float, **wanted: object) -> Tab
     for kernel in dict.fromkeys(select(net_times(run, topic), **wanted)["kernel"]):
         fit = scaling(run, topic, kernel, **wanted)
         local = f"{min(fit.local):.2f} ... {max(fit.local):.2f}"
-        told = (f"{fit.exponent:.2f}", f"{fit.theil_sen.value:.2f}", local, fit.verdict(expected), fit.advice(expected))
-        rows.append((kernel, f"{expected:g}", *told))
+        cells = (f"{fit.exponent:.2f}", f"{fit.theil_sen.value:.2f}", local, fit.verdict(expected), fit.advice(expected))
+        rows.append((kernel, f"{expected:g}", *cells))
     header = ("kernel", "expected", "exponent [95 %]", "Theil-Sen", "local exponents", "verdict", "what would resolve it")
     return Table(header, tuple(rows))
 
 
 def scaling(run: Run, topic: str, kernel: str, **wanted: object) -> ScalingFit:
     """Exponent of a kernel's time in n; `wanted` chooses where a topic has several scopes, types or parameter values."""
-    found = select(net_times(run, topic), kernel=kernel, **wanted)
-    for name in ("scope", "dtype", "tile", "rows", *parameters(found)):
-        if len(found[name].dropna().unique()) > 1:
-            several = ", ".join(map(str, found[name].dropna().unique()))
-            raise ValueError(f"{name} must be chosen, {topic} has {kernel} with {several}")
-    sizes, ns = by_size(run, topic, kernel, **wanted)
-    return fit_scaling(sizes, ns)
+    samples = select(net_times(run, topic), kernel=kernel, **wanted)
+    for name in ("scope", "dtype", "tile", "rows", *parameters(samples)):
+        if len(values := samples[name].dropna().unique()) > 1:
+            raise ValueError(f"{name} must be chosen, {topic} has {kernel} with {', '.join(map(str, values))}")
+    return fit_scaling(*by_size(run, topic, kernel, **wanted))
 
 
 def _series(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -158,11 +152,10 @@ def _series(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:
     table = summary(run, topic)
     table = table[table["n"].notna()]
     kinds = ["kernel", "scope", "dtype"]
-    several = [len(table[kind].unique()) > 1 for kind in kinds]
+    several = [True, *(len(table[kind].unique()) > 1 for kind in kinds[1:])]
     for key, rows in table.groupby(kinds, sort=False):
-        name = key[0] + "".join(f", {word}" for word, told in zip(key[1:], several[1:], strict=True) if told)
         fastest = rows.sort_values("ns", kind="stable").drop_duplicates("n").sort_values("n")
-        yield name, fastest.astype({"n": int})
+        yield ", ".join(compress(key, several)), fastest.astype({"n": int})
 
 
 def _unit(series: list[tuple[str, pd.DataFrame]]) -> tuple[str, float]:
@@ -173,10 +166,10 @@ def _unit(series: list[tuple[str, pd.DataFrame]]) -> tuple[str, float]:
 
 def _counted(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:
     """The series whose work is counted; RunError where there is none."""
-    found = [(name, rows[rows["gflops"].notna()]) for name, rows in _series(run, topic) if "gflops" in rows]
-    if not any(len(rows) for _, rows in found):
+    series = [(name, rows[rows["gflops"].notna()]) for name, rows in _series(run, topic) if "gflops" in rows]
+    if not any(len(rows) for _, rows in series):
         raise RunError(f"run {run.id} counts no work in {topic}")
-    return ((name, rows) for name, rows in found if len(rows))
+    return ((name, rows) for name, rows in series if len(rows))
 
 
 def _rate(run: Run, series: list[tuple[str, pd.DataFrame]]) -> tuple[str, str, Interval | None, str]:

@@ -38,8 +38,7 @@ def matmul_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
     sizes = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
     sizes64, beyond = sizes[::2], (1536, 2048)
     if quick:
-        sizes, sizes64 = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512), (64, 128, 192, 256, 384)
-        beyond = (1024,)
+        sizes, sizes64, beyond = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512), (64, 128, 192, 256, 384), (1024,)
     matmuls = [f"{name}_matmul" for name in libraries]
 
     def block(name: str, sizes: Sequence[int], budget_s: float, variants: Sequence[str] = MATMUL_VARIANTS) -> Block:
@@ -70,8 +69,7 @@ def count_code() -> dict[str, dict[str, int]]:
     counts = {}
     for label, kernel, fastmath in ((label, find(name), flags) for label, name, flags in kernels):
         counts[label] = count_instructions(kernel.compiled, *args(kernel, 8), fastmath=fastmath)
-    loops = {name: find(name) for name in LOOPS}
-    return counts | {f"{name}, inner loop": count_loop(k.compiled, *args(k, 64)) for name, k in loops.items()}
+    return counts | {f"{name}, inner loop": count_loop(find(name).compiled, *args(find(name), 64)) for name in LOOPS}
 
 
 @or_missing

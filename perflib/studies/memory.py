@@ -44,8 +44,7 @@ def memory_blocks(quick: bool, machine: Machine) -> list[Block]:
     """All blocks of the topic `memory`."""
     rounds = 6 if quick else 9
     best = max(page_sizes_kib())
-    sizes = sweep_sizes(machine, 4 if quick else 8)
-    sizes = [s for s in sizes if s <= 32 * MIB] if quick else sizes
+    sizes = [s for s in sweep_sizes(machine, 4 if quick else 8) if not quick or s <= 32 * MIB]
     coarse = {kib: 2 if quick and kib != best else 1 for kib in page_sizes_kib()}
     cells = {
         **{_latency_block(kib): [_chase(s // LINE_BYTES, kib) for s in sizes[::every]] for kib, every in coarse.items()},
@@ -345,8 +344,7 @@ def bandwidth_curves(axes: Axes, run: Run) -> str:
 @picture
 def mountain(axes: Axes, run: Run) -> str:
     """Useful GB/s of a strided read: ridges are levels, slopes are lines of which less and less is used."""
-    cases = summary(run, "memory", kernel="memory_strided_read")
-    table = cases.pivot_table(index="n", columns="stride", values="gb_per_s")
+    table = summary(run, "memory", kernel="memory_strided_read").pivot_table(index="n", columns="stride", values="gb_per_s")
     values = table.to_numpy(float)
     mesh = axes.pcolormesh(values, cmap="cividis", edgecolors="white", linewidth=1)
     for (row, column), value in np.ndenumerate(values):

@@ -1,7 +1,6 @@
 """What a run of a machine contains, and the program that records it.
 
-    plan(quick)         the blocks of samples: topics, kernels, sizes, and the seconds meant for each
-    record(quick)       measure them into data/runs/<run-id>/ and return the Run; `peers`: other libraries too
+A recording goes into data/runs/<run-id>/: blocks of samples, each with the seconds meant for it.
 
 Seconds, quick / full: limits 7 / 10, timing 6 / 16, matmul 32 / 200, tiles 18 / 480, packing 2 / 35, conflicts 11 / 35,
 rmsnorm 11 / 25, memory 14 / 110, stencil 2 / 20, forward 2 / 75, harness 6 / 45; the first time compiling adds 50.
@@ -39,15 +38,16 @@ def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: boo
     peers: MKL and PyTorch beside NumPy, those that are installed; the run's settings name them with their versions. Raises
     RunError where none is, where another measurement runs or nothing can be written, WrongResult for a wrong kernel.
     """
-    found = _peers() if peers else {}
+    versions = _peers() if peers else {}
     with measuring_lock():
         here = machine()
-        writer = RunWriter.start("quick" if quick else "full", {"seed": seed, "peers": found}, here)
+        writer = RunWriter.start("quick" if quick else "full", {"seed": seed, "peers": versions}, here)
         if progress:
-            absent = [name for key, name in LIBRARIES.items() if peers and key not in {"numpy", *found}]
+            absent = [name for key, name in LIBRARIES.items() if peers and key not in {"numpy", *versions}]
             missing = [f"not installed, recorded without: {name}" for name in absent]
-            _say(*writer.notices, *missing, f"recording into {writer.path}")
-        record_blocks(writer, blocks := plan(quick, here, found), seed, progress)
+            lines = (*writer.notices, *missing, f"recording into {writer.path}")
+            print(*lines, sep="\n", file=sys.stderr)
+        record_blocks(writer, blocks := plan(quick, here, versions), seed, progress)
         if not writer.has("clock", "steps"):
             record_clock_steps(writer)
         record_forward(writer, quick, progress)
@@ -57,10 +57,10 @@ def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: boo
 
 def _peers() -> dict[str, str]:
     """Versions of the libraries that are here besides NumPy."""
-    found = {name: version for name, version in installed().items() if name != "numpy"}
-    if not found:
+    versions = {name: version for name, version in installed().items() if name != "numpy"}
+    if not versions:
         raise RunError("peers must be installed before they can be recorded, got none; pip install 'perflib[peers]'")
-    return found
+    return versions
 
 
 def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block]:
@@ -80,13 +80,6 @@ def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block
 def _limits(quick: bool, machine: Machine) -> list[Block]:
     peaks = tuple(GridPoint(find("fma_peak"), FMA_PEAK_OPS, dtype=d) for d in ("float32", "float64"))
     elements = copy_elements(machine)
-    copies = (
-        *(GridPoint(find(k), elements) for k in ("copy_loop", "memory_copy_nt")),
-        GridPoint(find("numpy_copy"), elements, "call"),
-    )
+    scopes = {"copy_loop": "kernel", "memory_copy_nt": "kernel", "numpy_copy": "call"}
+    copies = tuple(GridPoint(find(name), elements, scope) for name, scope in scopes.items())
     return [Block("limits", "peak", peaks, 1), Block("limits", "copy", copies, 1 if quick else 5)]
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)

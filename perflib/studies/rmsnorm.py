@@ -78,11 +78,10 @@ def rms_times(axes: Axes, run: Run) -> str:
         rows = scaling_rows(table, name, "kernel" if name in RMSNORM_VARIANTS else "call")
         curve(axes, name, rows["n"], rows["ns"], rows["low_ns"], rows["high_ns"])
     fit = rms_fit(run)
-    line = fitted(axes, fit, 1)
     published = published_figures("rms_norm_fast")
-    stars = published_points(axes, published, 1e3)
+    handles = [fitted(axes, fit, 1), published_points(axes, published, 1e3)]
     log_axes(axes, table["n"].unique(), "n (one row, float32)", "time of one row (ns)")
-    axes.legend(handles=[line, stars], loc="lower right")
+    axes.legend(handles=handles, loc="lower right")
     label_ends(axes)
     fast = scaling_rows(table, "rms_norm_fast", "kernel")
     return (

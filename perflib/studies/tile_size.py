@@ -123,17 +123,15 @@ def _frame(axes: Axes, column: int, row: int, inset: float, **look: object) -> N
 def _limits(axes: Axes, run: Run, sizes: Sequence[int], tiles: Sequence[int]) -> None:
     """The largest tiles that fill the first cache: one of three matrices, one, and one whose rows share sets at this n."""
     first = run.machine.data_caches()[0]
-    ends = np.arange(len(sizes) + 1)
     whole = np.sqrt(first.size_bytes / FLOAT32_BYTES)
-    free = [tile_limit(n, FLOAT32_BYTES, first) for n in sizes]
     lines = (
         (f"one tile fills {first.name}", [whole] * len(sizes), ":"),
         ("three tiles fill it", [whole / np.sqrt(3)] * len(sizes), "--"),
-        ("rows of a tile evict each other above", free, "-"),
+        ("rows of a tile evict each other above", [tile_limit(n, FLOAT32_BYTES, first) for n in sizes], "-"),
     )
     for label, limits, style in lines:
         look = {"label": label, "color": "black", "linestyle": style, "path_effects": HALO}
-        axes.stairs(np.searchsorted(tiles, limits, side="right"), ends, baseline=None, **look)
+        axes.stairs(np.searchsorted(tiles, limits, side="right"), np.arange(len(sizes) + 1), baseline=None, **look)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8.5)
 
 
@@ -162,8 +160,7 @@ def tile_losses(axes: Axes, run: Run) -> str:
 def block_map(axes: Axes, run: Run) -> str:
     """Speed of the packed matmul over MC and KC as a fraction of the best, and the choices of four rules."""
     n, times = block_times(run)
-    medians = times.median()
-    shares = medians.min() / medians
+    shares = times.median().min() / times.median()
     grid = shares.unstack("kc").sort_index().dropna(thresh=3).dropna(axis="columns", thresh=3)
     cells, least = grid.to_numpy(), np.floor(10 * np.nanmin(grid)) / 10
     share_map(axes, cells, list(grid.columns), list(grid.index), "speed / speed of the best blocks", least)

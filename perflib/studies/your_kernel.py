@@ -2,10 +2,9 @@
 
 The same text stands in the notebook, and a test holds the two together: `perflib record` measures what is read there.
 
-    stencil(x, out, tile)       out[i, j] = mean of the four neighbours of x[i + 1, j + 1], in strips of `tile` columns
-
-x has a border of one around the n x n points of out. Three additions and one product for every point; each number is read
-and written once if the rows above and below stay in a cache.
+Each point of out is the mean of the four neighbours of the same point of x, computed in strips of `tile` columns. x has a
+border of one around the n x n points of out. Three additions and one product for every point; each number is read and
+written once if the rows above and below stay in a cache.
 """
 
 import numba
@@ -52,9 +51,8 @@ def stencil(x, out, tile):
 def stencil_blocks(quick: bool) -> list[Block]:
     """The example of notebook 08-your-kernel: described there as anybody's own kernel is."""
     own, sizes = find(stencil), (64, 96, 128, 192, 256, 320, 384, 512, 768, 1024)
-    scaling = Block("stencil", "all sizes", tuple(GridPoint(own, n) for n in sizes), 1 if quick else 8)
     tiles = (1, 4, 16, 64, 256, 1024)
-    blocks = [scaling]
+    blocks = [Block("stencil", "all sizes", tuple(GridPoint(own, n) for n in sizes), 1 if quick else 8)]
     for n in (256, 1024) if quick else (256, 512, 1024, 1536):
         fitting = tuple(GridPoint(own, n, values={"tile": t}) for t in tiles if t <= n)
         blocks.append(Block("stencil-tiles", f"n={n}", fitting, 0.8 if quick else 3, least_rounds=9))

@@ -1,6 +1,6 @@
 """Matrix product with a register tile: the last two rungs of the ladder, and what the fast one is put together from.
 
-Contract as in `ladder`: A is M x K, B is K x N, C is M x N, C-contiguous, float32 or float64.
+Contract as in `textbook`: A is M x K, B is K x N, C is M x N, C-contiguous, float32 or float64.
 
     matmul_register_blocked     MR x NR elements of C in registers, A and B read where they are: each load now feeds several
                                 multiply-adds instead of one. Ends where B leaves the caches or its rows share their sets

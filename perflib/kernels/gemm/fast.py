@@ -120,7 +120,7 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, threads:
     """A B. a: M x K, b: K x N, both float32 or both float64 and of any layout; out: M x N, C-contiguous, new if None.
 
     threads: cores to use, at most as many as Numba has. The first call for a dtype compiles for two seconds, or loads the
-    code from the cache. Source: Goto and van de Geijn 2008, Low et al. 2016 (see `blocked` and `blocking`).
+    code from the cache. Source: Goto and van de Geijn 2008, Low et al. 2016 (see `blocked` and `block_sizes`).
     """
     if out is not None and type(threads) is int and threads == 1:
         try:

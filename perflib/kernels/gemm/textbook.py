@@ -1,4 +1,4 @@
-"""Matrix product, C = A B, from the textbook loop upwards: the first four rungs; read on in `blocked`, then `gemm`.
+"""Matrix product, C = A B, from the textbook loop upwards: the first four rungs; read on in `blocked`, then `fast`.
 
 Contract of every rung: A is M x K, B is K x N, C is M x N, all C-contiguous, all float32 or all float64; C is overwritten
 and overlaps neither input. Work: 2 M N K flops. An underscore marks the compiled, unchecked kernel.
@@ -10,7 +10,7 @@ and overlaps neither input. Work: 2 M N K flops. An underscore marks the compile
     matmul_ikj              no tiles, only the loop order i k j: rows of B and C stream through
     matmul_register_blocked (in `blocked`) a tile of C in registers: one load feeds several multiply-adds
     matmul_packed           (in `blocked`) what is read is copied first, into the order in which it is read
-    matmul                  (in `gemm`) the way that suits each shape
+    matmul                  (in `fast`) the way that suits each shape
 
 What each gained over the one before, paired, is a table of notebook 02 for the committed run and of every report.
 
