@@ -6,8 +6,8 @@ block is one series, named like "110M F32 generation 128 x 1".
 
 The block "read" holds reads of READ_BYTES, what generation is held against: `kernel` is "read, 4" for four streams.
 
-Of work that is done in two ways in turn (see `fusion_experiment`) the `kernel` is name and way, "QKV, fused", `round` the turn. Such
-blocks are named like "110M F32 fused 128 x 1", and for the stopwatches "110M F32 stopwatches 128 x 1".
+Of work that is done in two ways in turn (see `fusion_experiment`) the `kernel` is name and way, "QKV, fused", `round` the
+turn. Such blocks are named like "110M F32 fused 128 x 1", and for the stopwatches "110M F32 stopwatches 128 x 1".
 """
 
 from collections.abc import Iterable, Sequence
