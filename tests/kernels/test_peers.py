@@ -119,7 +119,7 @@ def test_a_library_that_is_loaded_for_a_cell_gets_the_threads_of_the_measurement
     sweep([kernel], [3], scope="call", budget_s=1e-6, progress=False)
 
     assert set(seen) == {1}
-    assert threads == [4, 1, 4]
+    assert threads[:3] == [4, 1, 4]  # the limits of the machine follow, once per process
 
 
 def test_what_is_not_installed_is_not_listed_and_says_how_to_get_it(nothing_installed, refused):
