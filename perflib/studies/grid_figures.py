@@ -22,7 +22,7 @@ from ..display.figure import curve, label_ends, level, log_axes, picture, plain_
 from ..display.table import Table, or_missing
 from ..display.text import quantity, text, unit_of
 from ..errors import RunError
-from ..runs.queries import by_size, copy_gb_per_s, net_times, parameters, peak_gflops, select, summary
+from ..runs.queries import by_size, copy_gb_per_s, interval_of, net_times, parameters, peak_gflops, select, summary
 from ..runs.store import Run
 from ..scaling import ScalingFit, fit_scaling
 from ..stats import Interval
@@ -114,7 +114,7 @@ def grid_table(run: Run, topic: str) -> Table:
     own = [p for p in ("tile", "rows", *parameters(net_times(run, topic))) if any(r[p].notna().any() for _, r in series)]
     for name, points in series:
         for _, row in points.iterrows():
-            ns = Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95).scaled(1 / factor)
+            ns = interval_of(row).scaled(1 / factor)
             time = text(ns, max(0, 3 - math.floor(math.log10(abs(ns.value) or 1))))  # four digits that count
             rate = f"{row[column]:.3g}" if column in row and np.isfinite(row[column]) else ""
             share = f"{100 * row[column] / limit.value:.3g}" if rate and limit else ""

@@ -18,7 +18,7 @@ from ..kernels.catalog import find
 from ..kernels.description import verify
 from ..models.access_counts import count_accesses, count_allocations
 from ..models.tile_choice import default_losses
-from ..runs.queries import peak_gflops, ratio, summary
+from ..runs.queries import interval_of, peak_gflops, ratio, summary
 from ..runs.store import Run
 from ..scaling import ScalingFit
 from ..stats import Interval
@@ -149,7 +149,7 @@ def _s8(run: Run) -> tuple[str, str]:
 def _s9(run: Run) -> tuple[str, str]:
     step = int(run.samples("clock")["elapsed_ns"].min())
     row = summary(run, "timing", kernel="timer_start_and_elapsed").iloc[0]
-    cost = Interval(row["ns"], row["low_ns"], row["high_ns"], 0.95)
+    cost = interval_of(row)
     verdict = FAILS if step >= 100 or cost.low > 1000 else HOLDS if cost.high < 1000 else UNDECIDED
     return verdict, f"smallest step {step} ns; start and elapsed together {text(cost, 0)} ns"
 
