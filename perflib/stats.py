@@ -22,6 +22,13 @@ MIN_SAMPLES = 6
 """Fewest samples for which min and max cover the median with 95 %: 1 - 2 / 2^6 = 0.969."""
 
 
+FEWEST_CASES = 8
+"""Cases from which on their variances tell what is usual."""
+MOST_FREEDOM = 200.0
+"""Degrees of freedom of a prior: cases that look all the same are known from so many values at most."""
+LEAST_VARIANCE = 1e-12
+"""Of a logarithm: a millionth of a time."""
+
 EXACT = 4000
 """Products of two numbers of samples up to which the distribution of U is counted out."""
 
@@ -166,6 +173,70 @@ def persistence(samples: Sequence[float] | np.ndarray) -> float:
     last = math.ceil(math.sqrt(len(signs)))
     lags = range(1, min(last + 1, len(signs)))
     return max(1.0, 1 + 2 * sum((1 - k / (last + 1)) * float(signs[k:] @ signs[:-k]) for k in lags) / power)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What the variances of many cases say of one: log s0^2 = `level` + `slope` log x, with the weight of `freedom` values.
+
+    x: a number above 0 of each case that its variance grows with.
+    """
+
+    level: float
+    slope: float
+    freedom: float
+
+    def shrink(self, variance: float, freedom: float, x: float = 1.0) -> tuple[float, float]:
+        """The variance of one case shrunk towards s0^2, (d0 s0^2 + d s^2) / (d0 + d), and its degrees of freedom d0 + d."""
+        prior = math.exp(self.level + self.slope * math.log(max(x, LEAST_VARIANCE)))
+        total = self.freedom + freedom
+        return (self.freedom * prior + freedom * variance) / total, total
+
+
+def variance_prior(
+    variances: Sequence[float] | np.ndarray, freedom: Sequence[float] | np.ndarray, x: Sequence[float] | np.ndarray = ()
+) -> Prior:
+    """The prior from variances with so many degrees of freedom each, by the moments of log s^2.
+
+    Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004), section 6.2, with a line in log x as in Law et al., Genome Biol. 15
+    (2014). Raises SampleError for fewer than eight cases.
+    """
+    values, half = np.asarray(variances, float), np.asarray(freedom, float) / 2
+    if len(values) < FEWEST_CASES:
+        raise SampleError(f"cases must be at least {FEWEST_CASES} to learn their variance from, got {len(values)}")
+    logs = np.log(np.maximum(values, max(1e-4 * float(np.median(values)), LEAST_VARIANCE)))  # 0: the clock could not tell
+    logs += np.log(half) - scipy.special.digamma(half)
+    design = np.ones((len(values), 1))
+    if len(x) and np.ptp(x) > 0:
+        design = np.stack([design[:, 0], np.log(np.maximum(x, LEAST_VARIANCE))], axis=1)
+    line = np.linalg.lstsq(design, logs, rcond=None)[0]
+    left = logs - design @ line
+    beyond = float(left @ left) / max(1, len(left) - len(line)) - float(scipy.special.polygamma(1, half).mean())
+    d0 = min(MOST_FREEDOM, 2 * _inverse_trigamma(beyond)) if beyond > 0 else MOST_FREEDOM
+    level = float(line[0] + scipy.special.digamma(d0 / 2) - math.log(d0 / 2))
+    return Prior(level, float(line[1]) if len(line) > 1 else 0.0, d0)
+
+
+def _inverse_trigamma(value: float) -> float:
+    """x with trigamma(x) = value, which falls from infinity to 0."""
+    return float(scipy.optimize.brentq(lambda x: scipy.special.polygamma(1, x) - value, 1e-4, 1e8))
+
+
+def t_interval(mean: float, variance: float, freedom: float, confidence: float = 0.95) -> Interval:
+    """exp of a mean of logarithms and of the ends of Student's interval around it; `variance` is that of the mean."""
+    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+    return Interval(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), confidence)
+
+
+def discoveries(p_values: Sequence[float] | np.ndarray, rate: float) -> np.ndarray:
+    """Which hypotheses are refuted so that at most the share `rate` of those is wrong.
+
+    Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995): the k smallest p-values, k the largest with p(k) <= rate k / m.
+    """
+    values = np.asarray(p_values, float)
+    ranks = scipy.stats.rankdata(values, method="max")
+    passing = values[values <= rate * ranks / len(values)]
+    return values <= (passing.max() if len(passing) else -1.0)
 
 
 def drift(samples: Sequence[float] | np.ndarray) -> tuple[float, float]:

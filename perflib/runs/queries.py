@@ -5,6 +5,7 @@ Raises `RunError` where the run lacks what is asked for.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,17 @@ import pandas as pd
 from ..display.text import text
 from ..errors import RunError
 from ..kernels.catalog import KERNELS
-from ..stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
+from ..stats import (
+    FEWEST_CASES,
+    MIN_SAMPLES,
+    Interval,
+    Prior,
+    median,
+    median_interval,
+    ratio_interval,
+    t_interval,
+    variance_prior,
+)
 from .store import COLUMNS, Run
 
 CASE = ["kernel", "scope", "dtype", "n", "tile", "rows"]
@@ -43,17 +54,80 @@ def select(times: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
 
 def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
-    """Median and interval in nanoseconds of every case of a topic; GFLOP/s and GB/s where the kernel counts them."""
-    rows, times = [], net_times(run, topic)
+    """Median and interval in nanoseconds of every case of a topic; GFLOP/s and GB/s where the kernel counts them.
+
+    The interval is one for the median over placements and processes of the machine, see `interval_of_case`.
+    """
+    rows, times, prior = [], net_times(run, topic), topic_prior(run, topic)
     columns = [*CASE, *parameters(times)]
     for key, group in select(times, **wanted).groupby(columns, dropna=False, sort=True):
         case = dict(zip(columns, key, strict=True))
-        interval = _interval(group["net_ns"])
+        interval = interval_of_case(group, prior)
         rates = _rates(run, case, interval) if interval.low > 0 else {}
-        rows.append({**case, **_columns("ns", interval), **rates, "samples": len(group)})
+        counts = {"samples": len(group), "processes": group["process"].nunique()}
+        rows.append({**case, **_columns("ns", interval), **rates, **counts})
     if not rows:
         raise RunError(f"run {run.id} has no {topic} with {wanted}")
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Medians:
+    """The median time of a case in each process that measured it."""
+
+    logs: np.ndarray
+    """Logarithms of nanoseconds, one for each process."""
+    scatter: float
+    """Variance of such a logarithm that the rounds of one process explain: pi / 2 times theirs over their number."""
+
+    @property
+    def variance(self) -> float:
+        """Between the processes; needs two."""
+        return float(np.var(self.logs, ddof=1))
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the variance."""
+        return len(self.logs) - 1
+
+
+def process_medians(times: pd.DataFrame) -> Medians | None:
+    """Of the samples of one case in `net_times`; None where a net time is no time."""
+    each = [group.to_numpy() for _, group in times.groupby("process")["net_ns"]]
+    medians = np.array([np.median(values) for values in each])
+    if medians.min() <= 0:
+        return None
+    spreads = [1.4826 * np.median(abs(v / m - 1)) for v, m in zip(each, medians, strict=True)]
+    scatter = np.mean([np.pi / 2 * s**2 / len(v) for s, v in zip(spreads, each, strict=True)])
+    return Medians(np.log(medians), float(scatter))
+
+
+@lru_cache(maxsize=64)
+def topic_prior(run: Run, topic: str) -> Prior | None:
+    """What the cases of a topic say of the variance between processes; None where too few were measured in several."""
+    times = net_times(run, topic)
+    columns = ["block", *CASE, "threads", *parameters(times)]
+    found = [process_medians(group) for _, group in times.groupby(columns, dropna=False)]
+    several = [m for m in found if m and m.freedom]
+    if len(several) < FEWEST_CASES:
+        return None
+    return variance_prior(*zip(*((m.variance, m.freedom, m.scatter) for m in several), strict=True))
+
+
+def interval_of_case(times: pd.DataFrame, prior: Prior | None) -> Interval:
+    """Median and 95 % interval of the samples of one case.
+
+    From several processes: Student's interval around the mean of the logarithms of their medians, the variance between
+    them shrunk towards that of the topic. From one process: the order statistics of its rounds, which know nothing of
+    other processes.
+    """
+    medians = process_medians(times)
+    if medians is None or not medians.freedom:
+        return _interval(times["net_ns"])
+    variance, freedom = medians.variance, medians.freedom
+    if prior:
+        variance, freedom = prior.shrink(variance, freedom, medians.scatter)
+    return t_interval(float(medians.logs.mean()), variance / len(medians.logs), freedom)
 
 
 def parameters(times: pd.DataFrame) -> list[str]:

@@ -31,7 +31,10 @@ from ..hardware.facts import Machine
 from .columns import Column, schema, topic_columns
 from .integrity import damage, foreign_link
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schema 1: one process, which placed its arrays once; its samples have neither of the columns of PLACED."""
+PLACED = ("process", "placement")
 COLUMNS = schema("samples")  # further columns are parameters of a topic's kernels
 BLOCK_COLUMNS = schema("blocks")
 TABLES = {"harness": schema("harness")}  # topics that hold no samples
@@ -54,6 +57,11 @@ class Run:
     def finished(self) -> bool:
         """Whether every planned block was recorded."""
         return self.meta["finished"] is not None
+
+    @property
+    def draws_placements(self) -> bool:
+        """Whether the arrays got a new place in every round; if not, its intervals hold for one place and one process."""
+        return self.meta["schema"] > 1
 
     @cached_property
     def machine(self) -> Machine:
@@ -153,8 +161,8 @@ def read_meta(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as problem:
         raise RunError(f"{file}: cannot be read: {problem}") from None
     schema = meta.get("schema") if isinstance(meta, dict) else type(meta).__name__
-    if schema != SCHEMA:
-        raise RunError(f"{file}: schema must be {SCHEMA}, got {schema!r}")
+    if schema not in READABLE:
+        raise RunError(f"{file}: schema must be {' or '.join(map(str, READABLE))}, got {schema!r}")
     if missing := {"finished", "command", "settings", "machine", "code"} - meta.keys():
         raise RunError(f"{file}: {', '.join(sorted(missing))} missing")
     return meta
@@ -189,6 +197,7 @@ def read_rows(file: Path) -> tuple[list[str], list[list[str]], bool]:
 def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, int]) -> pd.DataFrame:
     """The rows of the complete blocks, whose number `counts` gives."""
     header, rows, whole = read_rows(file)
+    columns = {name: column for name, column in columns.items() if name in header or name not in PLACED}
     if missing := [name for name in columns if name not in header]:
         raise RunError(f"{file}: row 1: column {missing[0]!r} missing")
     if len(set(header)) < len(header):
@@ -208,7 +217,7 @@ def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, 
     table = table[[*columns]]
     for name, column in columns.items():
         table[name] = table[name].astype("str") if column.kind == "string" else _integers(file, table[name], column)
-    return table.reset_index(drop=True)
+    return table.assign(**{name: 0 for name in PLACED if "elapsed_ns" in table and name not in table}).reset_index(drop=True)
 
 
 def _integers(file: Path, texts: pd.Series, column: Column) -> pd.Series:
