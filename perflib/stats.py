@@ -228,6 +228,51 @@ def t_interval(mean: float, variance: float, freedom: float, confidence: float =
     return Interval(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), confidence)
 
 
+@dataclass(frozen=True)
+class Medians:
+    """The median time of one case in each process that measured it."""
+
+    logs: np.ndarray
+    """Logarithms, one for each process."""
+    scatter: float
+    """Variance of such a logarithm as far as the rounds explain it: pi / 2 times that of a round, over their number."""
+
+    @classmethod
+    def of(cls, times: Sequence[np.ndarray]) -> "Medians | None":
+        """From the times in each process; None where a median is not above 0, so that it has no logarithm."""
+        middles = np.array([np.median(each) for each in times])
+        if middles.min() <= 0:
+            return None
+        spreads = [1.4826 * np.median(abs(each / middle - 1)) for each, middle in zip(times, middles, strict=True)]
+        scatter = np.mean([math.pi / 2 * s**2 / len(each) for s, each in zip(spreads, times, strict=True)])
+        return cls(np.log(middles), float(scatter))
+
+    @property
+    def variance(self) -> float:
+        """Between the processes; needs two."""
+        return float(np.var(self.logs, ddof=1))
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the variance."""
+        return len(self.logs) - 1
+
+    def interval(self, prior: Prior | None, confidence: float = 0.95) -> Interval:
+        """For the median over placements and processes: Student's, around the mean, the variance shrunk to the prior."""
+        variance, freedom = self.variance, self.freedom
+        if prior:
+            variance, freedom = prior.shrink(variance, freedom, self.scatter)
+        return t_interval(float(self.logs.mean()), variance / len(self.logs), freedom, confidence)
+
+
+def medians_prior(cases: Sequence[Medians]) -> Prior | None:
+    """What those cases that several processes measured say of the variance of each; None where they are too few."""
+    several = [case for case in cases if case.freedom]
+    if len(several) < FEWEST_CASES:
+        return None
+    return variance_prior(*zip(*((case.variance, case.freedom, case.scatter) for case in several), strict=True))
+
+
 def discoveries(p_values: Sequence[float] | np.ndarray, rate: float) -> np.ndarray:
     """Which hypotheses are refuted so that at most the share `rate` of those is wrong.
 

@@ -5,7 +5,6 @@ Raises `RunError` where the run lacks what is asked for.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -16,15 +15,14 @@ from ..display.text import text
 from ..errors import RunError
 from ..kernels.catalog import KERNELS
 from ..stats import (
-    FEWEST_CASES,
     MIN_SAMPLES,
     Interval,
+    Medians,
     Prior,
     median,
     median_interval,
+    medians_prior,
     ratio_interval,
-    t_interval,
-    variance_prior,
 )
 from .store import COLUMNS, Run
 
@@ -71,35 +69,9 @@ def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class Medians:
-    """The median time of a case in each process that measured it."""
-
-    logs: np.ndarray
-    """Logarithms of nanoseconds, one for each process."""
-    scatter: float
-    """Variance of such a logarithm that the rounds of one process explain: pi / 2 times theirs over their number."""
-
-    @property
-    def variance(self) -> float:
-        """Between the processes; needs two."""
-        return float(np.var(self.logs, ddof=1))
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom of the variance."""
-        return len(self.logs) - 1
-
-
 def process_medians(times: pd.DataFrame) -> Medians | None:
     """Of the samples of one case in `net_times`; None where a net time is no time."""
-    each = [group.to_numpy() for _, group in times.groupby("process")["net_ns"]]
-    medians = np.array([np.median(values) for values in each])
-    if medians.min() <= 0:
-        return None
-    spreads = [1.4826 * np.median(abs(v / m - 1)) for v, m in zip(each, medians, strict=True)]
-    scatter = np.mean([np.pi / 2 * s**2 / len(v) for s, v in zip(spreads, each, strict=True)])
-    return Medians(np.log(medians), float(scatter))
+    return Medians.of([group.to_numpy() for _, group in times.groupby("process")["net_ns"]])
 
 
 @lru_cache(maxsize=64)
@@ -107,27 +79,17 @@ def topic_prior(run: Run, topic: str) -> Prior | None:
     """What the cases of a topic say of the variance between processes; None where too few were measured in several."""
     times = net_times(run, topic)
     columns = ["block", *CASE, "threads", *parameters(times)]
-    found = [process_medians(group) for _, group in times.groupby(columns, dropna=False)]
-    several = [m for m in found if m and m.freedom]
-    if len(several) < FEWEST_CASES:
-        return None
-    return variance_prior(*zip(*((m.variance, m.freedom, m.scatter) for m in several), strict=True))
+    return medians_prior([m for _, group in times.groupby(columns, dropna=False) if (m := process_medians(group))])
 
 
 def interval_of_case(times: pd.DataFrame, prior: Prior | None) -> Interval:
     """Median and 95 % interval of the samples of one case.
 
-    From several processes: Student's interval around the mean of the logarithms of their medians, the variance between
-    them shrunk towards that of the topic. From one process: the order statistics of its rounds, which know nothing of
-    other processes.
+    From several processes: `Medians.interval`, which also holds for other places and processes. From one process: the
+    order statistics of its rounds, which know nothing of other processes.
     """
     medians = process_medians(times)
-    if medians is None or not medians.freedom:
-        return _interval(times["net_ns"])
-    variance, freedom = medians.variance, medians.freedom
-    if prior:
-        variance, freedom = prior.shrink(variance, freedom, medians.scatter)
-    return t_interval(float(medians.logs.mean()), variance / len(medians.logs), freedom)
+    return medians.interval(prior) if medians and medians.freedom else _interval(times["net_ns"])
 
 
 def parameters(times: pd.DataFrame) -> list[str]:

@@ -145,7 +145,7 @@ def spoilt(how, folder):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("schema", "run.json: schema must be 1, got 9"),
+        ("schema", "run.json: schema must be 1 or 2, got 9"),
         ("missing", "matmul.csv: missing"),
         ("checksum", "matmul.csv: checksum differs from SHA256SUMS"),
         ("link", "matmul.csv: must lie in the folder of its run, got a link out of it"),
