@@ -24,8 +24,8 @@ MIN_SAMPLES = 6
 
 FEWEST_CASES = 8
 """Cases from which on their variances tell what is usual."""
-MOST_FREEDOM = 200.0
-"""Degrees of freedom of a prior: cases that look all the same are known from so many values at most."""
+MOST_FREEDOM = 8.0
+"""Degrees of freedom of a prior at most: simulated, more of them make intervals that miss too often."""
 LEAST_VARIANCE = 1e-12
 """Of a logarithm: a millionth of a time."""
 
@@ -191,6 +191,10 @@ class Prior:
         prior = math.exp(self.level + self.slope * math.log(max(x, LEAST_VARIANCE)))
         total = self.freedom + freedom
         return (self.freedom * prior + freedom * variance) / total, total
+
+    def of_ratio(self) -> "Prior":
+        """For the ratio of two independent cases: both its variance and its x are twice those of one."""
+        return Prior(self.level + (1 - self.slope) * math.log(2), self.slope, self.freedom)
 
 
 def variance_prior(

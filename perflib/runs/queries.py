@@ -54,13 +54,13 @@ def select(times: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
     """Median and interval in nanoseconds of every case of a topic; GFLOP/s and GB/s where the kernel counts them.
 
-    The interval is one for the median over placements and processes of the machine, see `interval_of_case`.
+    The interval is one for the median over placements and processes of the machine, see `middle`.
     """
     rows, times, prior = [], net_times(run, topic), topic_prior(run, topic)
     columns = [*CASE, *parameters(times)]
     for key, group in select(times, **wanted).groupby(columns, dropna=False, sort=True):
         case = dict(zip(columns, key, strict=True))
-        interval = interval_of_case(group, prior)
+        interval = middle(group.set_index("process")["net_ns"], prior)
         rates = _rates(run, case, interval) if interval.low > 0 else {}
         counts = {"samples": len(group), "processes": group["process"].nunique()}
         rows.append({**case, **_columns("ns", interval), **rates, **counts})
@@ -71,7 +71,11 @@ def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
 
 def process_medians(times: pd.DataFrame) -> Medians | None:
     """Of the samples of one case in `net_times`; None where a net time is no time."""
-    return Medians.of([group.to_numpy() for _, group in times.groupby("process")["net_ns"]])
+    return _medians(times.set_index("process")["net_ns"])
+
+
+def _medians(values: pd.Series) -> Medians | None:
+    return Medians.of([group.to_numpy() for _, group in values.groupby(level="process")])
 
 
 @lru_cache(maxsize=64)
@@ -82,14 +86,26 @@ def topic_prior(run: Run, topic: str) -> Prior | None:
     return medians_prior([m for _, group in times.groupby(columns, dropna=False) if (m := process_medians(group))])
 
 
-def interval_of_case(times: pd.DataFrame, prior: Prior | None) -> Interval:
-    """Median and 95 % interval of the samples of one case.
+def middle(values: pd.Series, prior: Prior | None = None) -> Interval:
+    """Median and 95 % interval of samples of one case, whose index has the level `process`.
 
-    From several processes: `Medians.interval`, which also holds for other places and processes. From one process: the
-    order statistics of its rounds, which know nothing of other processes.
+    From several processes: `Medians.interval`, which holds for other placements and processes too. From one: the order
+    statistics of its rounds, which know nothing of others.
     """
-    medians = process_medians(times)
-    return medians.interval(prior) if medians and medians.freedom else _interval(times["net_ns"])
+    medians = _medians(values)
+    return medians.interval(prior) if medians and medians.freedom else _interval(values)
+
+
+def paired(over: pd.Series, under: pd.Series, prior: Prior | None = None, comparisons: int = 1) -> Interval:
+    """Median of over / under with its interval as for `middle`; both have one index, a pair is of one round.
+
+    prior: of the times; the variance of their ratio is taken for that of both together. `comparisons` divides the error
+    rate.
+    """
+    medians = _medians(over / under) if "process" in over.index.names else None
+    if medians and medians.freedom:
+        return medians.interval(prior and prior.of_ratio(), 1 - 0.05 / comparisons)
+    return ratio_interval(over.to_numpy(), under.to_numpy(), comparisons=comparisons, serial=True)
 
 
 def parameters(times: pd.DataFrame) -> list[str]:
@@ -109,14 +125,14 @@ def by_size(run: Run, topic: str, kernel: str, **wanted: Any) -> tuple[list[int]
 def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any], comparisons: int = 1) -> Interval:
     """Time of the case `over` / time of the case `under`, from the rounds of the blocks that have both."""
     times = net_times(run, topic)
-    pairs = [select(times, **case).set_index(["block", "round"])["net_ns"] for case in (over, under)]
+    pairs = [select(times, **case).set_index(["block", "process", "round"])["net_ns"] for case in (over, under)]
     for case, times_of_case in zip((over, under), pairs, strict=True):
         if times_of_case.index.has_duplicates:
             raise RunError(f"run {run.id} has more than one case of {dict(case)} in a round of {topic}")
     shared = pairs[0].index.intersection(pairs[1].index)
     if len(shared) < MIN_SAMPLES:
         raise RunError(f"run {run.id} has {len(shared)} rounds of both {dict(over)} and {dict(under)} in {topic}")
-    return ratio_interval(pairs[0][shared].to_numpy(), pairs[1][shared].to_numpy(), comparisons=comparisons, serial=True)
+    return paired(pairs[0][shared], pairs[1][shared], topic_prior(run, topic), comparisons)
 
 
 def peak_gflops(run: Run, dtype: str = "float32") -> Interval:

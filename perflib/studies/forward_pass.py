@@ -29,12 +29,12 @@ from ..llm.fusion_experiment import READ_BYTES, alternatives, in_turn, reads, st
 from ..llm.operation_counts import PACKING, PARTS, effort, work
 from ..llm.weights import SHAPES, RandomWeights
 from ..runs.fresh_process import from_fresh_process
-from ..runs.queries import peak_gflops, select
+from ..runs.queries import middle, paired, peak_gflops, select, topic_prior
 from ..runs.recorder import LEAST_ROUNDS
 from ..runs.store import Run
 from ..runs.writer import RunWriter
 from ..section_timer import WHOLE
-from ..stats import Interval, median_interval, ratio_interval, shift_interval
+from ..stats import Interval, shift_interval
 from ..timing.sampling import quiet
 from .drawing import annotate, error_bars, log_scales
 
@@ -181,7 +181,9 @@ def record_forward(writer: RunWriter, quick: bool, progress: bool = True, proces
                 bar.update(cost)
                 if rows:
                     with writer.block("forward", rows[0]["block"], ["new"], process=process) as append:
-                        append({**row, "process": process, "round": row["round"] + (process - 1) * MAX_PASSES} for row in rows)
+                        append(
+                            {**row, "process": process, "round": row["round"] + (process - 1) * MAX_PASSES} for row in rows
+                        )
 
 
 def _pass_rows(plan: Sequence[Series | Turns], wanted: Collection[str]) -> Iterator[tuple[str, float, list[dict]]]:
@@ -215,20 +217,20 @@ def part_times(run: Run, series: str) -> pd.DataFrame:
     samples = select(run.samples("forward"), block=series)
     if samples.empty:
         raise RunError(f"run {run.id} has no {series!r} in forward")
-    return samples.pivot_table(index="round", columns="kernel", values="elapsed_ns")
+    return samples.pivot_table(index=["process", "round"], columns="kernel", values="elapsed_ns")
 
 
 def part_share(run: Run, series: str, part: str) -> Interval:
     """Percent of the whole, median over the passes with its 95 % interval."""
     times = part_times(run, series)
-    return median_interval((100 * times[part] / times[WHOLE]).to_numpy(), serial=True)
+    return middle(100 * times[part] / times[WHOLE], topic_prior(run, "forward"))
 
 
 def read_gb_per_s(run: Run) -> Interval:
     """By the number of streams that reads fastest, in the median of its rounds."""
     times = part_times(run, "read")
     best = times[times.median().idxmin()]
-    return median_interval((READ_BYTES / best).to_numpy(), serial=True)
+    return middle(READ_BYTES / best, topic_prior(run, "forward"))
 
 
 def hot_path(run: Run) -> tuple[str, str]:
@@ -271,7 +273,7 @@ def breakdown_table(run: Run, shape: str) -> Table:
 
 
 def _milliseconds(run: Run, series: str) -> Interval:
-    return median_interval((part_times(run, series)[WHOLE] / 1e6).to_numpy(), serial=True)
+    return middle(part_times(run, series)[WHOLE] / 1e6, topic_prior(run, "forward"))
 
 
 def _closed(times: pd.DataFrame) -> float:
@@ -313,7 +315,7 @@ def _fusing_gains(run: Run, shape: str, phase: str, new: int) -> list[Gain]:
     times, gains = part_times(run, f"{shape} F32 fused {new} x 1") / 1e6, []
     for name in (column.removesuffix(", fused") for column in times if column.endswith(", fused")):
         together, apart = times[f"{name}, fused"], times[f"{name}, apart"]
-        faster = ratio_interval(apart.to_numpy(), together.to_numpy(), serial=True)
+        faster = paired(apart, together, topic_prior(run, "forward"))
         gains.append(Gain(name, phase, faster, 100 * float(np.median(apart - together)) / whole))
     return sorted(gains, key=lambda gain: -gain.saved_percent)
 
@@ -342,14 +344,14 @@ def gain_table(run: Run, shape: str) -> Table:
 @or_missing
 def stopwatch_table(run: Run) -> Table:
     """A pass of one token with the stopwatches switched off and on, in turn."""
-    rows = []
+    rows, prior = [], topic_prior(run, "forward")
     for shape in SHAPES:
         name = f"{shape} F32 stopwatches 128 x 1"
         if ("forward", name) in run.blocks:
             times = part_times(run, name) / 1e6
-            off, on = (times[f"stopwatches, {way}"].to_numpy() for way in ("off", "on"))
-            cost = ratio_interval(on, off, serial=True)
-            cells = [text(median_interval(ms, serial=True), 3) for ms in (off, on)]
+            off, on = (times[f"stopwatches, {way}"] for way in ("off", "on"))
+            cost = paired(on, off, prior)
+            cells = [text(middle(ms, prior), 3) for ms in (off, on)]
             percent = Interval(*(100 * (end - 1) for end in (cost.value, cost.low, cost.high)), cost.coverage)
             sections = 3 + 6 * SHAPES[shape].block_count
             rows.append((shape, str(sections), *cells, text(percent)))
