@@ -15,8 +15,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from operator import attrgetter
+from threading import Thread
 from typing import Any
 
 import cloudpickle
@@ -59,7 +61,7 @@ def from_fresh_process(job: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         process.stdin.write(pickle.dumps(sys.path) + request.getvalue())
-        process.stdin.close()
+        process.stdin.flush()  # and not closed: its end says that this process is gone
         while True:
             try:
                 kind, content = pickle.load(process.stdout)
@@ -72,6 +74,7 @@ def from_fresh_process(job: Callable[[], Iterator[Any]]) -> Iterator[Any]:
             yield content
     finally:
         process.kill()
+        process.stdin.close()
         process.stdout.close()
         process.wait()
 
@@ -81,17 +84,19 @@ def _work() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who reads ends this process
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints is no answer
-    sys.path[:] = pickle.load(sys.stdin.buffer)
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    sys.path[:] = pickle.load(requests)
+    job = pickle.load(requests)
+    Thread(target=lambda: requests.read(1) or os._exit(1), daemon=True).start()  # who asked is gone
 
     def tell(kind: str, content: Any = None) -> None:
         answer.write(cloudpickle.dumps((kind, content)))
         answer.flush()
 
     try:
-        for item in pickle.load(sys.stdin.buffer)():
+        for item in job():
             tell("item", item)
         tell("end")
-    except BrokenPipeError:  # nobody reads any more
-        os._exit(1)
     except BaseException as problem:
-        tell("raised", problem)
+        with suppress(OSError):  # nobody reads any more
+            tell("raised", problem)
