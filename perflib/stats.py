@@ -228,6 +228,11 @@ def t_interval(mean: float, variance: float, freedom: float, confidence: float =
     return Interval(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), confidence)
 
 
+def p_of_no_change(mean: float, variance: float, freedom: float) -> float:
+    """Two-sided p-value of Student's test that a mean of logarithms is 0; `variance` is that of the mean."""
+    return 2 * float(scipy.stats.t.sf(abs(mean) / math.sqrt(variance), freedom))
+
+
 def discoveries(p_values: Sequence[float] | np.ndarray, rate: float) -> np.ndarray:
     """Which hypotheses are refuted so that at most the share `rate` of those is wrong.
 

@@ -1,39 +1,63 @@
 """What changed between two runs, of one machine or of two: per kernel and size, with intervals and verdicts.
 
-    compare_runs(before, after)     -> RunComparison; shows itself as a table
+    compare_runs(before, after)     -> RunComparison; says what changed, and counts what did not
     require_plausible(run)          refuses a run whose values cannot be
 
     print(compare_runs(load_run("latest"), load_run("/media/stick/20261201T120000Z-other-full")))
 
-A ratio is time after / time before, from samples that were not taken together (`stats.shift_interval`), corrected for the
-number of cases. On one machine nothing smaller than the canary moved is claimed. Of two machines each time counts in flops
-of its machine's own peak (in bytes of its copy, where no flops are counted): 1 is the same share of what a machine can do.
+A ratio is time after / time before. Recordings of several processes carry their own error: a moderated t on the logarithms
+of the medians of their processes, the variance of a case shrunk towards that of its topic (Smyth, Stat. Appl. Genet. Mol.
+Biol. 3, 2004). A change is claimed where it is among the discoveries of all cases at a rate of 1 % (Benjamini and Hochberg)
+and larger than 3 %. Two recordings of schema 1 have one process and one place each; they are compared by their rounds
+(`stats.shift_interval`, corrected for the number of cases), and a change of place shows as a change.
 
-Raises `RunError` where the runs have no case in common, or one of them was damaged or is implausible.
+On one machine nothing smaller than the canary moved is claimed. Of two machines each time counts in flops of its machine's
+own peak (in bytes of its copy, where no flops are counted): 1 is the same share of what a machine can do.
+
+Raises `NothingComparable` where the runs have no case in common or only one of them drew its places, `RunError` where one
+of them was damaged or is implausible.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from html import escape
 
 import numpy as np
 import pandas as pd
 
-from ..display.html import reach, table
+from ..display.html import bar, reach, table
 from ..display.table import Table
-from ..display.text import on_one_line
-from ..errors import RunError, SampleError
-from ..stats import Interval, median, shift_interval
+from ..display.text import on_one_line, quantity
+from ..errors import NothingComparable, RunError, SampleError
+from ..hardware.facts import hardware_differences, software
+from ..stats import LEAST_VARIANCE, Interval, discoveries, median, p_of_no_change, shift_interval, t_interval
 from ..timing.diagnostics import ROOF, verdict
 from ..timing.measure import MARGIN
-from .queries import CASE, copy_gb_per_s, net_times, parameters, peak_gflops, summary, work
-from .store import TABLES, Run
+from .cases import Key, cases, label, topics
+from .queries import CASE, copy_gb_per_s, peak_gflops, prior_of, process_medians, work
+from .repeatability import earlier_recordings, not_repeatable
+from .store import Run
 
-ASIDE = {"clock", "limits", *TABLES}
+CLAIM = 0.03
+"""The smallest change between recordings of several processes that is claimed."""
+EQUIVALENT = 0.05
+"""Half-length of the range around 1 in which the interval of an equivalent case lies."""
+FALSE_DISCOVERIES = 0.01
+FEWEST_PROCESSES = 3
+"""Of each recording, for a claim without what other cases say of the variance."""
+CHANGED = ("faster", "slower")
+OUTCOMES = (*CHANGED, "equivalent", "unresolved", "not repeatable", "no limit")
+NAMED = 5
+"""Cases that a sentence names; the others are counted."""
+SLOWER, NOTHING = 3, 4
+"""Exit status of the command."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One case in both runs: `ratio` is after / before, None where the samples are too few for so many comparisons."""
+    """One case in both runs: `ratio` is after / before, None where the samples do not give one with an interval."""
 
     topic: str
     case: str
@@ -41,6 +65,15 @@ class Change:
     after_ns: float
     ratio: Interval | None
     verdict: str
+    p: float | None = None
+    """Of no change; None where there is no test."""
+    aside: str = ""
+    """Why the case takes part in no verdict: `not repeatable` or `no limit`."""
+
+    @property
+    def outcome(self) -> str:
+        """One of `OUTCOMES`."""
+        return self.aside or self.verdict
 
 
 @dataclass(frozen=True)
@@ -53,63 +86,125 @@ class RunComparison:
     bound: float
     """The smallest change that is claimed."""
     changes: tuple[Change, ...]
+    """In the order recorded."""
     missing: int
     """Cases that only one of the runs has."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what the comparison can say, and on what else differs."""
+    not_repeatable: tuple[str, ...] = ()
+    """Topic and name of the cases that are not repeatable here by earlier recordings, the worst first."""
 
     def counts(self) -> dict[str, int]:
-        """How many cases became faster, slower, stayed equivalent or are unresolved."""
-        return {v: sum(c.verdict == v for c in self.changes) for v in ("faster", "slower", "equivalent", "unresolved")}
+        """How many cases became faster, slower, stayed equivalent, are unresolved or aside."""
+        outcomes = Counter(c.outcome for c in self.changes)
+        return {outcome: outcomes[outcome] for outcome in OUTCOMES}
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 no regression, 3 slower beyond doubt, 4 nothing comparable."""
+        counts = self.counts()
+        if counts["slower"]:
+            return SLOWER
+        return NOTHING if counts["not repeatable"] + counts["no limit"] == len(self.changes) else 0
+
+    @property
+    def changed(self) -> list[Change]:
+        """Cases that became faster or slower, the largest change first."""
+        return sorted((c for c in self.changes if c.outcome in CHANGED), key=lambda c: -abs(np.log(c.ratio.value)))
 
     def table(self) -> Table:
-        """A row per case, in the order recorded."""
-        ratios = [f"{c.ratio:.3f}" if c.ratio else "too few samples" for c in self.changes]
-        cases = [(c.topic, c.case, f"{c.before_ns:.4g}", f"{c.after_ns:.4g}") for c in self.changes]
-        rows = tuple((*case, ratio, c.verdict) for case, ratio, c in zip(cases, ratios, self.changes, strict=True))
+        """A row for each case that changed, the largest change first."""
+        rows = [(c.topic, c.case, quantity(c.before_ns), quantity(c.after_ns), f"{c.ratio:.3f}") for c in self.changed]
         of_what = "after / before" if self.same_machine else "after / before, of each machine's limit"
-        return Table(("topic", "case", "before (ns)", "after (ns)", of_what, "verdict"), rows)
+        verdicts = (c.verdict for c in self.changed)
+        return Table(
+            ("topic", "case", "before", "after", of_what, "verdict"),
+            tuple((*row, verdict) for row, verdict in zip(rows, verdicts, strict=True)),
+        )
+
+    def rest(self) -> Table:
+        """How many cases of each topic did not change, by what may be said of them."""
+        outcomes = OUTCOMES[len(CHANGED) :]
+        counts = defaultdict(Counter)
+        for c in self.changes:
+            counts[c.topic][c.outcome] += 1
+        rows = [(topic, *(str(of_topic[outcome]) for outcome in outcomes)) for topic, of_topic in counts.items()]
+        return Table(("not changed", *outcomes), tuple(row for row in rows if set(row[1:]) != {"0"}))
 
     @property
     def headline(self) -> str:
         """The answer in a sentence."""
-        counts = ", ".join(f"{number} {name}" for name, number in self.counts().items())
+        counts = self.counts()
+        changes = ", ".join(f"{counts[outcome]} {outcome}" for outcome in CHANGED if counts[outcome])
+        others = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES[len(CHANGED) :] if counts[outcome])
+        nothing = "no change beyond doubt" if counts["unresolved"] and self.before != self.after else "nothing changed"
         where = "one machine" if self.same_machine else "two machines, each against its own limits"
         return (
-            f"{on_one_line(self.after)} against {on_one_line(self.before)}, {where}: {counts}; smallest claim "
-            f"{100 * self.bound:.1f} %, {self.missing} cases in one run only"
+            f"{on_one_line(self.after)} against {on_one_line(self.before)}, {where}, {len(self.changes)} cases: "
+            f"{changes or nothing} ({others or 'nothing else'}); smallest claim {100 * self.bound:.1f} %, "
+            f"{self.missing} cases in one run only"
         )
 
+    def to_dict(self) -> dict:
+        """Plain data: the headline and its figures, every case with its ratio, interval, verdict and p-value."""
+        facts = asdict(self) | {"cases": [asdict(c) for c in self.changes]}
+        del facts["changes"]
+        return {"headline": self.headline, "status": self.status, "counts": self.counts()} | facts
+
     def __str__(self) -> str:
-        return f"{self.headline}\n{self.table()!r}"
+        tables = [repr(part) for part in (self.table(), self.rest()) if part.rows]
+        return "\n\n".join(["\n".join([self.headline, *self.notes]), *tables])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        ratios = [c.ratio for c in self.changes if c.ratio]
-        ends = min([0.95, *(r.low for r in ratios)]), max([1.05, *(r.high for r in ratios)])
-        pictures = [reach(c.ratio, ends, f"{c.case}: {c.ratio:.2f}") if c.ratio else "" for c in self.changes]
-        text = self.table()
-        rows = [(*row, picture) for row, picture in zip(text.rows, pictures, strict=True)]
-        return table((*text.header, "ratio, 1 dashed"), rows, self.headline)
+        sentences = "".join(f"<p>{escape(on_one_line(sentence))}</p>" for sentence in (self.headline, *self.notes))
+        text, rest = self.table(), self.rest()
+        ends = min([0.95, *(c.ratio.low for c in self.changed)]), max([1.05, *(c.ratio.high for c in self.changed)])
+        pictures = [reach(c.ratio, ends, f"{c.case}: {c.ratio:.2f}") for c in self.changed]
+        changes = [(*row, picture) for row, picture in zip(text.rows, pictures, strict=True)]
+        shares = [int(row[1]) / sum(map(int, row[1:])) for row in rest.rows]
+        others = [
+            (*row, bar(share, f"{row[0]}: {100 * share:.0f} % equivalent"))
+            for row, share in zip(rest.rows, shares, strict=True)
+        ]
+        parts = (((*text.header, "ratio, 1 dashed"), changes), ((*rest.header, "share equivalent"), others))
+        return sentences + "".join(table(header, rows) for header, rows in parts if rows)
 
 
 def compare_runs(before: Run, after: Run) -> RunComparison:
     """Compare two runs case by case; both are checked first, and neither is changed."""
+    if before.draws_placements != after.draws_placements:
+        old, new = (after, before) if before.draws_placements else (before, after)
+        raise NothingComparable(
+            f"run {old.id} has one process and one place of its arrays, run {new.id} draws both anew: a change between "
+            "them could be one of place; record the older code again: perflib record"
+        )
     for run in (before, after):
         require_plausible(run)
-    first, second = (dict(_cases(run)) for run in (before, after))
+    first, second = cases(before), cases(after)
     common = [key for key in first if key in second]
     if not common:
-        raise RunError(f"runs {before.id} and {after.id} have no case in common")
-    same = before.machine.to_dict() == after.machine.to_dict()
-    bound = max(MARGIN, _canary_shift(before, after)) if same else MARGIN
+        raise NothingComparable(f"runs {before.id} and {after.id} have no case in common")
+    same = not hardware_differences(before.machine, after.machine)
+    scale = (lambda key: Interval(1, 1, 1, 1)) if same else _limits_ratio(before, after)
+    scales = {key: ratio for key in common if (ratio := scale(key))}
+    marked = not_repeatable(earlier_recordings(before, after), common)
+    bound = max(CLAIM if before.draws_placements else MARGIN, _canary_shift(before, after) if same else 0.0)
+    judge = _by_processes if before.draws_placements else _by_rounds
+    judged, remark = judge({key: (first[key], second[key]) for key in scales if key not in marked}, scales, bound)
     changes = []
-    for topic, key in common:
-        old, new = first[topic, key], second[topic, key]
-        scale = Interval(1, 1, 1, 1) if same else _limits_ratio(before, after, key)
-        ratio = _ratio(new, old, scale, len(common))
-        answer = verdict(ratio, MARGIN, bound) if ratio else "unresolved"
-        changes.append(Change(topic, _label(key), median(old), median(new), ratio, answer))
-    return RunComparison(before.id, after.id, same, bound, tuple(changes), missing=len(first.keys() ^ second.keys()))
+    for key in common:
+        ratio, answer, p = judged.get(key, (None, "unresolved", None))
+        aside = "not repeatable" if key in marked else "" if key in scales else "no limit"
+        times = (median(run[key]["net_ns"]) for run in (first, second))
+        changes.append(Change(key[0], label(key), *times, ratio, answer, p, aside))
+    names = tuple(f"{topic} {label((topic, case))}" for topic, case in marked)
+    notes = (remark, _marked_sentence(names), _context_sentence(before, after))
+    missing = len(first.keys() ^ second.keys())
+    return RunComparison(
+        before.id, after.id, same, bound, tuple(changes), missing, tuple(note for note in notes if note), names
+    )
 
 
 def require_plausible(run: Run) -> None:
@@ -124,47 +219,105 @@ def require_plausible(run: Run) -> None:
         peaks = {dtype: ROOF * peak_gflops(run, dtype).high for dtype in ("float32", "float64")}
     except RunError:
         peaks = {}
-    for topic in _topics(run):
-        threads = int(run.samples(topic)["threads"].max())
-        for row in summary(run, topic).to_dict("records"):
-            ceiling = threads * peaks.get(row["dtype"], np.inf)
-            if row.get("gflops", 0) > ceiling:
-                rate = f"{on_one_line(row['kernel'])} at n = {row['n']} reaches {row['gflops']:.3g} GFLOP/s"
-                raise RunError(f"{run.path / topic}.csv: {rate}, above the {ceiling:.3g} of this run's machine")
+    threads = {topic: int(run.samples(topic)["threads"].max()) for topic in topics(run)}
+    for (topic, case), samples in cases(run).items():
+        columns = {**dict.fromkeys(CASE), **dict(case)}
+        ceiling = threads[topic] * peaks.get(columns["dtype"], np.inf)
+        if ceiling == np.inf or (ns := float(np.median(samples["net_ns"]))) <= 0 or not (amounts := work(run, columns)):
+            continue
+        if (gflops := amounts[0] / ns) > ceiling:
+            rate = f"{on_one_line(columns['kernel'])} at n = {columns['n']} reaches {gflops:.3g} GFLOP/s"
+            raise RunError(f"{run.path / topic}.csv: {rate}, above the {ceiling:.3g} of this run's machine")
 
 
-def _topics(run: Run) -> list[str]:
-    return [topic for topic in dict.fromkeys(t for t, _ in run.blocks) if topic not in ASIDE]
+Pairs = Mapping[Key, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]
+Judged = dict[Key, tuple[Interval | None, str, float | None]]
 
 
-def _cases(run: Run) -> Iterator[tuple[tuple[str, tuple], np.ndarray]]:
-    """Net times of every case in the order taken, by topic and columns."""
-    for topic in _topics(run):
-        times = net_times(run, topic)
-        columns = [*CASE, "threads", *parameters(times)]
-        for key, rows in times.groupby(columns, dropna=False, sort=False):
-            values = ((name, value) for name, value in zip(columns, key, strict=True) if pd.notna(value) and value != "")
-            yield (topic, tuple(values)), rows["net_ns"].to_numpy()
+def _by_rounds(pairs: Pairs, scales: Mapping[Key, Interval], bound: float) -> tuple[Judged, str]:
+    """Ratio, verdict and no p-value of each case by the rounds of one process each, and what that means."""
+    judged = {}
+    for key, (old, new) in pairs.items():
+        try:
+            shift = shift_interval(new["net_ns"], old["net_ns"], comparisons=len(pairs))
+        except SampleError:
+            continue  # too few rounds for so many comparisons
+        scale = scales[key]
+        ratio = Interval(shift.value * scale.value, shift.low * scale.low, shift.high * scale.high, shift.coverage)
+        judged[key] = ratio, verdict(ratio, MARGIN, bound), None
+    return judged, "Each recording has one process and one place of its arrays: changes of place show as changes."
 
 
-def _label(key: tuple[tuple[str, object], ...]) -> str:
-    words = [str(v) if isinstance(v, str) else f"{name} {v}" for name, v in key if (name, v) != ("threads", 1)]
-    return on_one_line(", ".join(words))
+@dataclass(frozen=True)
+class _Shift:
+    """Difference of the mean logarithms of two groups of process medians, and the variance that both groups share."""
+
+    value: float
+    variance: float
+    freedom: int
+    scatter: float
+    per_mean: float
+    """Variance of the difference over that of one process median: the sum of 1 / processes."""
+    fewest: int
+    """Processes of the recording that has fewer."""
 
 
-def _ratio(new: np.ndarray, old: np.ndarray, scale: Interval, comparisons: int) -> Interval | None:
-    try:
-        shift = shift_interval(new, old, comparisons=comparisons)
-    except SampleError:
+def _by_processes(pairs: Pairs, scales: Mapping[Key, Interval], bound: float) -> tuple[Judged, str]:
+    """Ratio, verdict and p-value of each case by a moderated t on process medians, and what could not be claimed."""
+    by_topic = defaultdict(dict)
+    for key, pair in pairs.items():
+        if shift := _shift(*pair):
+            by_topic[key[0]][key] = shift
+    ratios, p_values, few = {}, {}, 0
+    for shifts in by_topic.values():
+        prior = prior_of(shifts.values())
+        for key, shift in shifts.items():
+            if prior is None:
+                few += shift.fewest < FEWEST_PROCESSES
+            if prior is None and not shift.freedom:
+                continue
+            variance, freedom = shift.variance, float(shift.freedom)
+            if prior:
+                variance, freedom = prior.shrink(variance, freedom, shift.scatter)
+            limits = scales[key]
+            error = max(variance, LEAST_VARIANCE) * shift.per_mean + (np.log(limits.high / limits.low) / (2 * 1.96)) ** 2
+            mean = shift.value + float(np.log(limits.value))
+            ratios[key] = t_interval(mean, error, freedom)
+            if prior or shift.fewest >= FEWEST_PROCESSES:
+                p_values[key] = p_of_no_change(mean, error, freedom)
+    found = dict(zip(p_values, discoveries([*p_values.values()], FALSE_DISCOVERIES), strict=True)) if p_values else {}
+    judged = {}
+    for key, ratio in ratios.items():
+        answer = _verdict(ratio, found[key], bound) if key in found else "unresolved"
+        judged[key] = ratio, answer, p_values.get(key)
+    remark = f"{few} cases have two processes each or one: too few for a claim of their own, and no topic to borrow from."
+    return judged, remark if few else ""
+
+
+def _shift(old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]) -> _Shift | None:
+    """Of the samples of one case before and after; None where a net time is no time."""
+    one, other = process_medians(old), process_medians(new)
+    if one is None or other is None:
         return None
-    return Interval(shift.value * scale.value, shift.low * scale.low, shift.high * scale.high, shift.coverage)
+    freedom = one.freedom + other.freedom
+    squares = sum(float(((m.logs - m.logs.mean()) ** 2).sum()) for m in (one, other))
+    value = float(other.logs.mean() - one.logs.mean())
+    sizes = len(one.logs), len(other.logs)
+    scatter = (one.scatter + other.scatter) / 2
+    return _Shift(value, squares / max(1, freedom), freedom, scatter, 1 / sizes[0] + 1 / sizes[1], min(sizes))
+
+
+def _verdict(ratio: Interval, is_discovery: bool, bound: float) -> str:
+    if is_discovery and abs(np.log(ratio.value)) > np.log1p(bound):
+        return "slower" if ratio.value > 1 else "faster"
+    return "equivalent" if ratio.inside(1 / (1 + EQUIVALENT), 1 + EQUIVALENT) else "unresolved"
 
 
 def _canary_shift(before: Run, after: Run) -> float:
     """How far a fixed chain of integer steps, which runs in every round, is from its time in the other run."""
     medians = []
     for run in (before, after):
-        rows = pd.concat([run.samples(topic) for topic in _topics(run)])
+        rows = pd.concat([run.samples(topic) for topic in topics(run)])
         rows = rows[rows["kernel"] == "canary"]
         if rows.empty:
             return 0.0
@@ -172,10 +325,46 @@ def _canary_shift(before: Run, after: Run) -> float:
     return float(np.expm1(abs(np.log(medians[1] / medians[0]))))
 
 
-def _limits_ratio(before: Run, after: Run, key: tuple[tuple[str, object], ...]) -> Interval:
-    """Limit after / limit before: the peak of the type, or the copy for a kernel that counts no flops."""
-    case = {**dict.fromkeys(CASE), **dict(key)}
-    amounts = work(before, case)
-    by_copy = amounts is not None and not amounts[0]
-    old, new = (copy_gb_per_s(run) if by_copy else peak_gflops(run, case["dtype"] or "float32") for run in (before, after))
-    return Interval(new.value / old.value, new.low / old.high, new.high / old.low, min(old.coverage, new.coverage))
+def _limits_ratio(before: Run, after: Run) -> Callable[[Key], Interval | None]:
+    """Limit after / limit before of a case: the peak of the type, or the copy for a kernel that counts no flops.
+
+    None where one of the machines has no such limit, for weights of type Q8_0 say.
+    """
+
+    @cache
+    def of(dtype: str | None) -> Interval | None:
+        try:
+            old, new = (peak_gflops(run, dtype) if dtype else copy_gb_per_s(run) for run in (before, after))
+        except RunError:
+            return None
+        return Interval(new.value / old.value, new.low / old.high, new.high / old.low, min(old.coverage, new.coverage))
+
+    def ratio(key: Key) -> Interval | None:
+        case = {**dict.fromkeys(CASE), **dict(key[1])}
+        amounts = work(before, case)
+        return of(None if amounts is not None and not amounts[0] else case["dtype"] or "float32")
+
+    return ratio
+
+
+def _marked_sentence(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"Not repeatable here, by earlier recordings, {len(names)} cases: {'; '.join(names[:NAMED])}{more}."
+
+
+def _context_sentence(before: Run, after: Run) -> str:
+    """What else differs, hardware by name and the rest by its values."""
+    hardware = hardware_differences(before.machine, after.machine)
+    then, now = map(_context, (before, after))
+    names: Collection[str] = dict.fromkeys([*then, *now])
+    others = [f"{name} {then.get(name)} -> {now.get(name)}" for name in names if then.get(name) != now.get(name)]
+    parts = [f"hardware ({', '.join(hardware)})"] * bool(hardware) + others
+    return on_one_line(f"Different: {'; '.join(parts)}.") if parts else ""
+
+
+def _context(run: Run) -> dict[str, str]:
+    code = run.meta["code"]
+    facts = {"recorded": run.meta.get("started"), "command": run.meta["command"], "code": code.get("commit")}
+    return {name: str(fact) for name, fact in facts.items() if fact} | software(run.machine)

@@ -4,7 +4,7 @@ Every table and figure asks here, so that all of them subtract the loop's cost a
 Raises `RunError` where the run lacks what is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -91,9 +91,10 @@ class Medians:
         return len(self.logs) - 1
 
 
-def process_medians(times: pd.DataFrame) -> Medians | None:
-    """Of the samples of one case in `net_times`; None where a net time is no time."""
-    each = [group.to_numpy() for _, group in times.groupby("process")["net_ns"]]
+def process_medians(times: Mapping[str, Any]) -> Medians | None:
+    """Of the columns `net_ns` and `process` of one case, as in `net_times`; None where a net time is no time."""
+    net_ns, process = np.asarray(times["net_ns"]), np.asarray(times["process"])  # a tenth of the time of a groupby
+    each = [net_ns[process == number] for number in np.unique(process)]
     medians = np.array([np.median(values) for values in each])
     if medians.min() <= 0:
         return None
@@ -108,10 +109,15 @@ def topic_prior(run: Run, topic: str) -> Prior | None:
     times = net_times(run, topic)
     columns = ["block", *CASE, "threads", *parameters(times)]
     found = [process_medians(group) for _, group in times.groupby(columns, dropna=False)]
-    several = [m for m in found if m and m.freedom]
+    return prior_of(found)
+
+
+def prior_of(spreads: Iterable[Any]) -> Prior | None:
+    """The prior from the `variance`, `freedom` and `scatter` of cases; None for fewer than eight that have a freedom."""
+    several = [spread for spread in spreads if spread and spread.freedom]
     if len(several) < FEWEST_CASES:
         return None
-    return variance_prior(*zip(*((m.variance, m.freedom, m.scatter) for m in several), strict=True))
+    return variance_prior(*zip(*((s.variance, s.freedom, s.scatter) for s in several), strict=True))
 
 
 def interval_of_case(times: pd.DataFrame, prior: Prior | None) -> Interval:
