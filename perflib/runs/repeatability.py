@@ -28,7 +28,7 @@ SHARE = 0.10
 """Of the cases that may be marked."""
 MOST_RECORDINGS = 6
 """The newest ones that are read; each takes about a second."""
-ALWAYS = frozenset({"matmul", "tiles", "packing", "conflicts", "stencil"})
+ALWAYS = frozenset({"matmul", "tiles", "packing", "conflicts", "stencil", "stencil-tiles"})
 """Topics whose cases repeat: if they move, something is wrong and must show."""
 
 
