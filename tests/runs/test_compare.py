@@ -337,6 +337,7 @@ def test_a_case_that_earlier_recordings_show_moving_takes_part_in_no_verdict(tmp
         f"c, kernel, float32, n {n}, rows 1" for n in (512, 513)
     }
     assert found.counts() == counted(not_repeatable=2, equivalent=38)
+    assert all(c.ratio is None and c.p is None for c in found.changes if c.outcome == "not repeatable")
     assert sorted(found.not_repeatable) == [f"memory c, kernel, float32, n {n}, rows 1" for n in (512, 513)]
     assert "Not repeatable here, by earlier recordings, 2 cases: memory c, kernel" in str(found)
     assert json.loads(json.dumps(found.to_dict()))["not_repeatable"] == [*found.not_repeatable]
