@@ -6,14 +6,15 @@
 A key holds the columns that have a value. The blocks of a case stand under it together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from ..display.text import on_one_line
-from .queries import CASE, net_times, parameters
+from .queries import CASE, Medians, net_times, parameters
 from .store import TABLES, Run
 
 Key = tuple[str, tuple[tuple[str, object], ...]]
@@ -29,7 +30,7 @@ def topics(run: Run) -> list[str]:
 @lru_cache(maxsize=16)
 def cases(run: Run) -> Mapping[Key, dict[str, np.ndarray]]:
     """The columns `net_ns` and `process` of every case, samples in the order taken."""
-    found = {}
+    samples = {}
     for topic in topics(run):
         times = net_times(run, topic)
         columns = [*CASE, "threads", *parameters(times)]
@@ -40,8 +41,25 @@ def cases(run: Run) -> Mapping[Key, dict[str, np.ndarray]]:
         firsts = times[columns].iloc[[rows[0] for rows in places]].itertuples(index=False, name=None)
         for values, rows in zip(firsts, places, strict=True):
             pairs = ((name, value) for name, value in zip(columns, values, strict=True) if pd.notna(value) and value != "")
-            found[topic, tuple(pairs)] = {"net_ns": net_ns[rows], "process": process[rows]}
-    return found
+            samples[topic, tuple(pairs)] = {"net_ns": net_ns[rows], "process": process[rows]}
+    return samples
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the median of a case moves between processes: variance of its logarithm, degrees of freedom, and `scatter`,
+    the variance that the rounds of a process explain."""
+
+    variance: float
+    freedom: int
+    scatter: float
+
+
+def spread_within(groups: Sequence[Medians]) -> Spread:
+    """Pooled over groups of processes that each have a mean of their own."""
+    freedom = sum(group.freedom for group in groups)
+    squares = sum(float(((group.logs - group.logs.mean()) ** 2).sum()) for group in groups)
+    return Spread(squares / max(1, freedom), freedom, float(np.mean([group.scatter for group in groups])))
 
 
 def label(key: Key) -> str:

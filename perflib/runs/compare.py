@@ -18,8 +18,8 @@ Raises `NothingComparable` where the runs have no case in common or only one of 
 of them was damaged or is implausible.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from html import escape
@@ -27,7 +27,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from ..display.html import bar, reach, table
+from ..display.html import reach, table
 from ..display.table import Table
 from ..display.text import on_one_line, quantity
 from ..errors import NothingComparable, RunError, SampleError
@@ -35,7 +35,7 @@ from ..hardware.facts import hardware_differences, software
 from ..stats import LEAST_VARIANCE, Interval, discoveries, median, p_of_no_change, shift_interval, t_interval
 from ..timing.diagnostics import ROOF, verdict
 from ..timing.measure import MARGIN
-from .cases import Key, cases, label, topics
+from .cases import Key, cases, label, spread_within, topics
 from .queries import CASE, copy_gb_per_s, peak_gflops, prior_of, process_medians, work
 from .repeatability import earlier_recordings, not_repeatable
 from .store import Run
@@ -48,7 +48,8 @@ FALSE_DISCOVERIES = 0.01
 FEWEST_PROCESSES = 3
 """Of each recording, for a claim without what other cases say of the variance."""
 CHANGED = ("faster", "slower")
-OUTCOMES = (*CHANGED, "equivalent", "unresolved", "not repeatable", "no limit")
+OTHERS = ("equivalent", "unresolved", "not repeatable", "no limit")
+OUTCOMES = (*CHANGED, *OTHERS)
 NAMED = 5
 """Cases that a sentence names; the others are counted."""
 SLOWER, NOTHING = 3, 4
@@ -114,29 +115,22 @@ class RunComparison:
 
     def table(self) -> Table:
         """A row for each case that changed, the largest change first."""
-        rows = [(c.topic, c.case, quantity(c.before_ns), quantity(c.after_ns), f"{c.ratio:.3f}") for c in self.changed]
         of_what = "after / before" if self.same_machine else "after / before, of each machine's limit"
-        verdicts = (c.verdict for c in self.changed)
-        return Table(
-            ("topic", "case", "before", "after", of_what, "verdict"),
-            tuple((*row, verdict) for row, verdict in zip(rows, verdicts, strict=True)),
-        )
+        times = ((c, quantity(c.before_ns), quantity(c.after_ns)) for c in self.changed)
+        rows = tuple((c.topic, c.case, *ns, f"{c.ratio:.3f}", c.verdict) for c, *ns in times)
+        return Table(("topic", "case", "before", "after", of_what, "verdict"), rows)
 
     def rest(self) -> Table:
         """How many cases of each topic did not change, by what may be said of them."""
-        outcomes = OUTCOMES[len(CHANGED) :]
-        counts = defaultdict(Counter)
-        for c in self.changes:
-            counts[c.topic][c.outcome] += 1
-        rows = [(topic, *(str(of_topic[outcome]) for outcome in outcomes)) for topic, of_topic in counts.items()]
-        return Table(("not changed", *outcomes), tuple(row for row in rows if set(row[1:]) != {"0"}))
+        counts = Counter((c.topic, c.outcome) for c in self.changes if c.outcome not in CHANGED)
+        rows = ((topic, *(str(counts[topic, name]) for name in OTHERS)) for topic in dict.fromkeys(t for t, _ in counts))
+        return Table(("not changed", *OTHERS), tuple(rows))
 
     @property
     def headline(self) -> str:
         """The answer in a sentence."""
         counts = self.counts()
-        changes = ", ".join(f"{counts[outcome]} {outcome}" for outcome in CHANGED if counts[outcome])
-        others = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES[len(CHANGED) :] if counts[outcome])
+        changes, others = (", ".join(f"{counts[n]} {n}" for n in names if counts[n]) for names in (CHANGED, OTHERS))
         nothing = "no change beyond doubt" if counts["unresolved"] and self.before != self.after else "nothing changed"
         where = "one machine" if self.same_machine else "two machines, each against its own limits"
         return (
@@ -159,17 +153,12 @@ class RunComparison:
 
     def _repr_html_(self) -> str:
         sentences = "".join(f"<p>{escape(on_one_line(sentence))}</p>" for sentence in (self.headline, *self.notes))
-        text, rest = self.table(), self.rest()
-        ends = min([0.95, *(c.ratio.low for c in self.changed)]), max([1.05, *(c.ratio.high for c in self.changed)])
-        pictures = [reach(c.ratio, ends, f"{c.case}: {c.ratio:.2f}") for c in self.changed]
-        changes = [(*row, picture) for row, picture in zip(text.rows, pictures, strict=True)]
-        shares = [int(row[1]) / sum(map(int, row[1:])) for row in rest.rows]
-        others = [
-            (*row, bar(share, f"{row[0]}: {100 * share:.0f} % equivalent"))
-            for row, share in zip(rest.rows, shares, strict=True)
-        ]
-        parts = (((*text.header, "ratio, 1 dashed"), changes), ((*rest.header, "share equivalent"), others))
-        return sentences + "".join(table(header, rows) for header, rows in parts if rows)
+        changed, rest = self.changed, self.rest()
+        ends = min([0.95, *(c.ratio.low for c in changed)]), max([1.05, *(c.ratio.high for c in changed)])
+        pictures = [reach(c.ratio, ends, f"{c.case}: {c.ratio:.2f}") for c in changed]
+        rows = [(*row, picture) for row, picture in zip(self.table().rows, pictures, strict=True)]
+        changes = table((*self.table().header, "ratio, 1 dashed"), rows) if rows else ""
+        return sentences + changes + (table(rest.header, rest.rows) if rest.rows else "")
 
 
 def compare_runs(before: Run, after: Run) -> RunComparison:
@@ -189,17 +178,17 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     same = not hardware_differences(before.machine, after.machine)
     scale = (lambda key: Interval(1, 1, 1, 1)) if same else _limits_ratio(before, after)
     scales = {key: ratio for key in common if (ratio := scale(key))}
-    marked = not_repeatable(earlier_recordings(before, after), common)
+    restless = not_repeatable(earlier_recordings(before, after), common)
     bound = max(CLAIM if before.draws_placements else MARGIN, _canary_shift(before, after) if same else 0.0)
     judge = _by_processes if before.draws_placements else _by_rounds
-    judged, remark = judge({key: (first[key], second[key]) for key in scales if key not in marked}, scales, bound)
+    answers, remark = judge({key: (first[key], second[key]) for key in scales if key not in restless}, scales, bound)
     changes = []
     for key in common:
-        ratio, answer, p = judged.get(key, (None, "unresolved", None))
-        aside = "not repeatable" if key in marked else "" if key in scales else "no limit"
+        ratio, answer, p = answers.get(key, (None, "unresolved", None))
+        aside = "not repeatable" if key in restless else "" if key in scales else "no limit"
         times = (median(run[key]["net_ns"]) for run in (first, second))
         changes.append(Change(key[0], label(key), *times, ratio, answer, p, aside))
-    names = tuple(f"{topic} {label((topic, case))}" for topic, case in marked)
+    names = tuple(f"{topic} {label((topic, case))}" for topic, case in restless)
     notes = (remark, _marked_sentence(names), _context_sentence(before, after))
     missing = len(first.keys() ^ second.keys())
     return RunComparison(
@@ -231,12 +220,12 @@ def require_plausible(run: Run) -> None:
 
 
 Pairs = Mapping[Key, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]
-Judged = dict[Key, tuple[Interval | None, str, float | None]]
+Answers = dict[Key, tuple[Interval | None, str, float | None]]
 
 
-def _by_rounds(pairs: Pairs, scales: Mapping[Key, Interval], bound: float) -> tuple[Judged, str]:
+def _by_rounds(pairs: Pairs, scales: Mapping[Key, Interval], bound: float) -> tuple[Answers, str]:
     """Ratio, verdict and no p-value of each case by the rounds of one process each, and what that means."""
-    judged = {}
+    answers = {}
     for key, (old, new) in pairs.items():
         try:
             shift = shift_interval(new["net_ns"], old["net_ns"], comparisons=len(pairs))
@@ -244,67 +233,37 @@ def _by_rounds(pairs: Pairs, scales: Mapping[Key, Interval], bound: float) -> tu
             continue  # too few rounds for so many comparisons
         scale = scales[key]
         ratio = Interval(shift.value * scale.value, shift.low * scale.low, shift.high * scale.high, shift.coverage)
-        judged[key] = ratio, verdict(ratio, MARGIN, bound), None
-    return judged, "Each recording has one process and one place of its arrays: changes of place show as changes."
+        answers[key] = ratio, verdict(ratio, MARGIN, bound), None
+    return answers, "Each recording has one process and one place of its arrays: changes of place show as changes."
 
 
-@dataclass(frozen=True)
-class _Shift:
-    """Difference of the mean logarithms of two groups of process medians, and the variance that both groups share."""
-
-    value: float
-    variance: float
-    freedom: int
-    scatter: float
-    per_mean: float
-    """Variance of the difference over that of one process median: the sum of 1 / processes."""
-    fewest: int
-    """Processes of the recording that has fewer."""
-
-
-def _by_processes(pairs: Pairs, scales: Mapping[Key, Interval], bound: float) -> tuple[Judged, str]:
+def _by_processes(pairs: Pairs, scales: Mapping[Key, Interval], bound: float) -> tuple[Answers, str]:
     """Ratio, verdict and p-value of each case by a moderated t on process medians, and what could not be claimed."""
-    by_topic = defaultdict(dict)
-    for key, pair in pairs.items():
-        if shift := _shift(*pair):
-            by_topic[key[0]][key] = shift
+    medians = {key: both for key, samples in pairs.items() if all(both := [process_medians(one) for one in samples])}
+    spreads = {key: spread_within(both) for key, both in medians.items()}
+    priors = {topic: prior_of(s for key, s in spreads.items() if key[0] == topic) for topic in {key[0] for key in spreads}}
     ratios, p_values, few = {}, {}, 0
-    for shifts in by_topic.values():
-        prior = prior_of(shifts.values())
-        for key, shift in shifts.items():
-            if prior is None:
-                few += shift.fewest < FEWEST_PROCESSES
-            if prior is None and not shift.freedom:
-                continue
-            variance, freedom = shift.variance, float(shift.freedom)
-            if prior:
-                variance, freedom = prior.shrink(variance, freedom, shift.scatter)
-            limits = scales[key]
-            error = max(variance, LEAST_VARIANCE) * shift.per_mean + (np.log(limits.high / limits.low) / (2 * 1.96)) ** 2
-            mean = shift.value + float(np.log(limits.value))
-            ratios[key] = t_interval(mean, error, freedom)
-            if prior or shift.fewest >= FEWEST_PROCESSES:
-                p_values[key] = p_of_no_change(mean, error, freedom)
-    found = dict(zip(p_values, discoveries([*p_values.values()], FALSE_DISCOVERIES), strict=True)) if p_values else {}
-    judged = {}
-    for key, ratio in ratios.items():
-        answer = _verdict(ratio, found[key], bound) if key in found else "unresolved"
-        judged[key] = ratio, answer, p_values.get(key)
+    for key, (old, new) in medians.items():
+        prior, spread, scale = priors[key[0]], spreads[key], scales[key]
+        is_enough = prior is not None or min(len(old.logs), len(new.logs)) >= FEWEST_PROCESSES
+        few += not is_enough
+        if not (prior or spread.freedom):
+            continue
+        variance, freedom = spread.variance, float(spread.freedom)
+        if prior:
+            variance, freedom = prior.shrink(variance, freedom, spread.scatter)
+        of_limits = (np.log(scale.high / scale.low) / (2 * 1.96)) ** 2
+        error = max(variance, LEAST_VARIANCE) * (1 / len(old.logs) + 1 / len(new.logs)) + of_limits
+        mean = float(new.logs.mean() - old.logs.mean() + np.log(scale.value))
+        ratios[key] = t_interval(mean, error, freedom)
+        if is_enough:
+            p_values[key] = p_of_no_change(mean, error, freedom)
+    claims = dict(zip(p_values, discoveries([*p_values.values()], FALSE_DISCOVERIES), strict=True))
+    verdicts = {
+        key: _verdict(ratio, claims[key], bound) if key in claims else "unresolved" for key, ratio in ratios.items()
+    }
     remark = f"{few} cases have two processes each or one: too few for a claim of their own, and no topic to borrow from."
-    return judged, remark if few else ""
-
-
-def _shift(old: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]) -> _Shift | None:
-    """Of the samples of one case before and after; None where a net time is no time."""
-    one, other = process_medians(old), process_medians(new)
-    if one is None or other is None:
-        return None
-    freedom = one.freedom + other.freedom
-    squares = sum(float(((m.logs - m.logs.mean()) ** 2).sum()) for m in (one, other))
-    value = float(other.logs.mean() - one.logs.mean())
-    sizes = len(one.logs), len(other.logs)
-    scatter = (one.scatter + other.scatter) / 2
-    return _Shift(value, squares / max(1, freedom), freedom, scatter, 1 / sizes[0] + 1 / sizes[1], min(sizes))
+    return {key: (ratio, verdicts[key], p_values.get(key)) for key, ratio in ratios.items()}, remark if few else ""
 
 
 def _verdict(ratio: Interval, is_discovery: bool, bound: float) -> str:
@@ -358,8 +317,7 @@ def _context_sentence(before: Run, after: Run) -> str:
     """What else differs, hardware by name and the rest by its values."""
     hardware = hardware_differences(before.machine, after.machine)
     then, now = map(_context, (before, after))
-    names: Collection[str] = dict.fromkeys([*then, *now])
-    others = [f"{name} {then.get(name)} -> {now.get(name)}" for name in names if then.get(name) != now.get(name)]
+    others = [f"{name} {then.get(name)} -> {now.get(name)}" for name in then | now if then.get(name) != now.get(name)]
     parts = [f"hardware ({', '.join(hardware)})"] * bool(hardware) + others
     return on_one_line(f"Different: {'; '.join(parts)}.") if parts else ""
 

@@ -1,6 +1,6 @@
 """Cases whose times move from minute to minute on this machine, by what earlier recordings say of them.
 
-    marked = not_repeatable(earlier_recordings(before, after), cases(before))
+    keys = not_repeatable(earlier_recordings(before, after), cases(before))
 
 Some quantities change by themselves: the latency beyond the share of the last level, a whole forward pass. A difference
 between two recordings says nothing there. Only data from before both recordings mark a case, so that no result chooses
@@ -9,15 +9,14 @@ its own judge.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import scipy  # loads scipy.stats, half a second, when it is used
 
 from ..errors import RunError
 from ..hardware.facts import hardware_differences
-from .cases import Key, cases
-from .queries import prior_of, process_medians
+from .cases import Key, Spread, cases, spread_within
+from .queries import Medians, prior_of, process_medians
 from .store import Run, list_runs, load_run, read_meta
 
 SPREAD = 0.04
@@ -30,16 +29,6 @@ MOST_RECORDINGS = 6
 """The newest ones that are read; each takes about a second."""
 ALWAYS = frozenset({"matmul", "tiles", "packing", "conflicts", "stencil", "stencil-tiles"})
 """Topics whose cases repeat: if they move, something is wrong and must show."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How far the median of a case moves between processes and recordings of the same code on the same hardware."""
-
-    variance: float
-    freedom: int
-    scatter: float
-    """Variance that the rounds explain."""
 
 
 def earlier_recordings(before: Run, after: Run) -> list[Run]:
@@ -67,36 +56,30 @@ def not_repeatable(earlier: Sequence[Run], among: Collection[Key]) -> list[Key]:
     Marked: a moderated standard deviation between processes and recordings above `SPREAD`, and more than the rounds
     explain with the confidence `CLEARLY`. At most one case in ten, never matrix multiplications, stencils or norms in L2.
     """
-    spreads = defaultdict(dict)
-    for key in among if earlier else ():
-        if spread := _spread(earlier, key):
-            spreads[key[0]][key] = spread
-    moved = {}
-    for of_topic in spreads.values():
-        prior = prior_of(of_topic.values())
-        for key, spread in of_topic.items():
-            if prior is None and spread.freedom < 3:
-                continue
-            variance = prior.shrink(spread.variance, spread.freedom, spread.scatter)[0] if prior else spread.variance
-            unexplained = spread.variance * spread.freedom > spread.scatter * scipy.stats.chi2.ppf(CLEARLY, spread.freedom)
-            if variance > SPREAD**2 and unexplained and not _is_repeatable(key, earlier):
-                moved[key] = variance
-    return sorted(moved, key=moved.get, reverse=True)[: int(SHARE * len(among))]
+    spreads = {key: spread for key in among if (spread := _spread(earlier, key)) and spread.freedom}
+    priors = {topic: prior_of(s for key, s in spreads.items() if key[0] == topic) for topic in {key[0] for key in spreads}}
+    variances = {}
+    for key, spread in spreads.items():
+        if not (prior := priors[key[0]]) and spread.freedom < 3:
+            continue
+        variance = prior.shrink(spread.variance, spread.freedom, spread.scatter)[0] if prior else spread.variance
+        by_rounds = spread.scatter * scipy.stats.chi2.ppf(CLEARLY, spread.freedom) / spread.freedom
+        if variance > SPREAD**2 and spread.variance > by_rounds and not _is_repeatable(key, earlier):
+            variances[key] = variance
+    return sorted(variances, key=variances.get, reverse=True)[: int(SHARE * len(among))]
 
 
 def _spread(earlier: Iterable[Run], key: Key) -> Spread | None:
-    """None where fewer than two processes of one code on one machine measured the case."""
-    logs, scatters = defaultdict(list), []
+    """Between processes and recordings of one code on one machine; None where no run has a time of the case."""
+    groups = defaultdict(list)
     for run in earlier:
         if (samples := cases(run).get(key)) and (medians := process_medians(samples)):
-            logs[run.meta["code"].get("digest"), run.machine.cpu].append(medians.logs)
-            scatters.append(medians.scatter)
-    groups = [np.concatenate(group) for group in logs.values()]
-    freedom = sum(len(group) - 1 for group in groups)
-    if not freedom:
-        return None
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    return Spread(squares / freedom, freedom, float(np.mean(scatters)))
+            groups[run.meta["code"].get("digest"), run.machine.cpu].append(medians)
+    pools = [
+        Medians(np.concatenate([m.logs for m in group]), float(np.mean([m.scatter for m in group])))
+        for group in groups.values()
+    ]
+    return spread_within(pools) if pools else None
 
 
 def _is_repeatable(key: Key, earlier: Sequence[Run]) -> bool:
