@@ -19,9 +19,9 @@ of them was damaged or is implausible.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import lru_cache
 from html import escape
 
 import numpy as np
@@ -90,8 +90,10 @@ class RunComparison:
     """In the order recorded."""
     missing: int
     """Cases that only one of the runs has."""
+    remark: str = ""
+    """What such recordings cannot tell."""
     notes: tuple[str, ...] = ()
-    """Sentences on what the comparison can say, and on what else differs."""
+    """Sentences on cases that take part in no verdict, and on what else differs."""
     not_repeatable: tuple[str, ...] = ()
     """Topic and name of the cases that are not repeatable here by earlier recordings, the worst first."""
 
@@ -136,7 +138,7 @@ class RunComparison:
         return (
             f"{on_one_line(self.after)} against {on_one_line(self.before)}, {where}, {len(self.changes)} cases: "
             f"{changes or nothing} ({others or 'nothing else'}); smallest claim {100 * self.bound:.1f} %, "
-            f"{self.missing} cases in one run only"
+            f"{self.missing} cases in one run only. {self.remark}".strip()
         )
 
     def to_dict(self) -> dict:
@@ -176,8 +178,8 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     if not common:
         raise NothingComparable(f"runs {before.id} and {after.id} have no case in common")
     same = not hardware_differences(before.machine, after.machine)
-    scale = (lambda key: Interval(1, 1, 1, 1)) if same else _limits_ratio(before, after)
-    scales = {key: ratio for key in common if (ratio := scale(key))}
+    scales = {key: Interval(1, 1, 1, 1) if same else _scale(before, after, key) for key in common}
+    scales = {key: scale for key, scale in scales.items() if scale}
     restless = not_repeatable(earlier_recordings(before, after), common)
     bound = max(CLAIM if before.draws_placements else MARGIN, _canary_shift(before, after) if same else 0.0)
     judge = _by_processes if before.draws_placements else _by_rounds
@@ -189,11 +191,9 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
         times = (median(run[key]["net_ns"]) for run in (first, second))
         changes.append(Change(key[0], label(key), *times, ratio, answer, p, aside))
     names = tuple(f"{topic} {label((topic, case))}" for topic, case in restless)
-    notes = (remark, _marked_sentence(names), _context_sentence(before, after))
+    notes = tuple(note for note in (_restless_sentence(names), _context_sentence(before, after)) if note)
     missing = len(first.keys() ^ second.keys())
-    return RunComparison(
-        before.id, after.id, same, bound, tuple(changes), missing, tuple(note for note in notes if note), names
-    )
+    return RunComparison(before.id, after.id, same, bound, tuple(changes), missing, remark, notes, names)
 
 
 def require_plausible(run: Run) -> None:
@@ -202,6 +202,8 @@ def require_plausible(run: Run) -> None:
     for name, limit in run.meta.get("limits", {}).items():
         if not isinstance(limit, dict) or not all(0 < limit.get(end, 0) < np.inf for end in ("value", "low", "high")):
             raise RunError(f"{run.path / 'run.json'}: limits: {name} must be above 0 and finite, got {limit!r}")
+    if not isinstance(run.meta["code"], dict):
+        raise RunError(f"{run.path / 'run.json'}: code must be an object, got {run.meta['code']!r}")
     if any(cache.size_bytes < 1 for cache in caches):
         raise RunError(f"{run.path / 'run.json'}: machine: caches must have a size of at least 1")
     try:
@@ -284,29 +286,24 @@ def _canary_shift(before: Run, after: Run) -> float:
     return float(np.expm1(abs(np.log(medians[1] / medians[0]))))
 
 
-def _limits_ratio(before: Run, after: Run) -> Callable[[Key], Interval | None]:
-    """Limit after / limit before of a case: the peak of the type, or the copy for a kernel that counts no flops.
-
-    None where one of the machines has no such limit, for weights of type Q8_0 say.
-    """
-
-    @cache
-    def of(dtype: str | None) -> Interval | None:
-        try:
-            old, new = (peak_gflops(run, dtype) if dtype else copy_gb_per_s(run) for run in (before, after))
-        except RunError:
-            return None
-        return Interval(new.value / old.value, new.low / old.high, new.high / old.low, min(old.coverage, new.coverage))
-
-    def ratio(key: Key) -> Interval | None:
-        case = {**dict.fromkeys(CASE), **dict(key[1])}
-        amounts = work(before, case)
-        return of(None if amounts is not None and not amounts[0] else case["dtype"] or "float32")
-
-    return ratio
+def _scale(before: Run, after: Run, key: Key) -> Interval | None:
+    """Limit after / limit before of a case: the peak of its type, or the copy for a kernel that counts no flops."""
+    case = {**dict.fromkeys(CASE), **dict(key[1])}
+    amounts = work(before, case)
+    return _limits_ratio(before, after, None if amounts is not None and not amounts[0] else case["dtype"] or "float32")
 
 
-def _marked_sentence(names: Sequence[str]) -> str:
+@lru_cache(maxsize=64)
+def _limits_ratio(before: Run, after: Run, dtype: str | None) -> Interval | None:
+    """Ratio of the peaks of a type, or of the copies; None where a run has none, as for weights of type Q8_0."""
+    try:
+        old, new = (peak_gflops(run, dtype) if dtype else copy_gb_per_s(run) for run in (before, after))
+    except RunError:
+        return None
+    return Interval(new.value / old.value, new.low / old.high, new.high / old.low, min(old.coverage, new.coverage))
+
+
+def _restless_sentence(names: Sequence[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -318,11 +315,10 @@ def _context_sentence(before: Run, after: Run) -> str:
     hardware = hardware_differences(before.machine, after.machine)
     then, now = map(_context, (before, after))
     others = [f"{name} {then.get(name)} -> {now.get(name)}" for name in then | now if then.get(name) != now.get(name)]
-    parts = [f"hardware ({', '.join(hardware)})"] * bool(hardware) + others
+    parts = [*([f"hardware ({', '.join(hardware)})"] if hardware else []), *others]
     return on_one_line(f"Different: {'; '.join(parts)}.") if parts else ""
 
 
 def _context(run: Run) -> dict[str, str]:
-    code = run.meta["code"]
-    facts = {"recorded": run.meta.get("started"), "command": run.meta["command"], "code": code.get("commit")}
-    return {name: str(fact) for name, fact in facts.items() if fact} | software(run.machine)
+    facts = {"recorded": run.meta.get("started"), "command": run.meta["command"]} | run.meta["code"]
+    return {name: str(facts[name]) for name in ("recorded", "command", "commit") if facts.get(name)} | software(run.machine)

@@ -25,7 +25,7 @@ CLEARLY = 0.99
 """Confidence that the rounds of each process do not explain it."""
 SHARE = 0.10
 """Of the cases that may be marked."""
-MOST_RECORDINGS = 6
+MOST_RECORDINGS = 4
 """The newest ones that are read; each takes about a second."""
 ALWAYS = frozenset({"matmul", "tiles", "packing", "conflicts", "stencil", "stencil-tiles"})
 """Topics whose cases repeat: if they move, something is wrong and must show."""
@@ -38,7 +38,7 @@ def earlier_recordings(before: Run, after: Run) -> list[Run]:
     for path in sorted(list_runs(), key=lambda path: path.name, reverse=True):
         try:
             meta = read_meta(path)
-            if meta["schema"] < 2 or not meta["finished"] or meta["finished"] >= started:
+            if meta["schema"] < 2 or not meta["finished"] or str(meta["finished"]) >= started:
                 continue
             run = load_run(path)
             if not all(hardware_differences(run.machine, other.machine) for other in (before, after)):

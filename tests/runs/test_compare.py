@@ -147,7 +147,7 @@ def test_an_old_recording_is_not_compared_with_a_new_one(refused, capsys):
 
 
 def test_two_old_recordings_say_that_a_change_of_place_shows():
-    assert "changes of place show as changes" in str(compare_runs(product(schema=1), product(seed=1, schema=1)))
+    assert "changes of place show as changes" in compare_runs(product(schema=1), product(seed=1, schema=1)).headline
     assert "changes of place" not in str(compare_runs(product(), product(seed=1)))
 
 
@@ -156,7 +156,7 @@ def test_two_processes_claim_nothing_without_a_topic_to_borrow_from():
 
     assert verdicts(found) == ["unresolved"] * 3
     assert found.changes[1].ratio.value == pytest.approx(1.3, rel=0.02)
-    assert "3 cases have two processes each or one: too few for a claim of their own" in str(found)
+    assert "3 cases have two processes each or one: too few for a claim of their own" in found.headline
 
 
 def test_two_processes_borrow_the_variance_of_their_topic():
@@ -425,6 +425,11 @@ def test_a_limit_that_cannot_be_is_refused(limit, refused):
 
     with refused(RunError, "limits: peak_gflops_float32 must be above 0 and finite"):
         require_plausible(load_run(folder))
+
+
+def test_code_that_is_no_object_is_refused(refused):
+    with refused(RunError, "run.json: code must be an object, got 'a1'"):
+        require_plausible(load_run(sealed(product().path, code="a1")))
 
 
 def spoilt(how, folder):
