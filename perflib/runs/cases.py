@@ -18,8 +18,8 @@ from .queries import CASE, Medians, net_times, parameters
 from .store import TABLES, Run
 
 Key = tuple[str, tuple[tuple[str, object], ...]]
-ASIDE = {"clock", "limits", *TABLES}
-"""Topics that hold no cases of kernels."""
+ASIDE = {"clock", "limits", "places", *TABLES}
+"""Topics that hold no cases of kernels, or where the place is the question."""
 
 
 def topics(run: Run) -> list[str]:
