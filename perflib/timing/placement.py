@@ -19,9 +19,9 @@ import io
 import mmap
 import pickle
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import NoneType
 from typing import Any
 
@@ -29,6 +29,7 @@ import numpy as np
 
 from ..kernels.buffers import BASE_KIB, HUGE_KIB, mapped
 from ..kernels.caches import LINE_BYTES, data_caches, reported_caches
+from ..timer import Clock
 from .cold_cache import _available_bytes
 
 PAGE = 4096
@@ -74,21 +75,16 @@ class Placement:
     """Copies of arguments in drawn places. `args`, and tuples in `others`, share it where they share memory."""
 
     def __init__(
-        self,
-        args: tuple,
-        step: int = LINE_BYTES,
-        others: Sequence[tuple] = (),
-        outputs: Sequence[Any] = (),
+        self, args: tuple, step: int = LINE_BYTES, others: Sequence[tuple] = (), outputs: Sequence[Any] = ()
     ) -> None:
         """step: bytes that every offset is a multiple of. outputs: arrays that every alternative writes before it reads."""
         self.step, self.number, self.drawn_in = step, 0, 0
         self.cost_ns = self.batch_ns = float("inf")  # of a draw, and of the shortest batch
         self.notes: tuple[str, ...] = ()
-        found: dict[int, tuple[str, Any]] = {}
-        for name, leaf in (pair for part in (args, *others) for pair in _leaves(part)):
-            found.setdefault(id(leaf), (name, leaf))
-        leaves = list(found.values())
-        self.names = {id(leaf): name for name, leaf in leaves}
+        parts = [list(_leaves(part)) for part in (args, *others)]
+        self.names = {id(leaf): name for part in reversed(parts) for name, leaf in reversed(part)}
+        self._given = {id(leaf) for _, leaf in parts[0]}
+        leaves = {id(leaf): leaf for part in parts for _, leaf in part}.values()
         self._blocks = self._choose(leaves)
         for block in self._blocks:
             block.is_output = all(any(array is output for output in outputs) for array in block.arrays)
@@ -121,9 +117,15 @@ class Placement:
             return float("inf")
         return SELDOM if self.size >= HUGE_FROM or self.cost_ns > EXPENSIVE * self.batch_ns else 1
 
-    def is_due(self, number: int) -> bool:
-        """Whether a round of this number begins with a draw."""
-        return not self.number or number - self.drawn_in >= self.period
+    def begin_round(self, number: int, rng: np.random.Generator, clock: Clock) -> None:
+        """Draw, unless the last draw is too few rounds ago."""
+        if self.number and number - self.drawn_in < self.period:
+            return
+        self.drawn_in = number
+        for place in (partial(self.draw, rng), *([] if self.number else [lambda: self.revisit(1)])):  # one may be disturbed
+            start = clock()
+            place()
+            self.cost_ns = min(self.cost_ns, clock() - start)
 
     def draw(self, rng: np.random.Generator) -> None:
         """Copy every block to a random offset within a page, and every container to a new object."""
@@ -183,15 +185,16 @@ class Placement:
         starts = [np.lib.array_utils.byte_bounds(array)[0] - block.low + block.low % NUMPY_STEP for block, array in arrays]
         return bool(starts) and not any(start % LINE_BYTES for start in starts)
 
-    def _stay(self, name: str, reason: str) -> None:
-        self.notes += (f"argument {name} stays where it lies: {reason}",)
+    def _stay(self, value: Any, reason: str) -> None:
+        if id(value) in self._given:
+            self.notes += (f"argument {self.names[id(value)]} stays where it lies: {reason}",)
 
-    def _choose(self, leaves: Sequence[tuple[str, Any]]) -> list[_Block]:
+    def _choose(self, leaves: Iterable[Any]) -> list[_Block]:
         """The blocks of the arrays that can be placed; a note on each that cannot."""
         spans: dict[int, _Block] = {}
-        for name, value in leaves:
+        for value in leaves:
             if reason := _why_it_stays(value):
-                self._stay(name, reason)
+                self._stay(value, reason)
             elif isinstance(value, np.ndarray) and value.nbytes:
                 low, high = np.lib.array_utils.byte_bounds(value)
                 block = spans.setdefault(id(_owner(value)), _Block(low, high, []))
@@ -207,21 +210,20 @@ class Placement:
         free, kept = (_available_bytes() or 1 << 62) // 2, []
         for block in sorted(blocks, key=lambda block: block.size):
             if block.size > free:
-                self._stay(self.names[id(block.arrays[0])], "it is larger than half of the free memory")
+                self._stay(block.arrays[0], "it is larger than half of the free memory")
             else:
                 free -= block.size
                 kept.append(block)
         return sorted(kept, key=lambda block: block.low)
 
-    def _choose_containers(self, leaves: Sequence[tuple[str, Any]]) -> tuple[list[Any], bytes]:
+    def _choose_containers(self, leaves: Iterable[Any]) -> tuple[list[Any], bytes]:
         """The containers of plain data, and all of them pickled together, so that what they share stays shared."""
         containers = []
-        for name, value in leaves:
-            if type(value) in CONTAINERS:
-                if len(_pickled([value])) in range(1, LARGEST_PICKLE):
-                    containers.append(value)
-                else:
-                    self._stay(name, f"a {type(value).__name__} that is large or holds more than plain data")
+        for value in leaves:
+            if type(value) in CONTAINERS and 0 < len(_pickled([value])) < LARGEST_PICKLE:
+                containers.append(value)
+            elif type(value) in CONTAINERS:
+                self._stay(value, f"it is a {type(value).__name__} that is large or holds more than plain data")
         return containers, _pickled(containers)
 
     def _map(self) -> None:

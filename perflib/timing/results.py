@@ -14,9 +14,8 @@ from ..display.html import Drawn, reach, strip, table
 from ..display.text import change, duration, on_one_line, quantity
 from ..stats import Interval, median, t_interval
 from .sampling import Sample
-from .sensitivity import Sensitivity
+from .sensitivity import Sensitivity, together
 
-ALIGNED = "with every array on a 64-byte boundary"
 FEW = 4  # processes from which on their medians have an interval of their own
 SPREAD = 0.02  # medians that differ by more than this, and by more than their own intervals, are worth a reason
 
@@ -80,7 +79,7 @@ class Measurement:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        caption = "; ".join((self.meaning, *self.notes))
+        caption = "; ".join((self.meaning, *self._places(), *self.notes))
         return table(("what", "time [95 %]", "rate", "state", "samples"), self._cells(), caption)
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -92,12 +91,12 @@ class Measurement:
             lines += [("    from Python:", call), ("    dispatch:", duration(self.dispatch_ns))]
         if self.processes_ns:
             lines.append((f"    {len(self.processes_ns)} processes:", self._spread()))
-        return [*lines, *self._places(), *(("", note) for note in self.notes)]
+        return [*lines, *(("", line) for line in (*self._places(), *self.notes))]
 
-    def _places(self) -> list[tuple[str, str]]:
-        """What placing showed, each with a head."""
-        lines = [("    aligned:", f"{duration(self.aligned_ns)}, {ALIGNED}")] if self.aligned_ns else []
-        return lines + ([("    placement:", str(self.sensitivity))] if self.sensitivity else [])
+    def _places(self) -> list[str]:
+        """What the places of the arrays change, where they change much."""
+        aligned = [f"with every array on a 64-byte boundary: {duration(self.aligned_ns)}"] if self.aligned_ns else []
+        return aligned + ([str(self.sensitivity)] if self.sensitivity and self.sensitivity.slow else [])
 
     def _cells(self) -> list[tuple[str, ...]]:
         """Rows of the table in a notebook."""
@@ -107,7 +106,7 @@ class Measurement:
             rows += [*self.call._cells(), ("dispatch, the difference", duration(self.dispatch_ns), "", "", "")]
         if self.processes_ns:
             rows.append((f"{len(self.processes_ns)} processes", self._spread(), "", "", ""))
-        return rows + [(head.strip(" :"), text, "", "", "") for head, text in self._places()]
+        return rows
 
     def _rates(self) -> list[str]:
         rates = ((self.gflops, "GFLOP/s"), (self.gb_per_s, "GB/s"))
@@ -164,7 +163,7 @@ class Comparison:
             rows.append((name, duration(one.time_ns), factor, verdict, _state(one), picture))
         scope = self.measurements[self.baseline].scope
         header = (f"{scope} scope", "time [95 %]", f"of {self.baseline}", "verdict", "state", "ratio, 1 dashed")
-        places = [f"{name}: {' '.join(pair).strip()}" for name, m in self.measurements.items() for pair in m._places()]
+        places = [f"{name}, {line}" for name, m in self.measurements.items() for line in m._places()]
         return table(header, rows, "; ".join((self.meaning, *places)))
 
     def _pairs(self, name: str) -> str:
@@ -212,7 +211,7 @@ def combined(each: Sequence[Measurement]) -> Measurement:
         call=call,
         dispatch_ns=difference_as_shown(call.time_ns, times["time_ns"], paired) if call and paired else None,
         processes_ns=medians,
-        sensitivity=max((m.sensitivity for m in each if m.sensitivity), key=lambda s: (s.slow, s.worst), default=None),
+        sensitivity=together([m.sensitivity for m in each if m.sensitivity]),
         aligned_ns=pooled([m.aligned_ns for m in each]) if all(m.aligned_ns for m in each) else None,
     )
 
@@ -248,11 +247,14 @@ def _meaning(each: Sequence[Measurement]) -> str:
     return f"95 % for the median{what}{many}, {number} samples"
 
 
-def pooled(intervals: Sequence[Interval]) -> Interval:
-    """Of processes: a t interval over the logarithms of their medians; all of their intervals where they are few."""
+def pooled(intervals: Sequence[Interval], comparisons: int = 1) -> Interval:
+    """Of processes: a t interval over the logarithms of their medians; all of their intervals where they are few.
+
+    The error rate is divided by `comparisons`.
+    """
     middles = [i.value for i in intervals]
     if len(middles) >= FEW and min(middles) > 0:
         logs = np.log(middles)
-        return t_interval(float(logs.mean()), float(logs.var(ddof=1)) / len(logs), len(logs) - 1)
+        return t_interval(float(logs.mean()), float(logs.var(ddof=1)) / len(logs), len(logs) - 1, 1 - 0.05 / comparisons)
     low, high = min(i.low for i in intervals), max(i.high for i in intervals)
     return Interval(median(middles), low, high, min(i.coverage for i in intervals))

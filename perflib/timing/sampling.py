@@ -105,10 +105,7 @@ def rounds(
     for number in range(total):
         due = [c for c in cases if spread[number] < planned[c.label]]
         for placement in {id(c.placement): c.placement for c in due if c.placement}.values():
-            if placement.is_due(first + number):
-                start = clock()
-                placement.draw(rng)
-                placement.drawn_in, placement.cost_ns = first + number, min(placement.cost_ns, clock() - start)
+            placement.begin_round(first + number, rng, clock)
         samples = []
         for position, index in enumerate(rng.permutation(len(due))):
             one = due[index]

@@ -45,11 +45,9 @@ class Sensitivity:
     """What the slow ones have in common and the others have not."""
 
     def __str__(self) -> str:
-        share = f"{self.slow} of {self.placements} placements [{self.share.low:.0%}, {self.share.high:.0%}]"
-        if not self.slow:
-            return f"{share} cost more than {SLOW} times the median"
-        cause = f": {self.cause}" if self.cause else ""
-        return f"{share} cost more than {SLOW} times the median, the worst {self.worst:.2g} times{cause}"
+        share = f"{self.slow} of {self.placements} placements [{100 * self.share.low:.0f}, {100 * self.share.high:.0f} %]"
+        worst = f", the worst {self.worst:.2g} times" if self.slow else ""
+        return f"{share} cost more than {SLOW} times the median{worst}{f': {self.cause}' if self.cause else ''}"
 
 
 def sensitivity(
@@ -82,6 +80,15 @@ def sensitivity(
         max(slow.values(), default=middle) / middle,
         _cause(case, slow.keys(), times.keys() - slow.keys()) if slow else None,
     )
+
+
+def together(each: Sequence[Sensitivity]) -> Sensitivity | None:
+    """One of many processes; the cause is that of the process with the most slow placements."""
+    if not each:
+        return None
+    count, slow = sum(s.placements for s in each), sum(s.slow for s in each)
+    cause = max(each, key=lambda s: (s.cause is not None, s.slow)).cause
+    return Sensitivity(count, slow, share_interval(slow, count), max(s.worst for s in each), cause)
 
 
 def share_interval(hits: int, count: int, confidence: float = 0.95) -> Interval:
