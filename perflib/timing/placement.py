@@ -118,8 +118,8 @@ class Placement:
         return SELDOM if self.size >= HUGE_FROM or self.cost_ns > EXPENSIVE * self.batch_ns else 1
 
     def begin_round(self, number: int, rng: np.random.Generator, clock: Clock) -> None:
-        """Draw, unless the last draw is too few rounds ago."""
-        if self.number and number - self.drawn_in < self.period:
+        """Draw, unless the last draw is too few rounds ago; numbers that start again are another series of rounds."""
+        if self.number and 0 <= number - self.drawn_in < self.period:
             return
         self.drawn_in = number
         for place in (partial(self.draw, rng), *([] if self.number else [lambda: self.revisit(1)])):  # one may be disturbed
