@@ -128,6 +128,14 @@ def test_views_of_one_array_move_as_one_block():
     assert base[3] == 3
 
 
+def test_views_that_do_not_overlap_keep_their_distance():
+    base = numbers(100)
+
+    distances = {address(b) - address(a) for a, b in (moved(base[:9], base[80:], draws=n)[1] for n in range(1, 5))}
+
+    assert distances == {640}
+
+
 def test_overlapping_memory_of_two_owners_moves_as_one_block():
     room = (ctypes.c_ubyte * 800).from_buffer(bytearray(800))
     one, two = np.frombuffer(room, np.uint8, 500), np.frombuffer(memoryview(room)[100:], np.uint8)
