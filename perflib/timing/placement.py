@@ -97,9 +97,7 @@ class Placement:
         self._bound: dict[object, tuple] = {}
         self._warm: set[str] = set()
         self._map()
-        self._place(
-            np.arange(len(self._blocks)) * 17 * LINE_BYTES % PAGE
-        )  # not a draw: for calibration, apart from each other
+        self._place(np.arange(len(self._blocks)) * 17 * LINE_BYTES % PAGE)  # apart, until the first draw
 
     def __bool__(self) -> bool:
         """Whether there is anything to place."""
