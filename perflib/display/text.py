@@ -44,6 +44,11 @@ def duration(time_ns: Interval) -> str:
     return f"{quantity(time_ns.value)} [{time_ns.low / factor:.4g}, {time_ns.high / factor:.4g}]"
 
 
+def change(share: float, digits: int = 0) -> str:
+    """`12 %`, and `a factor of 3.4` beyond 100 %."""
+    return f"{100 * share:.{digits}f} %" if share <= 1 else f"a factor of {1 + share:.3g}"
+
+
 def aligned(rows: Sequence[Sequence[object]]) -> str:
     """A line per row; rows may end early. Columns are two spaces apart."""
     rows = [[on_one_line(cell) for cell in row] for row in rows]

@@ -63,7 +63,7 @@ def _peak(name: str, call: Callable, compiled: Callable, bits: int | None = None
     def make(n: int, dtype: str, rng: np.random.Generator) -> tuple:
         return np.full(1, 0.5, dtype), peak.fma_steps(n, dtype, bits), aligned_empty(1, dtype)
 
-    work = {"flops": lambda n: 2 * n, "bytes": lambda n, itemsize: 0}
+    work = {"flops": lambda n: 2 * n, "bytes": lambda n, itemsize: 0, "placement": "own"}
     return Kernel(name, call, make, compiled=compiled, exact=lambda *args: (np.ones(1), 1e-6), output=2, **work)
 
 

@@ -58,6 +58,8 @@ class Kernel:
     """Arguments of `compiled` from those of `call`, where they differ in shape."""
     native: Callable[..., tuple] = lambda *args: args
     """Arguments of `call` from what `make` returns, where a library has types of its own; not a part of the time."""
+    placement: str = "drawn"
+    """`drawn`: its arrays lie in another place in every round; `own`: they stay, because their layout is measured."""
 
 
 def verify(name: str, result: np.ndarray, exact: np.ndarray, bound: np.ndarray | float) -> None:

@@ -19,7 +19,8 @@ import numpy as np
 from ..display.text import on_one_line
 from ..errors import Unmeasurable, WrongResult
 from ..kernels.description import Kernel, verify
-from ..timing.case import Case, case
+from ..timing.case import MODES, Case, case
+from ..timing.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class GridPoint:
     """As for `measure`; any other stands behind the kernel's name."""
     threads: int = 1
     """The same for all cells of a block."""
+    placement: str = "drawn"
+    """As for `measure`: `drawn` in every round, unless the kernel has a place of its own, or `mine`."""
 
     def columns(self) -> dict[str, Any]:
         """The cell's columns in a table of samples."""
@@ -95,20 +98,26 @@ def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Gen
     `inputs` keeps arrays and oracles: cells of one size and dtype, whose kernels have the same `make`, share them.
     """
     kernel, params, tuning = cell.kernel, cell.values_of(cell.kernel.params), cell.values_of(cell.kernel.tuning)
-    key = (kernel.make, kernel.exact, cell.n, cell.dtype, tuple(params.items()))
+    is_drawn = (cell.placement, kernel.placement, cell.mode) == ("drawn", "drawn", MODES[0])
+    key = (kernel.make, kernel.exact, kernel.output, is_drawn, cell.n, cell.dtype, tuple(params.items()))
     if key not in inputs:
         args = kernel.make(cell.n, cell.dtype, rng, **params)
-        inputs[key] = args, kernel.exact(*args) if kernel.exact and check else None
+        inputs[key] = args, kernel.exact(*args) if kernel.exact and check else None, {}
     elif kernel.prepare:
         kernel.prepare(*inputs[key][0])
-    args, exact = inputs[key]
-    prepare = partial(kernel.prepare, *args) if kernel.prepare else None
-    args = (*args, *tuning.values())
+    made, exact, shared = inputs[key]
+    args = (*made, *tuning.values())
     output = None if kernel.output is None else args[kernel.output]
-    args = kernel.unchecked(*args) if cell.scope == "kernel" else kernel.native(*args)
+    given, through = (kernel.unchecked(*args), None) if cell.scope == "kernel" else (args, kernel.native)
+    args = through(*given) if through else given
     if exact:
         if output is not None and np.issubdtype(output.dtype, np.inexact):
             output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel
         result = cell.function(*args)
         verify(cell.label, result if output is None else output, *exact)
-    return replace(case(cell.label, cell.function, args, cell.scope, cell.mode), prepare=prepare)
+    placement = None
+    if is_drawn:  # after the check: what it wrote is in the copies
+        placement = shared.get("placement") or shared.setdefault("placement", Placement(made, outputs=[output]))
+    one = case(cell.label, cell.function, given, cell.scope, cell.mode, placement=placement, through=through)
+    current = placement.bind(made) if placement else lambda: made
+    return replace(one, prepare=(lambda: kernel.prepare(*current())) if kernel.prepare else None)

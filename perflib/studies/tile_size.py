@@ -58,8 +58,9 @@ def conflict_block(quick: bool) -> Block:
     """Two sizes that hardly differ, one a power of two: tiles and the fastest variant, in the same rounds."""
     sizes = (512, 528) if quick else (1024, 1040)
     tiled, top = (find(name) for name in CONFLICTS)
-    cells = [GridPoint(tiled, n, values={"tile": t}) for n in sizes for t in (48, 64)]
-    return Block("conflicts", "leading dimension", (*cells, *(GridPoint(top, n) for n in sizes)), 1, least_rounds=9)
+    cells = [GridPoint(tiled, n, values={"tile": t}, placement="mine") for n in sizes for t in (48, 64)]
+    cells += [GridPoint(top, n, placement="mine") for n in sizes]
+    return Block("conflicts", "leading dimension", tuple(cells), 1, least_rounds=9)
 
 
 @or_missing

@@ -18,6 +18,7 @@ from numba import typeof
 
 from .cold_cache import cold_pool, twin
 from .loops import alternating_loop, call_each, canary, chained_loop, compiled_loop, empty_loop, entry_point
+from .placement import Placement
 
 SCOPES = ("kernel", "call")
 MODES = ("throughput", "latency", "cold")
@@ -35,6 +36,8 @@ class Case:
     """Seconds that Numba spent on it, if it was compiled for this."""
     prepare: Callable[[], Any] | None = None
     """Called before every batch, untimed."""
+    placement: Placement | None = None
+    """Where its arrays lie, drawn anew in every round; None: they stay where they are."""
 
 
 def is_compiled(fn: Any) -> bool:
@@ -56,19 +59,34 @@ def require_scope(label: str, fn: Callable | None, scope: str, mode: str = MODES
         raise TypeError(f"scope 'kernel' needs a function compiled by numba.njit, got {label}; use scope='call'")
 
 
-def case(label: str, fn: Callable, args: tuple, scope: str, mode: str = "throughput", output: int | None = None) -> Case:
-    """A case that runs `fn(*args)`. output: index of the argument that takes the result, None if it is returned."""
+def case(
+    label: str,
+    fn: Callable,
+    args: tuple,
+    scope: str,
+    mode: str = "throughput",
+    output: int | None = None,
+    placement: Placement | None = None,
+    through: Callable[..., tuple] | None = None,
+) -> Case:
+    """A case that runs `fn(*args)`. output: index of the argument that takes the result, None if it is returned.
+
+    placement: what moves the arguments, in throughput mode; the other modes have arrays of their own. through: makes the
+    arguments from those in their present place, where they hold addresses.
+    """
     require_scope(label, fn, scope, mode)
+    made = through(*args) if through else args
     if mode == "cold":
-        pool = cold_pool(args)
+        pool = cold_pool(made)
         return Case(label, scope, pool.runner(fn, scope), (str(pool),))
     if mode == "latency":
-        run = _chain(label, fn, args, scope) if output is None else _alternate(label, fn, args, scope, output)
+        run = _chain(label, fn, made, scope) if output is None else _alternate(label, fn, made, scope, output)
         return Case(label, scope, run)
+    current = placement.bind(args, through) if placement else lambda: made
     if scope == "kernel":
-        loop = entry_point(compiled_loop, fn, 1, args)
-        return Case(label, scope, lambda reps: loop(fn, reps, args))
-    return Case(label, scope, lambda reps: call_each(fn, itertools.repeat(args, reps)))
+        loop = entry_point(compiled_loop, fn, 1, made)
+        return Case(label, scope, lambda reps: loop(fn, reps, current()), placement=placement or None)
+    return Case(label, scope, lambda reps: call_each(fn, itertools.repeat(current(), reps)), placement=placement or None)
 
 
 def _alternate(label: str, fn: Callable, args: tuple, scope: str, output: int) -> Callable[[int], Any]:

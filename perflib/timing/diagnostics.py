@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..display.text import change
 from ..stats import Interval, drift, lag1
 from .sampling import Sample
 
@@ -87,7 +88,7 @@ def _disturbances(e: Evidence) -> Iterator[str]:
     pauses = [s for s in e.own if s.waited_ns > max(s.cpu_ns, usual + SUSPENDED_NS + TURN_NS * s.switches)]
     if pauses:
         yield f"suspended in {len(pauses)} of {count} samples, for up to {max(s.waited_ns for s in pauses) / 1e6:.0f} ms"
-    interruptions = [s for s in e.own if s.switches]
+    interruptions = [s for s in e.own if s.switches and s not in pauses]
     share = _share_waited(interruptions, e.own)
     if len(interruptions) > OFTEN * count and share > LOST:
         yield f"other work took the core in {len(interruptions)} of {count} samples, {100 * share:.0f} % of the time"
@@ -105,7 +106,7 @@ def _disturbances(e: Evidence) -> Iterator[str]:
         yield f"{cores:.1f} cores were busy where threads = {e.threads} was declared"
     low, middle, high = np.percentile([s.per_run_ns for s in e.canary], [10, 50, 90])
     if (spread := (high - low) / middle) > CANARY_SPREAD:
-        yield f"the canary moved by {100 * spread:.0f} %: clock frequency or stolen time"
+        yield f"the canary moved by {change(spread)}: clock frequency or stolen time"
 
 
 def _share_waited(some: Sequence[Sample], every: Sequence[Sample]) -> float:
@@ -117,7 +118,8 @@ def _unsteady(e: Evidence) -> Iterator[str]:
     """What the times themselves show."""
     times = [s.per_run_ns for s in e.own]
     if e.net.half_width > HALF_WIDTH:
-        yield f"half-width {100 * e.net.half_width:.1f} % of the median"
+        half = e.net.half_width
+        yield f"half-width {f'{100 * half:.1f} % of' if half <= 1 else f'{half:.3g} times'} the median"
     if reason := drifts(times):
         yield reason
     if (r := lag1(times)) > LAG1:

@@ -13,9 +13,10 @@
     naive: matmul_naive(a, b)                   one statement for each alternative, `name: expression` gives it a name
     ikj: matmul_ikj(a, b)
 
-Options: -c compare, -b SECONDS, -t THREADS, --scope call|kernel, --mode throughput|latency|cold. A statement sees the names
-of the notebook and those of the set-up, and leaves none behind. A call of a compiled function on plain names or numbers is
-measured as `measure(function, *arguments)`; anything else runs as a function of its own, in `call` scope.
+Options: -c compare, -b SECONDS, -t THREADS, --scope call|kernel, --mode throughput|latency|cold, --placement drawn|mine. A
+statement sees the names of the notebook and those of the set-up, and leaves none behind. A call of a compiled function on
+plain names or numbers is measured as `measure(function, *arguments)`; anything else runs as a function of its own, in
+`call` scope.
 
 Raises `UsageError`, which a notebook shows as one line.
 """
@@ -60,7 +61,7 @@ class MeasureMagics(Magics):
     def measure(self, line: str, cell: str | None = None) -> Measurement | Comparison:
         """Measure a statement, or with -c compare several; see perflib.timing.magics."""
         how = {"posix": False, "strict": False, "preserve_non_opts": True}
-        options, rest = self.parse_options(line, "cb:t:", "scope=", "mode=", **how)
+        options, rest = self.parse_options(line, "cb:t:", "scope=", "mode=", "placement=", **how)
         names = dict(self.shell.user_ns)
         try:
             settings = _settings(options)
@@ -96,7 +97,7 @@ def _compare(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> C
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `measure` and `compare` from the options."""
-    settings = {name: options[name] for name in ("scope", "mode") if name in options}
+    settings = {name: options[name] for name in ("scope", "mode", "placement") if name in options}
     for option, name, kind in (("b", "budget_s", float), ("t", "threads", int)):
         if option in options:
             try:

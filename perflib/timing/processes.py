@@ -15,33 +15,45 @@ from operator import attrgetter
 from typing import Any
 
 import cloudpickle
+import numpy as np
 
 from ..errors import Unmeasurable
-from .results import Measurement, combined
 
 
 def in_processes(
-    measure: Callable[..., Measurement], count: int, fn: Callable, args: tuple, settings: Mapping[str, Any]
-) -> Measurement:
-    """Run `measure(fn, *args, **settings)` in `count` processes, one after another, and put the results together."""
-    payload = _pack(measure, fn, args, settings)
-    return combined([_measure_anew(payload) for _ in range(count)])
+    measure: Callable[..., Any], count: int, fn: Callable | Mapping[str, Callable], args: tuple, settings: Mapping[str, Any]
+) -> list[Any]:
+    """Run `measure(fn, *args, **settings)` in `count` processes, one after another, each with a seed of its own."""
+    seeds = np.random.SeedSequence(settings.get("seed")).generate_state(count, np.uint64) >> np.uint64(1)
+    return [_measure_anew(_pack(measure, fn, args, {**settings, "seed": int(seed)})) for seed in seeds]
 
 
-def _pack(measure: Callable[..., Measurement], fn: Callable, args: tuple, settings: Mapping[str, Any]) -> bytes:
-    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", "")
+def _pack(
+    measure: Callable[..., Any], fn: Callable | Mapping[str, Callable], args: tuple, settings: Mapping[str, Any]
+) -> bytes:
+    fn = {label: _reference(one) for label, one in fn.items()} if isinstance(fn, Mapping) else _reference(fn)
     try:
-        importable = module != "__main__" and attrgetter(name)(sys.modules[module]) is fn
-    except (AttributeError, KeyError):
-        importable = False
-    try:
-        request = cloudpickle.dumps((measure, (module, name) if importable else fn, args, dict(settings)))
+        request = cloudpickle.dumps((measure, fn, args, dict(settings)))
     except Exception as problem:  # pickle raises whatever the object does
         raise TypeError(f"processes needs a function and arguments that can be pickled, got {problem}") from None
     return pickle.dumps(sys.path) + request  # the request may need the path already when it is unpacked
 
 
-def _measure_anew(payload: bytes) -> Measurement:
+def _reference(fn: Callable) -> Callable | tuple[str, str]:
+    """Module and name of what a module holds, else the function itself."""
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", "")
+    try:
+        importable = module != "__main__" and attrgetter(name)(sys.modules[module]) is fn
+    except (AttributeError, KeyError):
+        importable = False
+    return (module, name) if importable else fn
+
+
+def _function(reference: Callable | tuple[str, str]) -> Callable:
+    return attrgetter(reference[1])(import_module(reference[0])) if isinstance(reference, tuple) else reference
+
+
+def _measure_anew(payload: bytes) -> Any:
     command = [sys.executable, "-c", f"from {__name__} import _work; _work()"]
     process = subprocess.run(command, input=payload, capture_output=True, check=False)
     if process.returncode or not process.stdout:
@@ -56,8 +68,7 @@ def _work() -> None:
     os.dup2(2, 1)  # what the function prints is no answer
     sys.path[:] = pickle.load(sys.stdin.buffer)
     measure, fn, args, settings = pickle.load(sys.stdin.buffer)
-    if isinstance(fn, tuple):
-        fn = attrgetter(fn[1])(import_module(fn[0]))
+    fn = {label: _function(one) for label, one in fn.items()} if isinstance(fn, dict) else _function(fn)
     try:
         measurement = measure(fn, *args, **settings)
     except Exception as problem:

@@ -49,6 +49,8 @@ class Sample:
     """Runs of the garbage collector."""
     process_ns: int = 0
     """CPU time of all threads."""
+    placement: int = 0
+    """Number of the draw of places that it was taken in, from 1 in this process; 0: its arrays were not placed."""
 
     @property
     def per_run_ns(self) -> float:
@@ -95,16 +97,20 @@ def rounds(
 
     `planned` gives rounds per label: a case with fewer sits some out, spread evenly, and takes part only in rounds that
     every case with more takes part in, so that pairs stay pairs. Numbers start at `first`.
+
+    Each placement of the cases of a round is drawn once, before the first of them, so that alternatives share it.
     """
     total = max(planned.values())
     spread = np.argsort(np.argsort(np.arange(total) * GOLDEN % 1))
     for number in range(total):
         due = [c for c in cases if spread[number] < planned[c.label]]
+        for placement in {id(c.placement): c.placement for c in due if c.placement}.values():
+            placement.begin_round(first + number, rng, clock)
         samples = []
         for position, index in enumerate(rng.permutation(len(due))):
             one = due[index]
             count = int(reps[one.label] * (1 + rng.uniform(0, 0.2)))
-            samples.append(_sample(one, first + number, position, count, clock))
+            samples.append(take_sample(one, first + number, position, count, clock))
         yield samples
 
 
@@ -117,9 +123,23 @@ def batch_time_ns(case: Case, reps: int, clock: Clock = time.perf_counter_ns) ->
     return max(1, clock() - start)
 
 
-def _sample(case: Case, number: int, position: int, reps: int, clock: Clock) -> Sample:
+def _make_ready(case: Case, reps: int) -> None:
+    """What a batch needs before its time begins: contents that others wrote, and after a draw arguments and warm caches.
+
+    A run that fills a batch by itself is not warmed up: it would take twice as long.
+    """
+    placement = case.placement
+    if placement:
+        placement.restore()
     if case.prepare:
         case.prepare()
+    if placement and placement.is_new_to(case.label):
+        case.run(1 if reps > 1 and not case.prepare else 0)
+
+
+def take_sample(case: Case, number: int, position: int, reps: int, clock: Clock = time.perf_counter_ns) -> Sample:
+    """One batch of `reps` runs, in the place that was drawn last."""
+    _make_ready(case, reps)
     before, collections = resource.getrusage(resource.RUSAGE_SELF), _collections()
     with compilations() as count:
         process, cpu = time.process_time_ns(), time.thread_time_ns()
@@ -131,7 +151,10 @@ def _sample(case: Case, number: int, position: int, reps: int, clock: Clock) -> 
     switches = after.ru_nivcsw - before.ru_nivcsw
     faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt
     events = (switches, count.compiled, faults, collections)
-    return Sample(case.label, number, position, reps, elapsed, cpu, *events, process)
+    if case.placement:
+        case.placement.record_run(case.label, elapsed)
+    place = case.placement.number if case.placement else 0
+    return Sample(case.label, number, position, reps, elapsed, cpu, *events, process, place)
 
 
 def _collections() -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from ..stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interval
 from ..timer import Clock
 from .case import CANARY, FLOORS, Case
+from .placement import drawn_seed
 from .sampling import BATCH_NS, Sample, batch_time_ns, calibrate, plan_rounds, rounds
 
 HALF_WIDTH = 0.01  # of the value: narrow enough
@@ -80,13 +81,13 @@ def take(
     cases: Sequence[Case],
     budget_s: float,
     intervals: Callable[[Session], Iterable[Interval]],
-    seed: int = 0,
+    seed: int | None = None,
     clock: Clock = time.perf_counter_ns,
     least: int = MIN_SAMPLES,
 ) -> Session:
     """Sample until all `intervals` are narrow; at least `least` rounds, however long they last.
 
-    The order within a round and the length of each batch are drawn from `seed`.
+    The order within a round, the length of each batch and where the arrays lie are drawn from `seed`, which None draws too.
     """
     session = Session({c.label: c.scope for c in cases})
     floors = [replace(FLOORS[scope], label=_floor_label(scope)) for scope in dict.fromkeys(session.scopes.values())]
@@ -95,7 +96,7 @@ def take(
     reps = {c.label: calibrate(c.run, clock) for c in cases}
     reps |= {c.label: calibrate(c.run, clock, BATCH_NS // 4) for c in everything if c.label not in reps}
     counts = plan_rounds({c.label: batch_time_ns(c, reps[c.label], clock) for c in everything}, budget_s, least)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(drawn_seed(seed))
     gc.collect()  # what compiling left is nobody's fault later
     end = clock() + budget_s * 1e9
     while True:

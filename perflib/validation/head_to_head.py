@@ -19,6 +19,7 @@ from ..kernels.buffers import aligned_empty, aligned_random
 from ..runs.grid import GridPoint, checked_case
 from ..stats import Interval
 from ..timer import Clock
+from ..timing.placement import drawn_seed
 from ..timing.sampling import quiet
 from ..timing.session import CANARY_LABEL, Session, take
 
@@ -79,13 +80,14 @@ def run_head_to_head(
     budget_s: float,
     pairs: Sequence[tuple[str, str]] | None = None,
     threads: int = 1,
-    seed: int = 0,
+    seed: int | None = None,
     clock: Clock = time.perf_counter_ns,
 ) -> HeadToHead:
     """Measure the cells until the ratios of all `pairs` of labels are narrow; by default each cell over the first one.
 
     Raises WrongResult before anything is timed.
     """
+    seed = drawn_seed(seed)
     rng, inputs = np.random.default_rng(seed), {}
     first, *others = (cell.label for cell in cells)
     pairs = pairs or [(label, first) for label in others]

@@ -106,6 +106,13 @@ def test_a_few_disturbances_are_no_reason(judged, disturbed, changes):
     assert judged(disturbed=disturbed, changes=changes) == ("stable", ())
 
 
+def test_a_sample_is_counted_once(judged):
+    """Suspended, and interrupted as well: it is among the suspended ones alone."""
+    _, reasons = judged([2 * 10**8] * 4 + [10**6] * 26, disturbed=4, changes={"cpu": 0, "switches": 1})
+
+    assert [r.partition(",")[0] for r in reasons if " of 30 samples" in r] == ["suspended in 4 of 30 samples"]
+
+
 def test_more_threads_may_keep_more_cores_busy(judged):
     assert judged(disturbed=30, changes={"process_ns": 2000}, threads=2) == ("stable", ())
 
@@ -152,6 +159,8 @@ def test_a_canary_that_moves_is_noise(judged, canary_ns, moved):
     ("evidence", "reasons"),
     [
         ({"net": Interval(100, 94, 106, 0.95)}, ["half-width 6.0 % of the median"]),
+        ({"net": Interval(100, 50, 850, 0.95)}, ["half-width 4 times the median"]),
+        ({"canary_ns": [1000] * 20 + [50_830] * 10}, ["the canary moved by a factor of 50.8: clock"]),
         ({"times_ns": np.arange(1000, 1030)}, ["drift over the rounds (tau +1.00)", "neighbouring rounds"]),
         ({"times_ns": np.arange(1030, 1000, -1)}, ["drift over the rounds (tau -1.00)", "neighbouring rounds"]),
         ({"times_ns": 1000 + 10 * np.sin(np.arange(30) / 2)}, ["neighbouring rounds resemble each other (lag-1 0.8"]),

@@ -11,14 +11,15 @@ import threading
 
 import numpy as np
 import pytest
+import scipy
 from numba import njit
 
-from perflib import kernels, measure
+from perflib import compare, kernels, measure
 from perflib.errors import Unmeasurable
-from perflib.stats import Interval, median_interval
+from perflib.stats import Interval
 from perflib.timing import processes as timing_processes
 from perflib.timing.processes import _pack, in_processes
-from perflib.timing.results import _pool, combined
+from perflib.timing.results import combined, pooled
 
 
 @njit
@@ -95,12 +96,28 @@ def test_the_median_process_speaks_for_all(measurement):
     assert found.time_ns.coverage == noisy(measurement, 1010).time_ns.coverage
 
 
-def test_from_six_processes_on_the_interval_is_one_of_processes(measurement):
-    medians = [1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1100]
+def test_from_four_processes_on_the_interval_is_students_over_the_logarithms_of_their_medians():
+    medians = [1000, 1010, 1030, 1060]
     wide = [Interval(ns, ns - 500, ns + 500, 0.97) for ns in medians]
 
-    assert _pool(wide) == median_interval(medians)
-    assert _pool(wide[:5]) == Interval(1002, 500, 1504, 0.97)
+    logs = np.log(medians)
+    ends = np.exp(scipy.stats.t.interval(0.95, 3, logs.mean(), scipy.stats.sem(logs)))
+
+    found = pooled(wide)
+
+    assert found.value == pytest.approx(np.exp(logs.mean()))
+    assert (found.low, found.high, found.coverage) == pytest.approx((*ends, 0.95))
+    assert pooled(wide[:3]) == Interval(1010, 500, 1530, 0.97), "all of their intervals"
+
+
+def test_differences_below_zero_have_no_logarithm():
+    assert pooled([Interval(ns, ns - 1, ns + 1, 0.97) for ns in (-2, 1, 2, 3)]) == Interval(1.5, -3, 4, 0.97)
+
+
+def test_several_ratios_of_processes_share_the_error_rate():
+    each = [Interval(ns, ns, ns, 0.97) for ns in (1.0, 1.1, 1.2, 1.1)]
+
+    assert pooled(each, 5).high > pooled(each).high
 
 
 def test_all_samples_are_kept_and_rounds_counted_through(measurement):
@@ -128,7 +145,7 @@ def test_every_reason_is_given_once_whatever_its_numbers(measurement):
 
     found = combined([measurement(state="noisy", reasons=reasons) for reasons in each])
 
-    assert sorted(found.reasons) == ["discarded", "drift (tau 0.5)", "page faults in 8 of 30 samples"]
+    assert sorted(found.reasons) == ["discarded", "drift (tau 0.5)", "page faults in 17 of 18 samples"]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +154,7 @@ def test_every_reason_is_given_once_whatever_its_numbers(measurement):
         ((1010, 1029), ()),
         ((1010, 1035), ("processes differ by 2 %: layout of memory",)),
         ((1510, 1010, 1020), ("processes differ by 50 %: layout of memory",)),
+        ((5010, 1010, 1020), ("processes differ by a factor of 5: layout of memory",)),
     ],
 )
 def test_processes_that_differ_are_a_reason(measurement, medians, reasons):
@@ -169,7 +187,7 @@ def test_both_scopes_and_the_dispatch_are_put_together(measurement):
 
     assert found.call.time_ns.value == 2002
     assert found.call.processes_ns == (2000, 2010, 2002)
-    assert found.dispatch_ns == Interval(2012, 2009, 2021, 0.97)
+    assert found.dispatch_ns == Interval(1002, 1002, 2021, 0.97)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +221,28 @@ def test_a_lambda_is_measured_in_two_fresh_processes_whatever_it_prints():
     assert (found.label, found.scope, len(found.processes_ns)) == ("work", "call", 2)
     assert len(found.samples) >= 12
     assert found.time_ns.low <= min(found.processes_ns) <= max(found.processes_ns) <= found.time_ns.high
+
+
+def test_every_process_draws_for_itself_and_the_same_again_from_the_same_seed(monkeypatch):
+    requests = []
+    monkeypatch.setattr(timing_processes, "_measure_anew", lambda payload: requests.append(unpacked(payload)[1][3]["seed"]))
+
+    for seed in (7, 7, None):
+        in_processes(measure, 3, add(2), (1,), {"seed": seed})
+
+    assert requests[:3] == requests[3:6]
+    assert len(set(requests)) == 6
+
+
+def test_a_comparison_is_repeated_in_processes_with_its_pairs_within_each():
+    """Live."""
+    found = compare({"sum": np.sum, "copy": add(2), "same": _sum}, np.ones(100), processes=2, budget_s=0.02, seed=5)
+
+    assert {len(m.processes_ns) for m in found.measurements.values()} == {2}
+    assert {m.seed for m in found.measurements.values()} == {5}
+    assert set(found.verdicts) == {"copy", "same"}
+    assert all(r.low <= r.value <= r.high for r in (found.again, *found.ratios.values()))
+    assert "2 processes" in str(found)
 
 
 def test_a_function_that_fails_in_a_fresh_process_gives_one_line(refused):
