@@ -238,8 +238,8 @@ def places(axes: Axes, run: Run) -> str:
     axes.legend()
     some, aligned = spans.values()
     return (
-        f"The same kernel in {len(some)} places: from {some[0]:.0f} to {some[-1]:.0f} ns where arrays begin at multiples of "
-        f"16 bytes, from {aligned[0]:.0f} to {aligned[-1]:.0f} ns where they begin at multiples of 64."
+        f"The same kernel in {len(some)} places: from {some[0]:.0f} to {some[-1]:.0f} ns where arrays begin at multiples "
+        f"of 16 bytes, from {aligned[0]:.0f} to {aligned[-1]:.0f} ns where they begin at multiples of 64."
     )
 
 
