@@ -4,7 +4,7 @@ Each command imports what it needs, so that `--help` and a wrong word wait for n
 
     perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
-    perflib selfcheck [--quick] [--json FILE] | execute | new NAME
+    perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. Of `compare` also: 0 no
@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 
     selfcheck = commands.add_parser("selfcheck", help="how far this machine's numbers can be trusted: some minutes")
     selfcheck.add_argument("--quick", action="store_true", help="fewer trials: about half a minute")
+    words = "does the next recording say the same: records this code twice, an hour, with --quick five minutes"
+    selfcheck.add_argument("--between", action="store_true", help=words)
+    selfcheck.add_argument("--runs", nargs=2, metavar="RUN", help="with --between: count these two, record nothing")
     selfcheck.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
@@ -175,6 +178,13 @@ def _forward(args: argparse.Namespace) -> None:
 
 
 def _selfcheck(args: argparse.Namespace) -> int:
+    if args.runs and not args.between:
+        raise PerflibError("--runs must stand with --between, got it alone")
+    if args.between:
+        from .validation.between import between
+
+        runs = [_load(name) for name in args.runs or ()]
+        return 1 if _measure(args, partial(between, runs=runs)).missed else 0
     from .validation.selfcheck import selfcheck
 
     return 1 if _measure(args, selfcheck).missed else 0

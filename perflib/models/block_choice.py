@@ -10,10 +10,10 @@ import pandas as pd
 from ..errors import RunError
 from ..kernels.caches import FLOAT32_BYTES
 from ..kernels.gemm.block_sizes import rival_blocks
-from ..runs.queries import ratio, select
+from ..runs.queries import paired, ratio, select, topic_prior
 from ..runs.store import Run
 from ..runs.sweep import per_run_ns
-from ..stats import Interval, ratio_interval
+from ..stats import Interval, Prior
 from .blocked_traces import choices
 
 CONFLICTS = ("matmul_tiled", "matmul")  # where a leading dimension that is a power of two hurts, and where it must not
@@ -50,7 +50,7 @@ def block_times(run: Run) -> tuple[int, pd.DataFrame]:
     if here.empty:
         raise RunError(f"run {run.id} has no blocks of the packed product")
     n = int(here["n"].max())
-    return n, select(here, n=n).pivot_table(index="round", columns=["mc", "kc"], values="per_run_ns").dropna()
+    return n, select(here, n=n).pivot_table(index=["process", "round"], columns=["mc", "kc"], values="per_run_ns").dropna()
 
 
 def rules(run: Run) -> dict[str, tuple[int, int]]:
@@ -69,13 +69,13 @@ def block_loss(run: Run) -> BlockLoss:
     if (model := rules(run)[OURS]) not in times:
         raise RunError(f"run {run.id} has no packed product with the model's blocks, {model[0]} x {model[1]}")
     best = times.median().idxmin()
-    return BlockLoss(n, model, (int(best[0]), int(best[1])), against_best(times, model))
+    return BlockLoss(n, model, (int(best[0]), int(best[1])), against_best(times, model, topic_prior(run, "packing")))
 
 
-def against_best(times: pd.DataFrame, blocks: tuple[int, int]) -> Interval:
+def against_best(times: pd.DataFrame, blocks: tuple[int, int], prior: Prior | None = None) -> Interval:
     """Time at these blocks / time at the best others: picked from the same rounds, they are no worse than they look."""
     best = times.drop(columns=[blocks]).median().idxmin()
-    return ratio_interval(times[blocks], times[best])
+    return paired(times[blocks], times[best], prior)
 
 
 def conflicts(run: Run) -> list[Conflict]:

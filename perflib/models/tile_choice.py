@@ -13,10 +13,10 @@ from ..errors import RunError, SampleError
 from ..hardware.facts import machine
 from ..kernels.checks import positive_integer
 from ..kernels.gemm.textbook import DEFAULT_TILE
-from ..runs.queries import select
+from ..runs.queries import paired, select, topic_prior
 from ..runs.store import Run
 from ..runs.sweep import per_run_ns
-from ..stats import Interval, ratio_interval
+from ..stats import Interval, Prior
 from .cache_model import TILES, model_tile, tile_limit
 
 
@@ -47,24 +47,31 @@ def tile_times(run: Run, n: int) -> pd.DataFrame:
     """Nanoseconds per run of matmul_tiled, float32, kernel scope: a row per round, a column per tile recorded at n."""
     samples = per_run_ns(run.samples("tiles"))
     here = select(samples, kernel="matmul_tiled", dtype="float32", scope="kernel", threads=1, n=n)
-    times = here.pivot_table(index=["block", "round"], columns="tile", values="per_run_ns").dropna()
+    times = here.pivot_table(index=["block", "process", "round"], columns="tile", values="per_run_ns").dropna()
     if times.empty:
         raise RunError(f"run {run.id} has no round with all tiles of n = {n}")
     return times.rename(columns=int)
 
 
-def worst_ratio(times: pd.DataFrame, tile: int) -> Interval:
-    """Time at `tile` / time at the best tile, the interval corrected for having looked at every tile."""
+def worst_ratio(times: pd.DataFrame, tile: int, prior: Prior | None = None) -> Interval:
+    """Time at `tile` / time at the best tile, the interval corrected for having looked at every tile.
+
+    prior: what the topic says of the variance between processes.
+    """
     if not (others := [t for t in times.columns if t != tile]):
         raise SampleError(f"times must be of more tiles than {tile} alone")
-    ratios = [ratio_interval(times[tile], times[t], comparisons=len(others)) for t in others]
+    ratios = [paired(times[tile], times[t], prior, len(others)) for t in others]
     worst = max(ratios, key=lambda r: r.value)
     return Interval(worst.value, max(r.low for r in ratios), max(r.high for r in ratios), worst.coverage)
 
 
 def default_losses(run: Run) -> dict[int, Interval]:
     """Time at the default tile of 64 / time at the best other one, at every size where the run has both."""
-    losses = {n: worst_ratio(times, DEFAULT_TILE) for n, times in _times_by_size(run) if DEFAULT_TILE in times}
+    losses = {
+        n: worst_ratio(times, DEFAULT_TILE, topic_prior(run, "tiles"))
+        for n, times in _times_by_size(run)
+        if DEFAULT_TILE in times
+    }
     if not losses:
         raise RunError(f"run {run.id} has no size with tile {DEFAULT_TILE} and another one")
     return losses
@@ -88,7 +95,7 @@ def model_losses(run: Run, dtype: str = "float32") -> dict[int, ModelLoss]:
     losses = {}
     for n, times in _times_by_size(run):
         tile = model_tile(n, itemsize, caches, [int(t) for t in times.columns])
-        losses[n] = ModelLoss(tile, int(times.median().idxmin()), worst_ratio(times, tile))
+        losses[n] = ModelLoss(tile, int(times.median().idxmin()), worst_ratio(times, tile, topic_prior(run, "tiles")))
     if not losses:
         raise RunError(f"run {run.id} has no size with two tiles")
     return losses
@@ -118,5 +125,9 @@ def best_tile(n: int, dtype: str = "float32", run: Run | None = None) -> BestTil
         return BestTile(n, model, reason)
     nearest = min(_sizes(run), key=lambda size: abs(np.log(size / n)))
     times = tile_times(run, nearest)
-    loss = worst_ratio(times, DEFAULT_TILE) if DEFAULT_TILE in times and len(times.columns) > 1 else None
+    loss = (
+        worst_ratio(times, DEFAULT_TILE, topic_prior(run, "tiles"))
+        if DEFAULT_TILE in times and len(times.columns) > 1
+        else None
+    )
     return BestTile(n, model, reason, nearest, int(times.median().idxmin()), loss)

@@ -60,8 +60,7 @@ SLOWER, NOTHING = 3, 4
 class Change:
     """One case in both runs: `ratio` is after / before, None where the samples do not give one with an interval."""
 
-    topic: str
-    case: str
+    key: Key
     before_ns: float
     after_ns: float
     ratio: Interval | None
@@ -70,6 +69,16 @@ class Change:
     """Of no change; None where there is no test."""
     aside: str = ""
     """Why the case takes part in no verdict: `not repeatable` or `no limit`."""
+
+    @property
+    def topic(self) -> str:
+        """Of the case."""
+        return self.key[0]
+
+    @property
+    def case(self) -> str:
+        """In words, without its topic."""
+        return label(self.key)
 
     @property
     def outcome(self) -> str:
@@ -143,7 +152,8 @@ class RunComparison:
 
     def to_dict(self) -> dict:
         """Plain data: the headline and its figures, every case with its ratio, interval, verdict and p-value."""
-        facts = asdict(self) | {"cases": [asdict(c) for c in self.changes]}
+        cases = [{"topic": c.topic, "case": c.case, **asdict(c)} for c in self.changes]
+        facts = asdict(self) | {"cases": [{name: value for name, value in c.items() if name != "key"} for c in cases]}
         del facts["changes"]
         return {"headline": self.headline, "status": self.status, "counts": self.counts()} | facts
 
@@ -189,7 +199,7 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
         ratio, answer, p = answers.get(key, (None, "unresolved", None))
         aside = "not repeatable" if key in restless else "" if key in scales else "no limit"
         times = (median(run[key]["net_ns"]) for run in (first, second))
-        changes.append(Change(key[0], label(key), *times, ratio, answer, p, aside))
+        changes.append(Change(key, *times, ratio, answer, p, aside))
     names = tuple(f"{topic} {label((topic, case))}" for topic, case in restless)
     notes = tuple(note for note in (_restless_sentence(names), _context_sentence(before, after)) if note)
     missing = len(first.keys() ^ second.keys())

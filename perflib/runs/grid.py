@@ -73,9 +73,9 @@ class PointLost(Unmeasurable):
         self.label = label
 
 
-def guarded_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
+def guarded_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator, check: bool = True) -> Case:
     """The checked case; from now on PointLost says whose exception it is."""
-    one = _or_lost(cell.label, checked_case, cell, inputs, rng)
+    one = _or_lost(cell.label, checked_case, cell, inputs, rng, check)
     prepare = one.prepare and partial(_or_lost, cell.label, one.prepare)
     return replace(one, run=partial(_or_lost, cell.label, one.run), prepare=prepare)
 
@@ -89,8 +89,8 @@ def _or_lost(label: str, function: Callable, *args: Any) -> Any:
         raise PointLost(label, problem) from problem
 
 
-def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator) -> Case:
-    """The case of a cell, the result of what it measures compared with the oracle once.
+def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator, check: bool = True) -> Case:
+    """The case of a cell, the result of what it measures compared with the oracle once, unless another process did.
 
     `inputs` keeps arrays and oracles: cells of one size and dtype, whose kernels have the same `make`, share them.
     """
@@ -98,7 +98,7 @@ def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Gen
     key = (kernel.make, kernel.exact, cell.n, cell.dtype, tuple(params.items()))
     if key not in inputs:
         args = kernel.make(cell.n, cell.dtype, rng, **params)
-        inputs[key] = args, kernel.exact(*args) if kernel.exact else None
+        inputs[key] = args, kernel.exact(*args) if kernel.exact and check else None
     elif kernel.prepare:
         kernel.prepare(*inputs[key][0])
     args, exact = inputs[key]

@@ -4,8 +4,7 @@ Every table and figure asks here, so that all of them subtract the loop's cost a
 Raises `RunError` where the run lacks what is asked for.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,15 +15,14 @@ from ..display.text import text
 from ..errors import RunError
 from ..kernels.catalog import KERNELS
 from ..stats import (
-    FEWEST_CASES,
     MIN_SAMPLES,
     Interval,
+    Medians,
     Prior,
     median,
     median_interval,
+    prior_of,
     ratio_interval,
-    t_interval,
-    variance_prior,
 )
 from .store import COLUMNS, Run
 
@@ -56,13 +54,13 @@ def select(times: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
     """Median and interval in nanoseconds of every case of a topic; GFLOP/s and GB/s where the kernel counts them.
 
-    The interval is one for the median over placements and processes of the machine, see `interval_of_case`.
+    The interval is one for the median over placements and processes of the machine, see `middle`.
     """
     rows, times, prior = [], net_times(run, topic), topic_prior(run, topic)
     columns = [*CASE, *parameters(times)]
     for key, group in select(times, **wanted).groupby(columns, dropna=False, sort=True):
         case = dict(zip(columns, key, strict=True))
-        interval = interval_of_case(group, prior)
+        interval = middle(group.set_index("process")["net_ns"], prior)
         rates = _rates(run, case, interval) if interval.low > 0 else {}
         counts = {"samples": len(group), "processes": group["process"].nunique()}
         rows.append({**case, **_columns("ns", interval), **rates, **counts})
@@ -71,36 +69,13 @@ def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class Medians:
-    """The median time of a case in each process that measured it."""
-
-    logs: np.ndarray
-    """Logarithms of nanoseconds, one for each process."""
-    scatter: float
-    """Variance of such a logarithm that the rounds of one process explain: pi / 2 times theirs over their number."""
-
-    @property
-    def variance(self) -> float:
-        """Between the processes; needs two."""
-        return float(np.var(self.logs, ddof=1))
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom of the variance."""
-        return len(self.logs) - 1
-
-
 def process_medians(times: Mapping[str, Any]) -> Medians | None:
     """Of the columns `net_ns` and `process` of one case, as in `net_times`; None where a net time is no time."""
-    net_ns, process = np.asarray(times["net_ns"]), np.asarray(times["process"])  # a tenth of the time of a groupby
-    each = [net_ns[process == number] for number in np.unique(process)]
-    medians = np.array([np.median(values) for values in each])
-    if medians.min() <= 0:
-        return None
-    spreads = [1.4826 * np.median(abs(v / m - 1)) for v, m in zip(each, medians, strict=True)]
-    scatter = np.mean([np.pi / 2 * s**2 / len(v) for s, v in zip(spreads, each, strict=True)])
-    return Medians(np.log(medians), float(scatter))
+    return _medians(np.asarray(times["net_ns"]), np.asarray(times["process"]))
+
+
+def _medians(values: np.ndarray, process: np.ndarray) -> Medians | None:
+    return Medians.of([values[process == number] for number in np.unique(process)])  # a tenth of the time of a groupby
 
 
 @lru_cache(maxsize=64)
@@ -108,32 +83,31 @@ def topic_prior(run: Run, topic: str) -> Prior | None:
     """What the cases of a topic say of the variance between processes; None where too few were measured in several."""
     times = net_times(run, topic)
     columns = ["block", *CASE, "threads", *parameters(times)]
-    found = [process_medians(group) for _, group in times.groupby(columns, dropna=False)]
-    return prior_of(found)
+    return prior_of(process_medians(group) for _, group in times.groupby(columns, dropna=False))
 
 
-def prior_of(spreads: Iterable[Any]) -> Prior | None:
-    """The prior from the `variance`, `freedom` and `scatter` of cases; None for fewer than eight that have a freedom."""
-    several = [spread for spread in spreads if spread and spread.freedom]
-    if len(several) < FEWEST_CASES:
-        return None
-    return variance_prior(*zip(*((s.variance, s.freedom, s.scatter) for s in several), strict=True))
+def middle(values: pd.Series, prior: Prior | None = None) -> Interval:
+    """Median and 95 % interval of samples of one case, whose index has the level `process`.
 
-
-def interval_of_case(times: pd.DataFrame, prior: Prior | None) -> Interval:
-    """Median and 95 % interval of the samples of one case.
-
-    From several processes: Student's interval around the mean of the logarithms of their medians, the variance between
-    them shrunk towards that of the topic. From one process: the order statistics of its rounds, which know nothing of
-    other processes.
+    From several processes: `Medians.interval`, which holds for other placements and processes too. From one: the order
+    statistics of its rounds, which know nothing of others.
     """
-    medians = process_medians(times)
-    if medians is None or not medians.freedom:
-        return _interval(times["net_ns"])
-    variance, freedom = medians.variance, medians.freedom
-    if prior:
-        variance, freedom = prior.shrink(variance, freedom, medians.scatter)
-    return t_interval(float(medians.logs.mean()), variance / len(medians.logs), freedom)
+    medians = _medians(values.to_numpy(), values.index.get_level_values("process").to_numpy())
+    return medians.interval(prior) if medians and medians.freedom else _interval(values)
+
+
+def paired(over: pd.Series, under: pd.Series, prior: Prior | None = None, comparisons: int = 1) -> Interval:
+    """Median of over / under with its interval as for `middle`; both have one index, a pair is of one round.
+
+    prior: of the times; the variance of their ratio is taken for that of both together. `comparisons` divides the error
+    rate.
+    """
+    medians = None
+    if "process" in over.index.names:
+        medians = _medians((over / under).to_numpy(), over.index.get_level_values("process").to_numpy())
+    if medians and medians.freedom:
+        return medians.interval(prior and prior.of_ratio(), 1 - 0.05 / comparisons)
+    return ratio_interval(over.to_numpy(), under.to_numpy(), comparisons=comparisons, serial=True)
 
 
 def parameters(times: pd.DataFrame) -> list[str]:
@@ -153,14 +127,14 @@ def by_size(run: Run, topic: str, kernel: str, **wanted: Any) -> tuple[list[int]
 def ratio(run: Run, topic: str, over: Mapping[str, Any], under: Mapping[str, Any], comparisons: int = 1) -> Interval:
     """Time of the case `over` / time of the case `under`, from the rounds of the blocks that have both."""
     times = net_times(run, topic)
-    pairs = [select(times, **case).set_index(["block", "round"])["net_ns"] for case in (over, under)]
+    pairs = [select(times, **case).set_index(["block", "process", "round"])["net_ns"] for case in (over, under)]
     for case, times_of_case in zip((over, under), pairs, strict=True):
         if times_of_case.index.has_duplicates:
             raise RunError(f"run {run.id} has more than one case of {dict(case)} in a round of {topic}")
     shared = pairs[0].index.intersection(pairs[1].index)
     if len(shared) < MIN_SAMPLES:
         raise RunError(f"run {run.id} has {len(shared)} rounds of both {dict(over)} and {dict(under)} in {topic}")
-    return ratio_interval(pairs[0][shared].to_numpy(), pairs[1][shared].to_numpy(), comparisons=comparisons, serial=True)
+    return paired(pairs[0][shared], pairs[1][shared], topic_prior(run, topic), comparisons)
 
 
 def peak_gflops(run: Run, dtype: str = "float32") -> Interval:

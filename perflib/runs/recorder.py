@@ -6,59 +6,26 @@ Raises `WrongResult` for a wrong kernel before anything of it is timed, `RunErro
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..display.progress import progress_bar
+from ..errors import RunError
 from ..stats import MIN_SAMPLES
 from ..timing.case import CANARY, FLOORS, Case
-from ..timing.sampling import batch_time_ns, calibrate, plan_rounds, quiet, rounds
+from ..timing.sampling import MAX_ROUNDS, batch_time_ns, calibrate, plan_rounds, quiet, rounds
+from .fresh_process import from_fresh_process
 from .grid import GridPoint, PointLost, guarded_case
 from .store import COLUMNS
 from .writer import RunWriter
 
-TIMES = ("round", "position", "reps", "elapsed_ns", "cpu_ns", "switches", "compiled")  # of a sample, as recorded
-
-
-def sample_block(
-    cells: Sequence[GridPoint], budget_s: float, seed: int | Sequence[int] = 0, least_rounds: int = MIN_SAMPLES
-) -> Iterator[tuple[float, list[dict[str, Any]]]]:
-    """Check every cell against its oracle, then yield (share done, rows) round by round, floor and canary included.
-
-    No rows come with each step before the first round, so that a caller who wants to end need not wait for all of them.
-    Cells of one size and dtype work on the same buffers. The layout of the buffers is drawn anew in each block.
-    """
-    rng, threads = np.random.default_rng(seed), cells[0].threads
-    cases, reps, batch_ns, inputs = {}, {}, {}, {}
-    with quiet(threads):
-        for cell in cells:
-            cases[cell.label] = guarded_case(cell, inputs, rng)
-            yield 0.0, []
-    with quiet(threads):  # anew: a library that was loaded only now has threads too
-        hidden = [FLOORS[scope] for scope in sorted({c.scope for c in cells})]
-        columns = {cell.label: cell.columns() for cell in cells}
-        for extra in (*hidden, CANARY):
-            label = f"{extra.label} {extra.scope}"
-            cases[label] = Case(label, extra.scope, extra.run)
-            columns[label] = {"kernel": extra.label, "scope": extra.scope, "dtype": "", "threads": 1}
-        for label, one in cases.items():
-            reps[label] = calibrate(one.run)
-            batch_ns[label] = batch_time_ns(one, reps[label])
-            yield 0.0, []
-        sizes = {label: columns[label].get("n") for label in cases}  # all alternatives of a size get the same rounds
-        together = {n: sum(ns for label, ns in batch_ns.items() if sizes[label] == n) for n in sizes.values()}
-        by_size = plan_rounds(together, budget_s, least_rounds)
-        counts = {label: by_size[n] for label, n in sizes.items()}
-        total = max(counts.values())
-        for number, batch in enumerate(rounds(list(cases.values()), reps, rng, counts), start=1):
-            yield number / total, [columns[s.label] | {name: getattr(s, name) for name in TIMES} for s in batch]
-
-
-class StopEarly(Exception):
-    """For `progress` to raise: the block is closed with the cells that have at least six rounds, the others are lost."""
+TIMES = ("placement", "round", "position", "reps", "elapsed_ns", "cpu_ns", "switches", "compiled")  # of a sample
+LEAST_ROUNDS = 3
+"""Of a process, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -70,59 +37,218 @@ class Block:
     cells: tuple[GridPoint, ...]
     budget_s: float
     least_rounds: int = MIN_SAMPLES
+    divided: bool = True
+    """Whether every process takes a share of its rounds; else one process takes them all."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Topic and name."""
+        return self.topic, self.name
 
 
-def record_blocks(writer: RunWriter, blocks: Sequence[Block], seed: int, progress: bool | Callable = True) -> None:
-    """Measure every block that the run does not have yet; progress and time left go to stderr where somebody watches."""
-    missing = [b for b in blocks if not writer.has(b.topic, b.name)]
-    total = sum(b.budget_s for b in missing)
-    with progress_bar(total, progress is True) as bar:
-        for number, block in enumerate(missing):
-            before = sum(b.budget_s for b in missing[:number])
-            bar.set_description_str(f"{block.topic}: {block.name}, compiling and checking")
+@dataclass(frozen=True)
+class Part:
+    """What one process measures: its blocks, and how many processes share the rounds of each.
 
-            def advance(share: float, block: Block = block, before: float = before) -> None:
-                if share:
-                    bar.set_description_str(f"{block.topic}: {block.name}", refresh=False)
-                bar.update(before + share * block.budget_s - bar.n)
-                if callable(progress):
-                    progress((before + share * block.budget_s) / total)
+    Everything random in it follows from `entropy`. `plans` holds the runs per batch and the rounds of every case, by block,
+    as the first process found them: the others neither calibrate nor compare with the oracle again. `lost`: labels of the
+    cases that are left out, by block.
+    """
 
+    blocks: tuple[Block, ...]
+    process: int
+    processes: int
+    entropy: int
+    plans: Mapping[tuple[str, str], dict[str, tuple[int, int]]]
+    lost: Mapping[tuple[str, str], Collection[str]]
+
+
+def sample_block(
+    cells: Sequence[GridPoint],
+    budget_s: float,
+    seed: int | Sequence[int],
+    least_rounds: int = MIN_SAMPLES,
+    processes: int = 1,
+    plan: dict[str, tuple[int, int]] | None = None,
+    first_round: int = 0,
+) -> Iterator[tuple[float, list[dict[str, Any]]]]:
+    """Check every cell against its oracle, then yield (share done, rows) round by round, floor and canary included.
+
+    No rows come with each step before the first round, so that a caller who wants to end need not wait for all of them.
+    Cells of one size and dtype work on the same buffers. `plan`, runs per batch and rounds of every case, is filled if it
+    is empty, else followed without checks; `processes` share the rounds.
+    """
+    rng, threads, plan = np.random.default_rng(seed), cells[0].threads, {} if plan is None else plan
+    cases, batch_ns, inputs, is_known = {}, {}, {}, bool(plan)
+    with quiet(threads):
+        for cell in cells:
+            cases[cell.label] = guarded_case(cell, inputs, rng, check=not is_known)
+            yield 0.0, []
+    with quiet(threads):  # anew: a library that was loaded only now has threads too
+        hidden = [FLOORS[scope] for scope in sorted({c.scope for c in cells})]
+        columns = {cell.label: cell.columns() for cell in cells}
+        for extra in (*hidden, CANARY):
+            label = f"{extra.label} {extra.scope}"
+            cases[label] = Case(label, extra.scope, extra.run)
+            columns[label] = {"kernel": extra.label, "scope": extra.scope, "dtype": "", "threads": 1}
+        reps = {label: plan[label][0] for label in cases if is_known}
+        for label, one in cases.items():
+            if is_known:
+                one.run(1)  # compiled code is loaded, pages are present
+            else:
+                reps[label] = calibrate(one.run)
+                batch_ns[label] = batch_time_ns(one, reps[label])
+            yield 0.0, []
+        if not is_known:
+            sizes = {label: columns[label].get("n") for label in cases}  # all alternatives of a size get the same rounds
+            together = {n: sum(ns for label, ns in batch_ns.items() if sizes[label] == n) for n in sizes.values()}
+            by_size = plan_rounds(together, budget_s, least_rounds)
+            least = LEAST_ROUNDS if processes > 1 else 1
+            plan |= {label: (reps[label], max(least, -(-by_size[n] // processes))) for label, n in sizes.items()}
+        counts = {label: plan[label][1] for label in cases}
+        total = max(counts.values())
+        for number, batch in enumerate(rounds(list(cases.values()), reps, rng, counts, first=first_round), start=1):
+            yield number / total, [columns[s.label] | {name: getattr(s, name, 0) for name in TIMES} for s in batch]
+
+
+def measure_part(part: Part) -> Iterator[tuple[str, Any, Any]]:
+    """Measure block by block; yields ("rows", share done, rows), then ("closed", plan, None) where there are any.
+
+    ("lost", label, reason) says that the block begins anew without that cell, ("nothing", None, None) that none is left.
+    """
+    first = (part.process - 1) * MAX_ROUNDS  # no two processes have rounds of one number
+    for block in part.blocks:
+        cells = [cell for cell in block.cells if cell.label not in part.lost.get(block.key, ())]
+        plan = dict(part.plans.get(block.key, {}))
+        processes, seed = part.processes if block.divided else 1, [part.entropy, *" ".join(block.key).encode()]
+        while cells:
             try:
-                _record(writer, block, seed, _parameters(blocks, block.topic), advance)
-            except StopEarly as ended:
-                if any(writer.has(b.topic, b.name) for b in blocks):  # else the run may be continued as a whole
-                    for unfinished, cells in [(block, ended.args[0]), *((b, b.cells) for b in missing[number + 1 :])]:
-                        for cell in cells:
-                            reason = f"{cell.label} is left out, ended before it had {MIN_SAMPLES} rounds"
-                            writer.lose(unfinished.topic, unfinished.name, cell.label, reason)
-                raise
+                samples = sample_block(cells, block.budget_s, seed, block.least_rounds, processes, plan, first)
+                yield from (("rows", share, rows) for share, rows in samples)
+                yield "closed", plan, None
+                break
+            except PointLost as lost:
+                cells, plan = [cell for cell in cells if cell.label != lost.label], {}
+                yield "lost", lost.label, str(lost)
+        else:
+            yield "nothing", None, None
 
 
-def _record(writer: RunWriter, block: Block, seed: int, parameters: list[str], advance: Callable[[float], None]) -> None:
-    """One block, measured again without a cell that raises; of one that is ended, the cells with rounds enough."""
-    block_seed, cells = [seed, *f"{block.topic} {block.name}".encode()], block.cells
-    while cells:
-        samples = []
+class StopEarly(Exception):
+    """For `progress` to raise: the block is closed with the cells that have at least six rounds, the others are lost."""
+
+
+def record_blocks(
+    writer: RunWriter,
+    blocks: Sequence[Block],
+    seed: int | None,
+    progress: bool | Callable = True,
+    processes: int = 1,
+) -> None:
+    """Measure every block that the run does not have yet; progress and time left go to stderr where somebody watches.
+
+    Several processes, fresh ones, share the rounds of each block, one process after the other through all blocks, so that
+    minutes lie between the rounds of a case; one takes place here. seed: everything random, from fresh entropy if None.
+    """
+    turns = {
+        number: [b for i, b in enumerate(blocks) if b.divided or i % processes + 1 == number]
+        for number in range(1, processes + 1)
+    }
+    missing = {number: [b for b in turn if not writer.has(*b.key, number)] for number, turn in turns.items()}
+    total, done, plans = sum(_share_s(b, processes) for turn in missing.values() for b in turn), 0.0, {}
+    with progress_bar(total, progress is True) as bar:
+
+        def advance(block: Block, share: float) -> None:
+            if share:
+                bar.set_description_str(f"{block.topic}: {block.name}", refresh=False)
+            bar.update(done + share * _share_s(block, processes) - bar.n)
+            if callable(progress):
+                progress((done + share * _share_s(block, processes)) / total)
+
+        for number, turn in missing.items():
+            if not turn:
+                continue
+            entropy = new_entropy() if seed is None else seed + number
+            writer.note_process(number, entropy)
+            lost = {}
+            for one in writer.lost:
+                lost.setdefault((one["topic"], one["block"]), set()).add(one["case"])
+            job = partial(measure_part, Part(tuple(turn), number, processes, entropy, plans, lost))
+            messages = from_fresh_process(job) if processes > 1 else job()
+            for place, block in enumerate(turn):
+                bar.set_description_str(f"{block.topic}: {block.name}, compiling and checking")
+                try:
+                    plan = _record(writer, block, number, messages, _parameters(blocks, block.topic), advance)
+                except StopEarly as ended:
+                    messages.close()
+                    if any(writer.has(*b.key) for b in blocks):  # else the run may be continued as a whole
+                        for unfinished, cells in [(block, ended.args[0]), *((b, b.cells) for b in turn[place + 1 :])]:
+                            for cell in cells:
+                                reason = f"{cell.label} is left out, ended before it had {MIN_SAMPLES} rounds"
+                                writer.lose(*unfinished.key, cell.label, reason)
+                    raise
+                plans.setdefault(block.key, plan)
+                done += _share_s(block, processes)
+
+
+def new_entropy() -> int:
+    """A number that nobody had before, of 63 bits so that JSON keeps it."""
+    return int(np.random.SeedSequence().entropy) & (2**63 - 1)
+
+
+def _share_s(block: Block, processes: int) -> float:
+    """Seconds meant for the block in one process."""
+    return block.budget_s / processes if block.divided else block.budget_s
+
+
+def _record(
+    writer: RunWriter,
+    block: Block,
+    process: int,
+    messages: Iterator[tuple[str, Any, Any]],
+    parameters: list[str],
+    advance: Callable[[Block, float], None],
+) -> dict[str, tuple[int, int]]:
+    """Write one block, again without a cell that raises; of one that is ended, the cells with rounds enough."""
+    while True:
+        samples: list[dict] = []
         try:
-            with writer.block(block.topic, block.name, parameters) as append:
-                for share, rows in sample_block(cells, block.budget_s, block_seed, block.least_rounds):
-                    append(lines := [{"block": block.name, **row} for row in rows])
-                    samples += lines
-                    advance(share)
-            return
-        except PointLost as lost:
-            cells = tuple(cell for cell in cells if cell.label != lost.label)
-            writer.lose(block.topic, block.name, lost.label, str(lost))
-            warnings.warn(str(lost), stacklevel=4)
+            with writer.block(*block.key, parameters, process=process) as append:
+                for kind, first, second in messages:
+                    if kind == "rows":
+                        append(lines := [{"block": block.name, "process": process, **row} for row in second])
+                        samples += lines
+                        advance(block, first)
+                    elif kind == "lost":
+                        raise _Again(first, second)
+                    elif kind == "nothing":
+                        raise _Nothing
+                    else:
+                        return first
+                raise RunError(f"measuring ended in block {block.name} of {block.topic}")
+        except _Again as again:
+            label, reason = again.args
+            writer.lose(*block.key, label, reason)
+            warnings.warn(reason, stacklevel=4)
+        except _Nothing:
+            writer.cut_unfinished()
+            return {}
         except StopEarly:
-            raise StopEarly(_keep(writer, block, cells, parameters, samples)) from None
+            raise StopEarly(_keep(writer, block, process, parameters, samples)) from None
 
 
-def _keep(
-    writer: RunWriter, block: Block, cells: Sequence[GridPoint], parameters: list[str], samples: list[dict]
-) -> list[GridPoint]:
+class _Again(Exception):
+    """A cell is lost, and its block begins anew."""
+
+
+class _Nothing(Exception):
+    """No cell of the block is left."""
+
+
+def _keep(writer: RunWriter, block: Block, process: int, parameters: list[str], samples: list[dict]) -> list[GridPoint]:
     """Close a block that was ended early with the cells that have rounds enough for an interval; return the others."""
+    gone = {one["case"] for one in writer.lost if (one["topic"], one["block"]) == block.key}
+    cells = [cell for cell in block.cells if cell.label not in gone]
     names = sorted({name for cell in cells for name in cell.columns()})
 
     def point(columns: Mapping[str, Any]) -> tuple:
@@ -132,7 +258,7 @@ def _keep(
     short = {point(cell.columns()): cell for cell in cells if counts[point(cell.columns())] < MIN_SAMPLES}
     writer.cut_unfinished()
     if len(short) < len(cells):
-        with writer.block(block.topic, block.name, parameters) as append:
+        with writer.block(*block.key, parameters, process=process) as append:
             append(row for row in samples if point(row) not in short)
     return list(short.values())
 

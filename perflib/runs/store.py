@@ -17,6 +17,7 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,8 +74,11 @@ class Run:
 
     @cached_property
     def blocks(self) -> dict[tuple[str, str], int]:
-        """Complete blocks: (topic, block) and the number of their rows."""
-        return read_blocks(self.path)
+        """Complete blocks: (topic, block) and the number of their rows, those of all processes together."""
+        rows = Counter()
+        for (topic, block, _), count in read_blocks(self.path).items():
+            rows[topic, block] += count
+        return dict(rows)
 
     def has(self, topic: str) -> bool:
         """Whether at least one block of the topic was recorded."""
@@ -168,19 +172,20 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def read_blocks(path: Path) -> dict[tuple[str, str], int]:
-    """Number of rows of each complete block, by topic and block; a torn last line does not count."""
+def read_blocks(path: Path) -> dict[tuple[str, str, int], int]:
+    """Number of rows of each complete block, by topic, block and process; a torn last line does not count."""
     file = path / "blocks.csv"
     if not file.is_file():
         return {}
-    _, rows, whole = read_rows(file)
+    header, rows, whole = read_rows(file)
     blocks = {}
     for number, fields in enumerate(rows, start=2):
         last = number == len(rows) + 1
-        if len(fields) == len(BLOCK_COLUMNS) and fields[-1].isdecimal() and (whole or not last):
-            blocks[fields[0], fields[1]] = int(fields[2])
+        numbers = [int(field) for field in fields[2:] if field.isdecimal()]
+        if len(fields) == len(header) and len(numbers) == len(fields) - 2 and (whole or not last):
+            blocks[fields[0], fields[1], numbers[0] if len(numbers) > 1 else 1] = numbers[-1]
         elif not last:
-            raise RunError(f"{file}: row {number}: must be {','.join(BLOCK_COLUMNS)}; got {','.join(fields)!r}")
+            raise RunError(f"{file}: row {number}: must be {','.join(header)}; got {','.join(fields)!r}")
     return blocks
 
 
@@ -217,7 +222,9 @@ def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, 
     table = table[[*columns]]
     for name, column in columns.items():
         table[name] = table[name].astype("str") if column.kind == "string" else _integers(file, table[name], column)
-    return table.assign(**{name: 0 for name in PLACED if "elapsed_ns" in table and name not in table}).reset_index(drop=True)
+    return table.assign(**{name: 0 for name in PLACED if "elapsed_ns" in table and name not in table}).reset_index(
+        drop=True
+    )
 
 
 def _integers(file: Path, texts: pd.Series, column: Column) -> pd.Series:

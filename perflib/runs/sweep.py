@@ -46,16 +46,19 @@ def sweep(
     scope: str = "kernel",
     dtype: str = "float32",
     budget_s: float = 10.0,
-    seed: int = 0,
+    seed: int | None = None,
     name: str = "sweep",
     threads: int = 1,
+    processes: int = 1,
     progress: bool | Callable[[float], None] = True,
     **values: Sequence[int],
 ) -> pd.DataFrame:
     """Measure kernels at sizes, and at every combination of parameter values, for example tile=[16, 32, 64].
 
     Recorded as a run of its own, topic `name`; interrupted, it is continued by the same call. A block, interleaved
-    throughout, is the whole grid for a scaling curve, or one size where parameters vary. Each cell gets 6 to 30 rounds.
+    throughout, is the whole grid for a scaling curve, or one size where parameters vary. Each cell gets 6 to 30 rounds,
+    each with its arrays in another place; seed: of places and order, fresh entropy if None. processes: so many fresh ones
+    share the rounds; intervals from one, which is this one, know nothing of others.
     Integer columns as described in data/datapackage.json, and `per_run_ns`; `attrs["run"]` is the id for `load_run`.
     progress: shown on a terminal, or a function told the share done after each step; `recorder.StopEarly` from it ends.
     """
@@ -64,6 +67,7 @@ def sweep(
     if not budget_s > 0:
         raise ValueError(f"budget_s must be above 0, got {budget_s}")
     positive_integer("threads", threads)
+    positive_integer("processes", processes)
     cells = _grid(kernels, sizes, scope, np.dtype(dtype).name, threads, **values)
     groups = {"all sizes": tuple(cells.values())}
     if any(len(settings) > 1 for settings in values.values()):
@@ -71,11 +75,12 @@ def sweep(
     blocks = [Block(name, title, group, budget_s / len(groups)) for title, group in groups.items()]
     sources = {c.kernel.name: _source(c.function) for c in cells.values()}
     settings = {"name": name, "cells": list(cells), "sources": sources, "budget_s": budget_s, "seed": seed}
+    settings |= {"processes": processes}
     with measuring_lock():
         here = machine()
         writer = RunWriter.start("sweep", settings, here)
         with suppress(StopEarly):
-            record_blocks(writer, blocks, seed, progress)
+            record_blocks(writer, blocks, seed, progress, processes)
         if not any(writer.has(name, block.name) for block in blocks):
             reasons = "; ".join(lost["reason"] for lost in writer.lost)
             raise Unmeasurable(reasons or f"ended before anything had {MIN_SAMPLES} rounds; start it again to continue")

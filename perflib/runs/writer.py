@@ -30,7 +30,7 @@ from ..errors import RunError
 from ..files import PACKAGE, data_folder, replace_text
 from ..hardware.facts import Machine
 from .integrity import SUMS, TOPICS, digest
-from .store import BLOCK_COLUMNS, COLUMNS, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, recorded_runs
+from .store import BLOCK_COLUMNS, COLUMNS, PLACED, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, recorded_runs
 
 
 class RunWriter:
@@ -57,13 +57,18 @@ class RunWriter:
             notices.append(f"run {path.name} is not continued: {reason}; starting a new run")
         return cls(_new_folder(facts), notices[:1])
 
-    def has(self, topic: str, block: str) -> bool:
-        """Whether the block is complete."""
-        return (topic, block) in self._complete
+    def has(self, topic: str, block: str, process: int = 1) -> bool:
+        """Whether the block is complete, as far as this process of the recording measures it."""
+        return (topic, block, process) in self._complete
 
     @contextmanager
     def block(
-        self, topic: str, block: str, parameters: Sequence[str] = (), columns: Iterable[str] = COLUMNS
+        self,
+        topic: str,
+        block: str,
+        parameters: Sequence[str] = (),
+        columns: Iterable[str] = COLUMNS,
+        process: int = 1,
     ) -> Iterator[Callable[[Iterable[dict[str, Any]]], None]]:
         """Append rows round by round through the function that is yielded; closed by a marker if all went well.
 
@@ -74,15 +79,15 @@ class RunWriter:
 
         def append(rows: Iterable[dict[str, Any]]) -> None:
             nonlocal total
-            lines = [_line(row.get(name, "") for name in columns) for row in rows]
+            lines = [_line(row.get(name, 0 if name in PLACED else "") for name in columns) for row in rows]
             _append(file, lines)
             total += len(lines)
 
         if not file.exists():
             _append(file, [_line(columns)])
         yield append
-        _append(self.path / "blocks.csv", [_line((topic, block, total))])
-        self._complete[topic, block] = total
+        _append(self.path / "blocks.csv", [_line((topic, block, process, total))])
+        self._complete[topic, block, process] = total
 
     def finish(self, **results: Any) -> Run:
         """Mark the run as finished, add results to run.json, write the checksums."""
@@ -93,6 +98,12 @@ class RunWriter:
         _replace(self.path / SUMS, "".join(f"{value}  {name}\n" for name, value in sums.items()))
         _replace(self.path / "run.json", text)  # last: it makes the checksums count
         return load_run(self.path)
+
+    def note_process(self, process: int, entropy: int) -> None:
+        """Note in run.json that a process begins, and the number that everything random in it follows from."""
+        meta = read_meta(self.path)
+        entry = {"process": process, "entropy": entropy}
+        _replace(self.path / "run.json", _json(meta | {"processes": [*meta.get("processes", []), entry]}))
 
     @property
     def lost(self) -> list[dict[str, str]]:
@@ -114,7 +125,7 @@ class RunWriter:
         for file in self.path.glob(TOPICS):
             if file.name == "blocks.csv":
                 continue
-            complete = sum(rows for (topic, _), rows in self._complete.items() if topic == file.stem)
+            complete = sum(rows for (topic, *_), rows in self._complete.items() if topic == file.stem)
             header, rows, _ = read_rows(file)
             if complete:
                 _replace(file, "".join(map(_line, [header, *rows[:complete]])))

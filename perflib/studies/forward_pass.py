@@ -10,8 +10,9 @@ Of work that is done in two ways in turn (see `fusion_experiment`) the `kernel` 
 turn. Such blocks are named like "110M F32 fused 128 x 1", and for the stopwatches "110M F32 stopwatches 128 x 1".
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter
 
 from ..display.figure import COLOURS, MARKERS, picture, plain_ticks
-from ..display.progress import progress_bar, step
+from ..display.progress import progress_bar
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..errors import RunError
@@ -27,16 +28,19 @@ from ..llm.decoder import Decoder, statistics
 from ..llm.fusion_experiment import READ_BYTES, alternatives, in_turn, reads, stopwatch_runs
 from ..llm.operation_counts import PACKING, PARTS, effort, work
 from ..llm.weights import SHAPES, RandomWeights
-from ..runs.queries import peak_gflops, select
+from ..runs.fresh_process import from_fresh_process
+from ..runs.queries import middle, paired, peak_gflops, select, topic_prior
+from ..runs.recorder import LEAST_ROUNDS
 from ..runs.store import Run
 from ..runs.writer import RunWriter
 from ..section_timer import WHOLE
-from ..stats import Interval, median_interval, ratio_interval, shift_interval
+from ..stats import Interval, shift_interval
 from ..timing.sampling import quiet
 from .drawing import annotate, error_bars, log_scales
 
 PROMPT = 128
 READS = 12
+MAX_PASSES = 1000  # no two processes have passes of one number
 FIXED = {"scope": "call", "threads": 1, "reps": 1, "cpu_ns": 0, "switches": 0, "compiled": 0}
 CLAIMED = {"attention": 40.0, "ffn": 50.0}
 MARGIN = 10.0
@@ -77,6 +81,10 @@ class Series:
         """Of the block."""
         return f"{self.shape} {self.kind} {'generation' if self.new == 1 else 'prompt'} {self.context} x {self.batch}"
 
+    def shared(self, processes: int) -> "Series":
+        """The part of one of so many processes."""
+        return replace(self, passes=max(LEAST_ROUNDS, -(-self.passes // processes))) if processes > 1 else self
+
     @property
     def cost(self) -> float:
         """In passes of one token."""
@@ -112,6 +120,10 @@ class Turns:
     def name(self) -> str:
         """Of the block."""
         return f"{self.shape} {self.kind} {self.what} {self.new if self.what == 'fused' else PROMPT} x 1"
+
+    def shared(self, processes: int) -> "Turns":
+        """The part of one of so many processes."""
+        return replace(self, rounds=max(LEAST_ROUNDS, -(-self.rounds // processes))) if processes > 1 else self
 
     @property
     def cost(self) -> float:
@@ -154,26 +166,50 @@ FORWARD_PLAN = (
 )
 
 
-def record_forward(writer: RunWriter, quick: bool, progress: bool = True) -> None:
-    """Record every series that the run does not have yet. Weights are packed once per shape and kind."""
-    if not writer.has("forward", "read"):
+def record_forward(writer: RunWriter, quick: bool, progress: bool = True, processes: int = 1) -> None:
+    """Record every series that the run does not have yet, its passes shared by so many fresh processes."""
+    plan = tuple(series.shared(processes) for series in (QUICK_PLAN if quick else FORWARD_PLAN))
+    names = ("read", *(series.name for series in plan))
+    missing = {p: {name for name in names if not writer.has("forward", name, p)} for p in range(1, processes + 1)}
+    with progress_bar(sum(_cost(plan, wanted) for wanted in missing.values()), progress) as bar:
+        for process, wanted in missing.items():
+            if not wanted:
+                continue
+            job = partial(_pass_rows, plan, wanted)
+            for what, cost, rows in from_fresh_process(job) if processes > 1 else job():
+                bar.set_description_str(f"forward: {what}")
+                bar.update(cost)
+                if rows:
+                    with writer.block("forward", rows[0]["block"], ["new"], process=process) as append:
+                        append(
+                            {**row, "process": process, "round": row["round"] + (process - 1) * MAX_PASSES} for row in rows
+                        )
+
+
+def _pass_rows(plan: Sequence[Series | Turns], wanted: Collection[str]) -> Iterator[tuple[str, float, list[dict]]]:
+    """What comes next, what has been done since, and the rows of a series that is done. Weights are packed once a model."""
+    if "read" in wanted:
         case = {"block": "read", "dtype": "float32", "n": READ_BYTES, "rows": 1, "new": 0, **FIXED}
-        with quiet(), writer.block("forward", "read", ["new"]) as append:
-            append(_turns(case, reads(), READS))
-    missing = [s for s in (QUICK_PLAN if quick else FORWARD_PLAN) if not writer.has("forward", s.name)]
-    models = dict.fromkeys((s.shape, s.kind) for s in missing)
-    weights = {name: SHAPES[name].parameters for name, _ in models}  # progress counts weights that are used
-    total = sum(PACKING * weights[name] for name, _ in models) + sum(s.cost * weights[s.shape] for s in missing)
-    with progress_bar(total, progress) as bar:
-        for shape, kind in models:
-            bar.set_description_str(f"forward: packing {shape} as {kind}")
-            decoder = Decoder(RandomWeights(SHAPES[shape]), kind, lambda count: bar.update(PACKING * count))
-            for series in missing:
-                if (series.shape, series.kind) == (shape, kind):
-                    progress_step = step(bar, f"forward: {series.name}", series.cost * weights[shape])
-                    with progress_step, quiet(), writer.block("forward", series.name, ["new"]) as append:
-                        append(series.rows(decoder))
-            del decoder  # before the next one is packed
+        with quiet():
+            yield "read", 0, _turns(case, reads(), READS)
+    for shape, kind in dict.fromkeys((s.shape, s.kind) for s in plan if s.name in wanted):
+        yield f"packing {shape} as {kind}", 0, []
+        decoder = Decoder(RandomWeights(SHAPES[shape]), kind)
+        yield f"packing {shape} as {kind}", PACKING * SHAPES[shape].parameters, []
+        for series in plan:
+            if (series.shape, series.kind) == (shape, kind) and series.name in wanted:
+                with quiet():
+                    rows = series.rows(decoder)
+                yield series.name, series.cost * SHAPES[shape].parameters, rows
+        del decoder  # before the next one is packed
+
+
+def _cost(plan: Sequence[Series | Turns], wanted: Collection[str]) -> float:
+    """Of one process, in passes of a parameter."""
+    due = [s for s in plan if s.name in wanted]
+    models = {(s.shape, s.kind) for s in due}
+    packing = sum(PACKING * SHAPES[shape].parameters for shape, _ in models)
+    return packing + sum(s.cost * SHAPES[s.shape].parameters for s in due)
 
 
 def part_times(run: Run, series: str) -> pd.DataFrame:
@@ -181,20 +217,20 @@ def part_times(run: Run, series: str) -> pd.DataFrame:
     samples = select(run.samples("forward"), block=series)
     if samples.empty:
         raise RunError(f"run {run.id} has no {series!r} in forward")
-    return samples.pivot_table(index="round", columns="kernel", values="elapsed_ns")
+    return samples.pivot_table(index=["process", "round"], columns="kernel", values="elapsed_ns")
 
 
 def part_share(run: Run, series: str, part: str) -> Interval:
     """Percent of the whole, median over the passes with its 95 % interval."""
     times = part_times(run, series)
-    return median_interval((100 * times[part] / times[WHOLE]).to_numpy(), serial=True)
+    return middle(100 * times[part] / times[WHOLE], topic_prior(run, "forward"))
 
 
 def read_gb_per_s(run: Run) -> Interval:
     """By the number of streams that reads fastest, in the median of its rounds."""
     times = part_times(run, "read")
     best = times[times.median().idxmin()]
-    return median_interval((READ_BYTES / best).to_numpy(), serial=True)
+    return middle(READ_BYTES / best, topic_prior(run, "forward"))
 
 
 def hot_path(run: Run) -> tuple[str, str]:
@@ -237,7 +273,7 @@ def breakdown_table(run: Run, shape: str) -> Table:
 
 
 def _milliseconds(run: Run, series: str) -> Interval:
-    return median_interval((part_times(run, series)[WHOLE] / 1e6).to_numpy(), serial=True)
+    return middle(part_times(run, series)[WHOLE] / 1e6, topic_prior(run, "forward"))
 
 
 def _closed(times: pd.DataFrame) -> float:
@@ -279,7 +315,7 @@ def _fusing_gains(run: Run, shape: str, phase: str, new: int) -> list[Gain]:
     times, gains = part_times(run, f"{shape} F32 fused {new} x 1") / 1e6, []
     for name in (column.removesuffix(", fused") for column in times if column.endswith(", fused")):
         together, apart = times[f"{name}, fused"], times[f"{name}, apart"]
-        faster = ratio_interval(apart.to_numpy(), together.to_numpy(), serial=True)
+        faster = paired(apart, together, topic_prior(run, "forward"))
         gains.append(Gain(name, phase, faster, 100 * float(np.median(apart - together)) / whole))
     return sorted(gains, key=lambda gain: -gain.saved_percent)
 
@@ -308,14 +344,14 @@ def gain_table(run: Run, shape: str) -> Table:
 @or_missing
 def stopwatch_table(run: Run) -> Table:
     """A pass of one token with the stopwatches switched off and on, in turn."""
-    rows = []
+    rows, prior = [], topic_prior(run, "forward")
     for shape in SHAPES:
         name = f"{shape} F32 stopwatches 128 x 1"
         if ("forward", name) in run.blocks:
             times = part_times(run, name) / 1e6
-            off, on = (times[f"stopwatches, {way}"].to_numpy() for way in ("off", "on"))
-            cost = ratio_interval(on, off, serial=True)
-            cells = [text(median_interval(ms, serial=True), 3) for ms in (off, on)]
+            off, on = (times[f"stopwatches, {way}"] for way in ("off", "on"))
+            cost = paired(on, off, prior)
+            cells = [text(middle(ms, prior), 3) for ms in (off, on)]
             percent = Interval(*(100 * (end - 1) for end in (cost.value, cost.low, cost.high)), cost.coverage)
             sections = 3 + 6 * SHAPES[shape].block_count
             rows.append((shape, str(sections), *cells, text(percent)))

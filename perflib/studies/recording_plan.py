@@ -31,14 +31,19 @@ from .tile_size import conflict_block, packing_block, tile_blocks
 from .timing import record_clock_steps, self_comparison_blocks, timing_blocks
 from .your_kernel import stencil_blocks
 
+PROCESSES = {"quick": 2, "full": 4}
+"""Fresh processes that share the rounds of a recording, one after the other."""
 
-def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: bool = False) -> Run:
-    """Measure this machine. An interrupted recording is continued; what it has is not measured again.
+
+def record(quick: bool = False, seed: int | None = None, progress: bool = True, peers: bool = False) -> Run:
+    """Measure this machine, in PROCESSES. An interrupted recording is continued; what it has is not measured again.
+
+    seed: of the places of all arrays and of the order of everything, from fresh entropy if None.
 
     peers: MKL and PyTorch beside NumPy, those that are installed; the run's settings name them with their versions. Raises
     RunError where none is, where another measurement runs or nothing can be written, WrongResult for a wrong kernel.
     """
-    versions = _peers() if peers else {}
+    versions, processes = _peers() if peers else {}, PROCESSES["quick" if quick else "full"]
     with measuring_lock():
         here = machine()
         writer = RunWriter.start("quick" if quick else "full", {"seed": seed, "peers": versions}, here)
@@ -47,10 +52,10 @@ def record(quick: bool = False, seed: int = 0, progress: bool = True, peers: boo
             missing = [f"not installed, recorded without: {name}" for name in absent]
             lines = (*writer.notices, *missing, f"recording into {writer.path}")
             print(*lines, sep="\n", file=sys.stderr)
-        record_blocks(writer, blocks := plan(quick, here, versions), seed, progress)
+        record_blocks(writer, blocks := plan(quick, here, versions), seed, progress, processes)
         if not writer.has("clock", "steps"):
             record_clock_steps(writer)
-        record_forward(writer, quick, progress)
+        record_forward(writer, quick, progress, processes)
         record_harnesses(writer, quick, progress)
         return writer.finish(codegen=count_code(), work=work_of(blocks))
 

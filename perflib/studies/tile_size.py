@@ -22,6 +22,7 @@ from ..models.cache_model import TILES, tile_limit
 from ..models.tile_choice import best_tile, default_losses, model_losses, tile_times
 from ..models.time_model import explain, held_out, miss_table
 from ..runs.grid import GridPoint
+from ..runs.queries import topic_prior
 from ..runs.recorder import Block
 from ..runs.store import Run
 from .drawing import error_bars
@@ -84,10 +85,10 @@ def conflict_table(run: Run) -> Table:
 @or_missing
 def block_table(run: Run) -> Table:
     """MC and KC of each rule, and the time they take against the best of all other recorded blocks."""
-    n, times = block_times(run)
+    (n, times), prior = block_times(run), topic_prior(run, "packing")
     best = tuple(int(b) for b in times.median().idxmin())
     choices = [(name, blocks) for name, blocks in rules(run).items() if blocks in times]
-    rows = [(name, *map(str, blocks), text(against_best(times, blocks), 3)) for name, blocks in choices]
+    rows = [(name, *map(str, blocks), text(against_best(times, blocks, prior), 3)) for name, blocks in choices]
     rows.append(("best of all recorded", *map(str, best), "1"))
     return Table(("who chooses", "MC (rows)", "KC (steps)", f"time / time of the best others, n = {n}"), tuple(rows))
 

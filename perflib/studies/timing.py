@@ -50,7 +50,7 @@ def timing_blocks(quick: bool) -> list[Block]:
 def self_comparison_blocks(count: int) -> list[Block]:
     fast = find("rms_norm_fast")
     twins = GridPoint(fast, 512), GridPoint(replace(fast, name=fast.name + AGAIN), 512)
-    return [Block("timing", f"a-a {i:02}", twins, 0.15) for i in range(count)]
+    return [Block("timing", f"a-a {i:02}", twins, 0.15, divided=False) for i in range(count)]
 
 
 def record_clock_steps(writer: RunWriter) -> None:

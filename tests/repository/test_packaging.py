@@ -171,7 +171,7 @@ def test_every_topic_is_described_and_has_the_columns_that_are_written():
         assert shared == list(columns.items())
         assert [name for name, _ in own] == parameters
         assert {(column.kind, column.required) for _, column in own} <= {("integer", False)}
-    assert list(BLOCK_COLUMNS) == ["topic", "block", "rows"]
+    assert list(BLOCK_COLUMNS) == ["topic", "block", "process", "rows"]
 
 
 def test_the_published_figures_are_those_of_the_seed_as_described():

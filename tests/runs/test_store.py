@@ -107,7 +107,7 @@ def test_a_row_torn_at_any_byte_of_a_complete_block_is_refused(refused):
 def test_a_row_torn_in_the_middle_of_a_complete_block_is_refused(unfinished, refused):
     edit(unfinished / "tiles.csv", ",1001,900,0,0\nn=64", ",1001\nn=64")
 
-    with refused(RunError, "tiles.csv: row 3: must have 15 fields, got 12"):
+    with refused(RunError, "tiles.csv: row 3: must have 17 fields, got 14"):
         load_run(unfinished).samples("tiles")
 
 
@@ -168,9 +168,9 @@ def test_a_column_that_stands_there_twice_is_refused(unfinished, refused):
 
 
 def test_a_damaged_line_between_markers_is_refused(unfinished, refused):
-    edit(unfinished / "blocks.csv", "tiles,n=64,3", "tiles,n=64,three")
+    edit(unfinished / "blocks.csv", "tiles,n=64,1,3", "tiles,n=64,1,three")
 
-    with refused(RunError, "blocks.csv: row 2: must be topic,block,rows; got 'tiles,n=64,three'"):
+    with refused(RunError, "blocks.csv: row 2: must be topic,block,process,rows; got 'tiles,n=64,1,three'"):
         _ = load_run(unfinished).blocks
 
 
@@ -190,9 +190,9 @@ def test_a_topic_that_was_not_recorded_says_what_was(unfinished, refused):
     ("text", "words"),
     [
         ("{", ("cannot be read",)),
-        ("[]", ("schema must be 1, got 'list'",)),
-        ('{"schema": 2}', ("schema must be 1, got 2",)),
-        ('{"finished": null}', ("schema must be 1, got None",)),
+        ("[]", ("schema must be 1 or 2, got 'list'",)),
+        ('{"schema": 3}', ("schema must be 1 or 2, got 3",)),
+        ('{"finished": null}', ("schema must be 1 or 2, got None",)),
         ('{"schema": 1, "finished": null}', ("code, command, machine, settings missing",)),
     ],
 )

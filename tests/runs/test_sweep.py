@@ -108,7 +108,7 @@ def test_fewer_rounds_of_a_slow_size_are_shared_by_its_alternatives():
     cells = [GridPoint(described(name), n, "call") for n in (4, 2_000_000) for name in ("twice", "again")]
 
     rounds = {}
-    for _, rows in sample_block(cells, 0.1, least_rounds=2):
+    for _, rows in sample_block(cells, 0.1, 0, least_rounds=2):
         for row in rows:
             rounds.setdefault((row["kernel"], row.get("n")), []).append(row["round"])
 

@@ -160,9 +160,9 @@ def test_a_run_with_peers_names_them_and_their_versions(tiny, monkeypatch, capsy
 
     run = record(quick=True, peers=True)
 
-    assert run.meta["settings"] == {"seed": 0, "peers": {"mkl": "2026.2"}}
+    assert run.meta["settings"] == {"seed": None, "peers": {"mkl": "2026.2"}}
     assert "not installed, recorded without: PyTorch" in capsys.readouterr().err.splitlines()
-    assert record(quick=True, progress=False).meta["settings"] == {"seed": 0, "peers": {}}
+    assert record(quick=True, progress=False).meta["settings"] == {"seed": None, "peers": {}}
 
 
 def test_peers_that_are_not_there_are_refused_before_anything_is_recorded(tiny, monkeypatch, refused):

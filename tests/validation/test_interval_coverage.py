@@ -8,7 +8,15 @@ import pytest
 from perflib import fit_scaling, scaling
 from perflib.errors import SampleError
 from perflib.validation import interval_coverage as validation_interval_coverage
-from perflib.validation.interval_coverage import LAWS, NOISES, TIMES, exponent_coverage, interval_coverage
+from perflib.validation.interval_coverage import (
+    LAWS,
+    NOISES,
+    SHAPES,
+    TIMES,
+    exponent_coverage,
+    interval_coverage,
+    recording_coverage,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +37,27 @@ def test_an_interval_covers_as_often_as_it_says_although_it_chose_when_to_stop(i
 
 def test_a_drift_is_flagged(intervals):
     assert intervals.drift_flagged == 1
+
+
+def test_a_recording_of_few_processes_covers_the_median_over_placements_and_processes():
+    coverage = recording_coverage(trials=20, seed=0)
+
+    assert coverage.cases == 20 * 40 * len(SHAPES)
+    assert 0.93 <= coverage.overall <= 0.98
+    assert all(0.92 <= share <= 0.985 for share in coverage.by_shape.values())  # of 800 cases each: 1.5 points of noise
+    assert coverage.half_width < 0.025
+
+
+def test_a_recording_elsewhere_is_not_covered(monkeypatch):
+    recorded = validation_interval_coverage._recorded
+
+    def elsewhere(*settings):
+        medians, truth = recorded(*settings)
+        return medians, truth + 0.2
+
+    monkeypatch.setattr(validation_interval_coverage, "_recorded", elsewhere)
+
+    assert recording_coverage(trials=1).overall < 0.05
 
 
 def test_times_elsewhere_are_not_covered(monkeypatch):

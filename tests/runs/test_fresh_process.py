@@ -1,0 +1,133 @@
+"""Generators in processes of their own: what they yield arrives, and none of them outlives its reader."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from perflib.errors import RunError, WrongResult
+from perflib.kernels.catalog import find
+from perflib.kernels.rmsnorm.textbook import _rms_norm_fast
+from perflib.runs.fresh_process import _Pickler, from_fresh_process
+
+
+def counted(numbers):
+    """Made by value: a test module is nowhere to be imported from."""
+
+    def job():
+        import os
+
+        print("noise that is no item")
+        for number in range(numbers):
+            yield os.getpid(), number
+
+    return job
+
+
+def pickled(value):
+    stream = io.BytesIO()
+    _Pickler(stream).dump(value)
+    return stream.getvalue()
+
+
+def test_items_arrive_in_order_from_one_other_process():
+    items = list(from_fresh_process(counted(3)))
+
+    assert [number for _, number in items] == [0, 1, 2]
+    (process,) = {pid for pid, _ in items}
+    assert process != os.getpid()
+
+
+def test_every_job_has_a_process_of_its_own():
+    first, second = (next(from_fresh_process(counted(1)))[0] for _ in range(2))
+
+    assert first != second
+
+
+def test_an_exception_of_the_job_is_raised_here(refused):
+    def job():
+        from perflib.errors import WrongResult
+
+        yield 1
+        raise WrongResult("the third element must be 2, got 3")
+
+    items = from_fresh_process(job)
+    assert next(items) == 1
+    with refused(WrongResult, "must be 2, got 3"):
+        next(items)
+
+
+def test_a_process_that_ends_by_itself_is_no_end_of_the_items(refused):
+    def job():
+        import os
+
+        yield 1
+        os._exit(7)
+
+    items = from_fresh_process(job)
+    assert next(items) == 1
+    with refused(RunError, "exit status 7"):
+        next(items)
+
+
+def test_a_reader_who_leaves_ends_the_process():
+    def job():
+        import os
+        import time
+
+        yield os.getpid()
+        time.sleep(600)
+
+    items = from_fresh_process(job)
+    process = next(items)
+    items.close()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_a_process_whose_reader_was_killed_ends_too(tmp_path):
+    """A reader that stops without a word: its end of the pipe closes."""
+    code = "import os; from perflib.runs.fresh_process import from_fresh_process as f; import sleeper"
+    code += "; print(next(f(sleeper.job)), flush=True); os.kill(os.getpid(), 9)"
+    (tmp_path / "sleeper.py").write_text("import os, time\ndef job():\n    yield os.getpid()\n    time.sleep(600)\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    output = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=False).stdout
+    process = int(output)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"process {process} lives on")
+
+
+def test_compiled_code_that_can_be_looked_up_travels_by_name():
+    assert pickle.loads(pickled(_rms_norm_fast)) is _rms_norm_fast
+    assert pickle.loads(pickled(find("matmul_tiled"))) is find("matmul_tiled")
+    renamed = pickle.loads(pickled(replace(find("rms_norm_fast"), name="another")))
+    assert renamed.name == "another"
+    assert renamed.compiled is _rms_norm_fast
+
+
+def test_a_partial_of_a_module_function_travels():
+    assert list(from_fresh_process(partial(iter, (1, 2)))) == [1, 2]
+
+
+def test_what_raised_is_told_although_it_is_no_usual_exception():
+    def job():
+        yield 1
+        raise SystemExit("over")
+
+    items = from_fresh_process(job)
+    next(items)
+    with pytest.raises(SystemExit):
+        next(items)
