@@ -4,10 +4,11 @@ Each command imports what it needs, so that `--help` and a wrong word wait for n
 
     perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
-    perflib selfcheck [--quick] [--json FILE] | execute | new NAME
-    perflib model [RUN] | compare RUN RUN | runs
+    perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
+    perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
 
-Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. An error is one line.
+Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. Of `compare` also: 0 no
+regression, 3 at least one case is slower beyond doubt, 4 nothing comparable. An error is one line.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import PerflibError, RunError
+from .errors import NothingComparable, PerflibError, RunError
 
 if TYPE_CHECKING:
     from .runs.store import Run
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 
     selfcheck = commands.add_parser("selfcheck", help="how far this machine's numbers can be trusted: some minutes")
     selfcheck.add_argument("--quick", action="store_true", help="fewer trials: about half a minute")
+    words = "does the next recording say the same: records this code twice, an hour, with --quick five minutes"
+    selfcheck.add_argument("--between", action="store_true", help=words)
+    selfcheck.add_argument("--runs", nargs=2, metavar="RUN", help="with --between: count these two, record nothing")
     selfcheck.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
@@ -88,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="what changed between two runs, per kernel and size")
     compare.add_argument("before", metavar="RUN", help="id, path or latest")
     compare.add_argument("after", metavar="RUN", help="likewise; from another machine it is held against its own limits")
+    compare.add_argument("--json", type=Path, metavar="FILE", help="write the figures and every case there")
+    compare.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page")
 
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: NAME.ipynb in this folder")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
@@ -172,6 +178,13 @@ def _forward(args: argparse.Namespace) -> None:
 
 
 def _selfcheck(args: argparse.Namespace) -> int:
+    if args.runs and not args.between:
+        raise PerflibError("--runs must stand with --between, got it alone")
+    if args.between:
+        from .validation.between import between
+
+        runs = [_load(name) for name in args.runs or ()]
+        return 1 if _measure(args, partial(between, runs=runs)).missed else 0
     from .validation.selfcheck import selfcheck
 
     return 1 if _measure(args, selfcheck).missed else 0
@@ -205,10 +218,22 @@ def _model(args: argparse.Namespace) -> int:
     return 1 if card.missed else 0
 
 
-def _compare(args: argparse.Namespace) -> None:
-    from .runs.compare import compare_runs
+def _compare(args: argparse.Namespace) -> int:
+    from .runs.compare import NOTHING, compare_runs
 
-    print(compare_runs(_load(args.before), _load(args.after)))
+    try:
+        comparison = compare_runs(_load(args.before), _load(args.after))
+    except NothingComparable as problem:
+        print(f"perflib: {problem}", file=sys.stderr)
+        return NOTHING
+    if args.json:
+        args.json.write_text(json.dumps(comparison.to_dict(), indent=1) + "\n")
+    if args.html:
+        from .report.own_page import write_page  # half a second of figures
+
+        write_page(args.html, f"{comparison.after} against {comparison.before}", comparison)
+    print(comparison)
+    return comparison.status
 
 
 def _new(args: argparse.Namespace) -> None:

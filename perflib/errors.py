@@ -19,6 +19,10 @@ class RunError(PerflibError):
     """A run that cannot be found, read, written or continued."""
 
 
+class NothingComparable(RunError):
+    """Two runs that have nothing in common that could be compared."""
+
+
 class ReportError(PerflibError):
     """A page or a notebook that cannot be found, executed or replaced."""
 

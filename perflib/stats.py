@@ -7,11 +7,12 @@ Raises `SampleError` (a `ValueError`) for empty, too short, non-finite or unpair
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import scipy  # loads scipy.stats, half a second, when it is used
@@ -232,6 +233,11 @@ def t_interval(mean: float, variance: float, freedom: float, confidence: float =
     return Interval(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), confidence)
 
 
+def p_of_no_change(mean: float, variance: float, freedom: float) -> float:
+    """Two-sided p-value of Student's test that a mean of logarithms is 0; `variance` is that of the mean."""
+    return 2 * float(scipy.stats.t.sf(abs(mean) / math.sqrt(variance), freedom))
+
+
 @dataclass(frozen=True)
 class Medians:
     """The median time of one case in each process that measured it."""
@@ -269,12 +275,12 @@ class Medians:
         return t_interval(float(self.logs.mean()), variance / len(self.logs), freedom, confidence)
 
 
-def medians_prior(cases: Sequence[Medians]) -> Prior | None:
-    """What those cases that several processes measured say of the variance of each; None where they are too few."""
-    several = [case for case in cases if case.freedom]
+def prior_of(spreads: Iterable[Any]) -> Prior | None:
+    """The prior from the `variance`, `freedom` and `scatter` of cases; None for fewer than eight that have a freedom."""
+    several = [spread for spread in spreads if spread and spread.freedom]
     if len(several) < FEWEST_CASES:
         return None
-    return variance_prior(*zip(*((case.variance, case.freedom, case.scatter) for case in several), strict=True))
+    return variance_prior(*zip(*((s.variance, s.freedom, s.scatter) for s in several), strict=True))
 
 
 def discoveries(p_values: Sequence[float] | np.ndarray, rate: float) -> np.ndarray:

@@ -96,7 +96,7 @@ def test_runs_lists_what_is_recorded_and_what_is_damaged(data, capsys):
     assert capsys.readouterr().out.splitlines() == [
         f"{complete.path.name}  runs  complete  3 samples  Test(R) Chip 9000",
         f"{unfinished.path.name}  runs  unfinished  3 samples  Test(R) Chip 9000",
-        f"{damaged.path.name}  runs  damaged: {damaged.path / 'run.json'}: schema must be 1, got 7",
+        f"{damaged.path.name}  runs  damaged: {damaged.path / 'run.json'}: schema must be 1 or 2, got 7",
     ]
 
 

@@ -7,20 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import kendall_tau, order_coverage
-from scipy.stats import norm
+from scipy.stats import norm, t, ttest_ind
 
 from perflib import stats
 from perflib.errors import SampleError
 from perflib.stats import (
+    FEWEST_CASES,
+    MOST_FREEDOM,
     Interval,
+    Prior,
+    discoveries,
     drift,
     fewest_samples,
     lag1,
     median,
     median_interval,
+    p_of_no_change,
     persistence,
     ratio_interval,
     shift_interval,
+    t_interval,
+    variance_prior,
 )
 
 TRIALS = 1000
@@ -329,3 +336,100 @@ def test_too_few_samples_for_so_many_comparisons_have_no_shift(refused):
     assert shift_interval(np.ones(6), np.ones(6), comparisons=20).value == 1
     with refused(SampleError, "samples must be more than 3 and 3 for 20 comparisons"):
         shift_interval(np.ones(3), np.ones(3), comparisons=20)
+
+
+def drawn_variances(rng, count, freedom, prior_freedom, prior_variances):
+    """Variances as Smyth's model draws them: true ones around the prior's, sample ones around those."""
+    true = prior_freedom * prior_variances / rng.chisquare(prior_freedom, count)
+    return true * rng.chisquare(freedom, count) / freedom
+
+
+@pytest.mark.parametrize("freedom", [2, 6])
+def test_a_prior_is_learned_from_many_variances(freedom):
+    rng = np.random.default_rng(freedom)
+    prior = variance_prior(drawn_variances(rng, 20_000, freedom, 5.0, 0.01**2), np.full(20_000, freedom))
+
+    assert prior.freedom == pytest.approx(5.0, rel=0.15)
+    assert math.exp(prior.level) == pytest.approx(0.01**2, rel=0.05)
+    assert prior.slope == 0
+
+
+def test_a_prior_follows_the_number_that_the_variances_grow_with():
+    rng = np.random.default_rng(0)
+    x = np.exp(rng.uniform(-12, -4, 20_000))
+    prior = variance_prior(drawn_variances(rng, len(x), 3, 8.0, 2 * x**0.7), np.full(len(x), 3), x)
+
+    assert prior.slope == pytest.approx(0.7, abs=0.02)
+    assert prior.freedom == pytest.approx(8.0, rel=0.2)
+    assert prior.shrink(0.0, 0, math.exp(-8))[0] == pytest.approx(2 * math.exp(-8) ** 0.7, rel=0.1)
+
+
+def test_cases_that_all_have_the_same_variance_make_a_firm_prior():
+    rng = np.random.default_rng(1)
+    prior = variance_prior(rng.chisquare(3, 2000) / 3, np.full(2000, 3))
+
+    assert prior.freedom == MOST_FREEDOM
+    assert variance_prior([0.5] * 9, [3] * 9).freedom == MOST_FREEDOM
+
+
+def test_a_variance_of_zero_does_not_decide_the_prior():
+    rng = np.random.default_rng(2)
+    values = drawn_variances(rng, 200, 3, 6.0, 1e-4)
+
+    assert math.exp(variance_prior([*values, 0.0], np.full(201, 3)).level) == pytest.approx(1e-4, rel=0.4)
+
+
+def test_a_prior_needs_eight_cases(refused):
+    assert variance_prior(range(1, FEWEST_CASES + 1), [3] * FEWEST_CASES)
+    with refused(SampleError, "cases must be at least 8", "got 7"):
+        variance_prior(range(1, FEWEST_CASES), [3] * (FEWEST_CASES - 1))
+
+
+def test_a_variance_shrinks_towards_the_prior_by_their_degrees_of_freedom():
+    prior = Prior(level=math.log(4.0), slope=0.0, freedom=6.0)
+
+    assert prior.shrink(1.0, 2) == pytest.approx(((6 * 4 + 2 * 1) / 8, 8))
+    assert Prior(math.log(4.0), 0.5, 6.0).shrink(1.0, 2, x=9.0) == pytest.approx(((6 * 12 + 2 * 1) / 8, 8))
+
+
+def test_an_interval_of_student_is_that_of_the_table():
+    """t of 5 degrees of freedom: 2.571 for 95 %, 4.032 for 99 %."""
+    found = t_interval(math.log(2.0), 0.01**2, 5)
+
+    assert (found.value, found.coverage) == (pytest.approx(2.0), 0.95)
+    assert math.log(found.high / 2) / 0.01 == pytest.approx(2.571, abs=0.001)
+    assert math.log(found.low / 2) / 0.01 == pytest.approx(-2.571, abs=0.001)
+    assert math.log(t_interval(0.0, 0.01**2, 5, 0.99).high) / 0.01 == pytest.approx(4.032, abs=0.001)
+
+
+def test_the_p_value_is_students_and_agrees_with_the_interval():
+    rng = np.random.default_rng(3)
+    one, other = rng.normal(0, 1, 4), rng.normal(1, 1, 3)
+    variance = (3 * np.var(one, ddof=1) + 2 * np.var(other, ddof=1)) / 5 * (1 / 4 + 1 / 3)
+
+    assert p_of_no_change(other.mean() - one.mean(), variance, 5) == pytest.approx(ttest_ind(one, other).pvalue)
+    edge = float(t.ppf(0.975, 7)) * 0.1
+    assert p_of_no_change(edge, 0.01, 7) == pytest.approx(0.05)
+    assert t_interval(edge, 0.01, 7).low == pytest.approx(1.0)
+
+
+def test_discoveries_are_those_of_benjamini_and_hochberg():
+    """Their example, 15 comparisons of two treatments (1995, section 4.1): four at 5 %, where Bonferroni finds three."""
+    values = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459]
+    values += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000]
+    shuffled = np.random.default_rng(4).permutation(15)
+
+    assert discoveries(values, 0.05).tolist() == [True] * 4 + [False] * 11
+    assert discoveries(np.array(values)[shuffled], 0.05).tolist() == (shuffled < 4).tolist()
+
+
+def test_a_larger_p_value_may_carry_smaller_ones_that_fail_by_themselves():
+    assert discoveries([0.03, 0.04, 0.04], 0.05).tolist() == [True] * 3
+    assert discoveries([0.03, 0.9, 0.9], 0.05).tolist() == [False] * 3
+
+
+def test_nothing_is_discovered_in_noise_at_the_rate_that_is_promised():
+    rng = np.random.default_rng(5)
+    families = [discoveries(rng.random(100), 0.05).any() for _ in range(TRIALS)]
+
+    assert np.mean(families) == pytest.approx(0.05, abs=0.02)

@@ -19,6 +19,8 @@ from ..display.text import on_one_line
 from ..kernels.caches import Cache, data_caches, first_match, reported_caches, sysctl
 
 ISA = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vnni", "avx512bf16", "neon", "sve")
+HARDWARE = ("cpu", "isa", "logical_cpus", "caches")
+MEMORY_SLACK = 0.02
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "pandas")
 
 
@@ -98,6 +100,23 @@ def machine(root: Path = Path("/")) -> Machine:
         packages={name: version(name) for name in PACKAGES},
         clock=_clock(root),
     )
+
+
+def hardware_differences(here: Machine, there: Machine) -> list[str]:
+    """Names of the facts by which two machines are not the same one; versions of software make no other machine.
+
+    Two sizes of memory count as the same within 2 %: a system keeps a part for itself that depends on its version.
+    """
+    names = [name for name in HARDWARE if getattr(here, name) != getattr(there, name)]
+    sizes = [one.memory_bytes for one in (here, there)]
+    is_same = sizes[0] == sizes[1] if None in sizes else abs(sizes[0] - sizes[1]) <= MEMORY_SLACK * max(sizes)
+    return names if is_same else [*names, "memory_bytes"]
+
+
+def software(machine: Machine) -> dict[str, str]:
+    """What may change on one machine: versions of packages, of the system and of the CPU's name in LLVM."""
+    names = {"system": machine.os, "Python": machine.python, "clock": machine.clock, "compiled for": machine.target}
+    return names | {"huge pages": str(machine.page_policy or "unknown")} | machine.packages
 
 
 def _cpu_name(root: Path) -> str:

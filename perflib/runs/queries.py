@@ -21,7 +21,7 @@ from ..stats import (
     Prior,
     median,
     median_interval,
-    medians_prior,
+    prior_of,
     ratio_interval,
 )
 from .store import COLUMNS, Run
@@ -69,13 +69,13 @@ def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def process_medians(times: pd.DataFrame) -> Medians | None:
-    """Of the samples of one case in `net_times`; None where a net time is no time."""
-    return _medians(times.set_index("process")["net_ns"])
+def process_medians(times: Mapping[str, Any]) -> Medians | None:
+    """Of the columns `net_ns` and `process` of one case, as in `net_times`; None where a net time is no time."""
+    return _medians(np.asarray(times["net_ns"]), np.asarray(times["process"]))
 
 
-def _medians(values: pd.Series) -> Medians | None:
-    return Medians.of([group.to_numpy() for _, group in values.groupby(level="process")])
+def _medians(values: np.ndarray, process: np.ndarray) -> Medians | None:
+    return Medians.of([values[process == number] for number in np.unique(process)])  # a tenth of the time of a groupby
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +83,7 @@ def topic_prior(run: Run, topic: str) -> Prior | None:
     """What the cases of a topic say of the variance between processes; None where too few were measured in several."""
     times = net_times(run, topic)
     columns = ["block", *CASE, "threads", *parameters(times)]
-    return medians_prior([m for _, group in times.groupby(columns, dropna=False) if (m := process_medians(group))])
+    return prior_of(process_medians(group) for _, group in times.groupby(columns, dropna=False))
 
 
 def middle(values: pd.Series, prior: Prior | None = None) -> Interval:
@@ -92,7 +92,7 @@ def middle(values: pd.Series, prior: Prior | None = None) -> Interval:
     From several processes: `Medians.interval`, which holds for other placements and processes too. From one: the order
     statistics of its rounds, which know nothing of others.
     """
-    medians = _medians(values)
+    medians = _medians(values.to_numpy(), values.index.get_level_values("process").to_numpy())
     return medians.interval(prior) if medians and medians.freedom else _interval(values)
 
 
@@ -102,7 +102,9 @@ def paired(over: pd.Series, under: pd.Series, prior: Prior | None = None, compar
     prior: of the times; the variance of their ratio is taken for that of both together. `comparisons` divides the error
     rate.
     """
-    medians = _medians(over / under) if "process" in over.index.names else None
+    medians = None
+    if "process" in over.index.names:
+        medians = _medians((over / under).to_numpy(), over.index.get_level_values("process").to_numpy())
     if medians and medians.freedom:
         return medians.interval(prior and prior.of_ratio(), 1 - 0.05 / comparisons)
     return ratio_interval(over.to_numpy(), under.to_numpy(), comparisons=comparisons, serial=True)

@@ -28,7 +28,7 @@ from .matmul_scaling import count_code, matmul_blocks
 from .memory import memory_blocks, width_block
 from .rmsnorm import rmsnorm_blocks
 from .tile_size import conflict_block, packing_block, tile_blocks
-from .timing import record_clock_steps, self_comparison_blocks, timing_blocks
+from .timing import places_block, record_clock_steps, self_comparison_blocks, timing_blocks
 from .your_kernel import stencil_blocks
 
 PROCESSES = {"quick": 2, "full": 4}
@@ -74,9 +74,15 @@ def plan(quick: bool, machine: Machine, peers: Iterable[str] = ()) -> list[Block
     peers: prefixes of the names of other libraries' kernels.
     """
     libraries = ("numpy", *peers)
-    others = [*_limits(quick, machine), *timing_blocks(quick), *matmul_blocks(quick, libraries), *tile_blocks(quick)]
-    others += [packing_block(quick), conflict_block(quick), *rmsnorm_blocks(quick, libraries), *stencil_blocks(quick)]
-    others += [width_block(), *memory_blocks(quick, machine)]
+    others = [
+        *_limits(quick, machine),
+        *timing_blocks(quick),
+        places_block(),
+        *matmul_blocks(quick, libraries),
+        *tile_blocks(quick),
+    ]
+    others += [packing_block(quick), conflict_block(quick), *rmsnorm_blocks(quick, libraries)]
+    others += [*stencil_blocks(quick), width_block(), *memory_blocks(quick, machine)]
     again = self_comparison_blocks(20 if quick else 60)
     step = len(again) / len(others)
     return [b for i, block in enumerate(others) for b in (block, *again[round(i * step) : round((i + 1) * step)])]

@@ -4,26 +4,32 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from ..display.figure import label_ends, log_axes, picture
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..errors import RunError
+from ..kernels.caches import LINE_BYTES
 from ..kernels.catalog import find
 from ..kernels.description import Kernel
 from ..runs.grid import GridPoint
-from ..runs.queries import ns_text, ratio, scaling_rows, summary
+from ..runs.queries import interval_of, ns_text, ratio, scaling_rows, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
 from ..runs.writer import RunWriter
 from ..stats import Interval
 from ..timer import Timer, clock_step_ns
 from ..timing.measure import MARGIN
+from ..timing.placement import NUMPY_STEP, PAGE
 from .drawing import error_bars
 from .harnesses import FIRST_CALLS, HARNESSES
 
 AGAIN = " (again)"  # the second label of a kernel that is compared with itself
+PLACES = 50
+PLACED_N = 2048  # float32: three arrays of two pages each
+BEHIND = 512  # bytes: a load waits for a store whose address ends alike while the two are that close
 COLD_SIZES = (512, 4096, 32768)  # of float32: an RMS norm reads and writes 12 bytes each, weights included
 
 
@@ -51,6 +57,45 @@ def self_comparison_blocks(count: int) -> list[Block]:
     fast = find("rms_norm_fast")
     twins = GridPoint(fast, 512), GridPoint(replace(fast, name=fast.name + AGAIN), 512)
     return [Block("timing", f"a-a {i:02}", twins, 0.15, divided=False) for i in range(count)]
+
+
+def places_block() -> Block:
+    """One kernel in fifty places at multiples of 16 bytes, which NumPy promises, and in fifty at multiples of 64.
+
+    The places are the same in every run and process: they are the question here, not the luck of one draw.
+    """
+    fast, rng = find("rms_norm_fast"), np.random.default_rng(0)
+    params = {f"{name}_at": 0 for name in ("x", "weight", "out")}
+    kernel = Kernel(
+        f"{fast.name} placed",
+        fast.call,
+        _make_in_place,
+        lambda n, **at: fast.flops(n, rows=1),
+        lambda n, itemsize, **at: fast.bytes(n, itemsize, rows=1),
+        compiled=fast.compiled,
+        exact=fast.exact,
+        output=fast.output,
+        params=params,
+        placement="own",
+    )
+    draws = [step * rng.integers(0, PAGE // step, 3) for step in (NUMPY_STEP, LINE_BYTES) for _ in range(PLACES)]
+    cells = [GridPoint(kernel, PLACED_N, values=dict(zip(params, map(int, at), strict=True))) for at in draws]
+    return Block("places", f"n={PLACED_N}", tuple(cells), 0.5)
+
+
+def _make_in_place(n: int, dtype: str, rng: np.random.Generator, x_at: int, weight_at: int, out_at: int) -> tuple:
+    """Arguments of the norm, each array so many bytes behind the beginning of a page."""
+    x, weight, eps, out = find("rms_norm_fast").make(n, dtype, rng, rows=1)
+    return _behind_page(x, x_at), _behind_page(weight, weight_at), eps, _behind_page(out, out_at)
+
+
+def _behind_page(array: np.ndarray, offset: int) -> np.ndarray:
+    """A copy so many bytes behind the beginning of a page."""
+    room = np.empty(array.nbytes + 2 * PAGE, np.uint8)
+    start = -room.ctypes.data % PAGE + offset
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def record_clock_steps(writer: RunWriter) -> None:
@@ -90,6 +135,35 @@ def scope_table(run: Run) -> Table:
         difference, factor = call["ns"] - kernel["ns"], call["ns"] / kernel["ns"]
         rows.append((str(n), ns_text(kernel, 1), ns_text(call), f"{difference:.0f}", f"{factor:.1f}"))
     return Table(("n", "kernel scope (ns)", "call scope (ns)", "difference (ns)", "call / kernel"), tuple(rows))
+
+
+def place_times(run: Run) -> pd.DataFrame:
+    """Each place with its time and interval, whether all arrays begin at multiples of 64 bytes, and how many bytes modulo a
+    page the output lies behind the nearer of the two inputs."""
+    cases = summary(run, "places")
+    at = {name: cases[f"{name}_at"].astype(int) for name in ("x", "weight", "out")}
+    behind = np.minimum((at["out"] - at["x"]) % PAGE, (at["out"] - at["weight"]) % PAGE)
+    is_on_lines = (at["x"] % LINE_BYTES == 0) & (at["weight"] % LINE_BYTES == 0) & (at["out"] % LINE_BYTES == 0)
+    return cases.assign(behind=behind, on_lines=is_on_lines)
+
+
+@or_missing
+def place_table(run: Run) -> Table:
+    """Places by what may make them slow: how many, the median of their times, the slowest."""
+    cases = place_times(run)
+    close = cases["behind"].between(1, BEHIND)
+    groups = {
+        "all arrays on line boundaries, output not close behind an input": cases["on_lines"] & ~close,
+        f"on line boundaries, output at most {BEHIND} bytes behind an input": cases["on_lines"] & close,
+        "off the line boundaries, output not close behind an input": ~cases["on_lines"] & ~close,
+        f"off the line boundaries, output at most {BEHIND} bytes behind an input": ~cases["on_lines"] & close,
+    }
+    rows = []
+    for what, members in groups.items():
+        times = cases[members]["ns"]
+        figures = (f"{times.median():.0f}", f"{times.max():.0f}") if len(times) else ("", "")
+        rows.append((what, str(len(times)), *figures))
+    return Table(("where the arrays lie (addresses modulo 4096)", "places", "median (ns)", "slowest (ns)"), tuple(rows))
 
 
 @or_missing
@@ -145,6 +219,27 @@ def scopes(axes: Axes, run: Run) -> str:
     return (
         f"The same RMS norm in both scopes: a call from Python takes {factors[0]:.0f} times the kernel at "
         f"n = {kernel['n'].iloc[0]} and {factors[-1]:.1f} times at n = {kernel['n'].iloc[-1]}."
+    )
+
+
+@picture
+def places(axes: Axes, run: Run) -> str:
+    """The same kernel on the same numbers in fifty places, and in fifty on line boundaries, sorted by time."""
+    cases = place_times(run)
+    spans = {}
+    kinds = ((False, "#D55E00", "s", "multiples of 16 bytes"), (True, "#0072B2", "o", "multiples of 64 bytes"))
+    for is_on_lines, colour, marker, label in kinds:
+        rows = cases[cases["on_lines"] == is_on_lines].sort_values("ns")
+        reach = error_bars([interval_of(row) for row in rows.to_dict("records")])
+        look = {"fmt": marker, "color": colour, "capsize": 2, "markersize": 4, "label": label}
+        axes.errorbar(np.arange(1, len(rows) + 1), rows["ns"], reach, **look)
+        spans[label] = rows["ns"].to_numpy()
+    axes.set(xlabel="place, the fastest first", ylabel=f"time of rms_norm_fast, n = {PLACED_N} (ns)", ylim=(0, None))
+    axes.legend()
+    some, aligned = spans.values()
+    return (
+        f"The same kernel in {len(some)} places: from {some[0]:.0f} to {some[-1]:.0f} ns where arrays begin at multiples "
+        f"of 16 bytes, from {aligned[0]:.0f} to {aligned[-1]:.0f} ns where they begin at multiples of 64."
     )
 
 

@@ -17,7 +17,7 @@ import scipy
 
 from ..errors import SampleError
 from ..scaling import FEWEST_SIZES, ScalingFit, fit_scaling
-from ..stats import Medians, median_interval, medians_prior
+from ..stats import Medians, median_interval, prior_of
 from ..timing.diagnostics import drifts
 from ..timing.session import HALF_WIDTH, further_rounds
 
@@ -117,7 +117,7 @@ def recording_coverage(trials: int = 20, seed: int = 0) -> RecordingCoverage:
         found = hits[processes, rounds] = []
         for _ in range(trials):
             drawn = [_recorded(rng, processes, rounds // processes, number % 8 == 0) for number in range(CASES)]
-            prior = medians_prior([case for case, _ in drawn])
+            prior = prior_of(case for case, _ in drawn)
             for case, truth in drawn:
                 interval = case.interval(prior)
                 found.append(interval.low <= np.exp(truth) <= interval.high)

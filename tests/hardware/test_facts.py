@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import pytest
 from runs import MACHINE
 
-from perflib.hardware.facts import Machine, machine
+from perflib.hardware.facts import Machine, hardware_differences, machine, software
 from perflib.hardware.limits import copy_elements, copy_gb_per_s
 from perflib.kernels.caches import Cache
 from perflib.timing.measure import peak_gflops
@@ -128,6 +128,44 @@ def test_a_machine_survives_json(tree):
     assert again == here
     assert isinstance(again.isa, tuple)
     assert isinstance(again.caches[0], Cache)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, []),
+        ({"packages": {"numpy": "2.1"}, "os": "Linux 7 x86_64", "python": "3.14.0", "clock": "other"}, []),
+        ({"target": "znver9", "page_policy": "always"}, []),
+        ({"memory_bytes": MACHINE.memory_bytes - (5 << 20)}, []),
+        ({"memory_bytes": MACHINE.memory_bytes // 2}, ["memory_bytes"]),
+        ({"memory_bytes": None}, ["memory_bytes"]),
+        ({"cpu": "Test(R) Chip 9001"}, ["cpu"]),
+        ({"isa": ("avx2", "fma")}, ["isa"]),
+        ({"logical_cpus": 4}, ["logical_cpus"]),
+        ({"caches": (Cache(1, "Data", 49152),)}, ["caches"]),
+    ],
+)
+def test_a_machine_is_its_hardware_and_not_its_versions(changes, names):
+    other = replace(MACHINE, **changes)
+
+    assert hardware_differences(MACHINE, other) == hardware_differences(other, MACHINE) == names
+
+
+def test_two_machines_of_unknown_memory_are_not_told_apart_by_it():
+    unknown = replace(MACHINE, memory_bytes=None)
+
+    assert hardware_differences(unknown, unknown) == []
+
+
+def test_the_versions_of_a_machine_are_named():
+    assert software(MACHINE) == {
+        "system": "Linux 6 x86_64",
+        "Python": "3.11.0",
+        "clock": "hand",
+        "compiled for": "generic",
+        "huge pages": "unknown",
+        "numpy": "2.0",
+    }
 
 
 def test_no_host_and_no_user_is_told(monkeypatch, tree):

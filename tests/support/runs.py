@@ -38,7 +38,7 @@ def start(command="quick", settings=None, machine=MACHINE):
 
 def row(block, number, **changes):
     """One sample; `changes` replace or add columns."""
-    cell = {"kernel": "k", "scope": "kernel", "dtype": "float32", "threads": 1, "n": 64}
+    cell = {"kernel": "k", "scope": "kernel", "dtype": "float32", "threads": 1, "n": 64, "process": 0, "placement": 0}
     sample = {"round": number, "position": 0, "reps": 10, "elapsed_ns": 1000 + number, "cpu_ns": 900, "switches": 0}
     return {"block": block, **cell, **sample, "compiled": 0, **changes}
 

@@ -41,8 +41,8 @@ def cell(kernel, n, ns, scope="kernel", **columns):
     return {"kernel": kernel, "n": n, "scope": scope, **columns}, times
 
 
-def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True):
-    """A finished run of (topic, block, cells); a floor in every round unless told otherwise."""
+def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True, processes=1):
+    """A finished run of (topic, block, cells); a floor in every round unless told otherwise, processes share the rounds."""
     run = start(machine=machine)
     for topic, block, cells in blocks:
         if topic == "harness":
@@ -53,7 +53,8 @@ def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True):
             floor = FLOOR_NS[columns["scope"]] if floors and columns["kernel"] != "floor" else 0
             for number, ns in enumerate(times):
                 if ns is not None:
-                    rows.append(row(block, number, reps=REPS, elapsed_ns=round((ns + floor) * REPS), **columns))
+                    drawn = {"process": number * processes // len(times) + 1, "placement": number + 1}
+                    rows.append(row(block, number, reps=REPS, elapsed_ns=round((ns + floor) * REPS), **drawn | columns))
         further = sorted({name for columns, _ in cells for name in columns} & {"mc", "kc", "nc"})
         with run.block(topic, block, further) as append:
             append(rows)

@@ -1,0 +1,68 @@
+"""Every case of a run under one key, whatever its topic, so that two runs can be held side by side.
+
+    key = ("rmsnorm", (("kernel", "rms_norm"), ("scope", "kernel"), ("n", 512), ...))
+    process_medians(cases(run)[key])
+
+A key holds the columns that have a value. The blocks of a case stand under it together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from ..display.text import on_one_line
+from .queries import CASE, Medians, net_times, parameters
+from .store import TABLES, Run
+
+Key = tuple[str, tuple[tuple[str, object], ...]]
+ASIDE = {"clock", "limits", "places", *TABLES}
+"""Topics that hold no cases of kernels, or where the place is the question."""
+
+
+def topics(run: Run) -> list[str]:
+    """Topics of a run that hold cases, in the order recorded."""
+    return [topic for topic in dict.fromkeys(t for t, _ in run.blocks) if topic not in ASIDE]
+
+
+@lru_cache(maxsize=16)
+def cases(run: Run) -> Mapping[Key, dict[str, np.ndarray]]:
+    """The columns `net_ns` and `process` of every case, samples in the order taken."""
+    samples = {}
+    for topic in topics(run):
+        times = net_times(run, topic)
+        columns = [*CASE, "threads", *parameters(times)]
+        numbers = times.groupby(columns, dropna=False, sort=False).ngroup().to_numpy()
+        order = np.argsort(numbers, kind="stable")
+        places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+        net_ns, process = times["net_ns"].to_numpy(), times["process"].to_numpy()
+        firsts = times[columns].iloc[[rows[0] for rows in places]].itertuples(index=False, name=None)
+        for values, rows in zip(firsts, places, strict=True):
+            pairs = ((name, value) for name, value in zip(columns, values, strict=True) if pd.notna(value) and value != "")
+            samples[topic, tuple(pairs)] = {"net_ns": net_ns[rows], "process": process[rows]}
+    return samples
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the median of a case moves between processes: variance of its logarithm, degrees of freedom, and `scatter`,
+    the variance that the rounds of a process explain."""
+
+    variance: float
+    freedom: int
+    scatter: float
+
+
+def spread_within(groups: Sequence[Medians]) -> Spread:
+    """Pooled over groups of processes that each have a mean of their own."""
+    freedom = sum(group.freedom for group in groups)
+    squares = sum(float(((group.logs - group.logs.mean()) ** 2).sum()) for group in groups)
+    return Spread(squares / max(1, freedom), freedom, float(np.mean([group.scatter for group in groups])))
+
+
+def label(key: Key) -> str:
+    """The case in words, without its topic."""
+    words = [str(v) if isinstance(v, str) else f"{name} {v}" for name, v in key[1] if (name, v) != ("threads", 1)]
+    return on_one_line(", ".join(words))
