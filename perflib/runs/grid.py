@@ -109,15 +109,17 @@ def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Gen
     args = (*made, *tuning.values())
     output = None if kernel.output is None else args[kernel.output]
     given, through = (kernel.unchecked(*args), None) if cell.scope == "kernel" else (args, kernel.native)
-    args = through(*given) if through else given
+    args = given if through is None else through(*given)
     if exact:
         if output is not None and np.issubdtype(output.dtype, np.inexact):
             output.fill(np.nan)  # the buffer is shared: it may hold the right result of another kernel
         result = cell.function(*args)
         verify(cell.label, result if output is None else output, *exact)
-    placement = None
+    placement, current, inputs_now = None, None, lambda: made
     if is_drawn:  # after the check: what it wrote is in the copies
         placement = shared.get("placement") or shared.setdefault("placement", Placement(made, outputs=[output]))
-    one = case(cell.label, cell.function, given, cell.scope, cell.mode, placement=placement, through=through)
-    current = placement.bind(made) if placement else lambda: made
-    return replace(one, prepare=(lambda: kernel.prepare(*current())) if kernel.prepare else None)
+    if placement:
+        current, inputs_now = placement.bind(given, through), placement.bind(made)
+    one = case(cell.label, cell.function, args, cell.scope, cell.mode, current=current)
+    prepare = (lambda: kernel.prepare(*inputs_now())) if kernel.prepare else None
+    return replace(one, prepare=prepare, placement=placement or None)

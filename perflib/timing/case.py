@@ -66,27 +66,24 @@ def case(
     scope: str,
     mode: str = "throughput",
     output: int | None = None,
-    placement: Placement | None = None,
-    through: Callable[..., tuple] | None = None,
+    current: Callable[[], tuple] | None = None,
 ) -> Case:
     """A case that runs `fn(*args)`. output: index of the argument that takes the result, None if it is returned.
 
-    placement: what moves the arguments, in throughput mode; the other modes have arrays of their own. through: makes the
-    arguments from those in their present place, where they hold addresses.
+    current: returns the arguments in their present place, in throughput mode; the other modes have arrays of their own.
     """
     require_scope(label, fn, scope, mode)
-    made = through(*args) if through else args
     if mode == "cold":
-        pool = cold_pool(made)
+        pool = cold_pool(args)
         return Case(label, scope, pool.runner(fn, scope), (str(pool),))
     if mode == "latency":
-        run = _chain(label, fn, made, scope) if output is None else _alternate(label, fn, made, scope, output)
+        run = _chain(label, fn, args, scope) if output is None else _alternate(label, fn, args, scope, output)
         return Case(label, scope, run)
-    current = placement.bind(args, through) if placement else lambda: made
+    current = current or (lambda: args)
     if scope == "kernel":
-        loop = entry_point(compiled_loop, fn, 1, made)
-        return Case(label, scope, lambda reps: loop(fn, reps, current()), placement=placement or None)
-    return Case(label, scope, lambda reps: call_each(fn, itertools.repeat(current(), reps)), placement=placement or None)
+        loop = entry_point(compiled_loop, fn, 1, args)
+        return Case(label, scope, lambda reps: loop(fn, reps, current()))
+    return Case(label, scope, lambda reps: call_each(fn, itertools.repeat(current(), reps)))
 
 
 def _alternate(label: str, fn: Callable, args: tuple, scope: str, output: int) -> Callable[[int], Any]:

@@ -245,7 +245,8 @@ def _cases(
         in_code = scope == "kernel" and subject.compiled
         fn, args = (subject.compiled, subject.compiled_args) if in_code else (subject.fn, subject.args)
         output = subject.output if subject.output is not None and subject.output < len(args) else None
-        build = partial(case, subject.label, fn, args, scope, subject.mode, output, placement)
+        current = placement.bind(args) if placement else None
+        build = partial(case, subject.label, fn, args, scope, subject.mode, output, current)
         try:
             one, compile_s = compiling_s(build, clock)
         except NumbaError as problem:
@@ -255,9 +256,9 @@ def _cases(
             notes = (reason,)
             continue
         label = subject.label if not cases else f"<{subject.label}, {scope}>"
-        cases.append(
-            replace(one, label=label, compile_s=subject.preflight.compile_s + compile_s, notes=(*one.notes, *stays, *notes))
-        )
+        compile_s += subject.preflight.compile_s
+        one = replace(one, label=label, compile_s=compile_s, notes=(*one.notes, *stays, *notes))
+        cases.append(replace(one, placement=placement or None))
     return cases
 
 

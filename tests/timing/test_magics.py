@@ -144,3 +144,10 @@ def test_what_cannot_be_measured_is_one_line(told, cell, words):
     assert words in shown
     assert shown.startswith("UsageError: ")
     assert len(shown.splitlines()) == 1
+
+
+def test_arrays_are_placed_unless_they_are_to_stay(shell):
+    drawn, mine = (shell.run_line_magic("measure", f"-b 0.02 {how} matmul_ikj(a, a)") for how in ("", "--placement mine"))
+
+    assert max(s.placement for s in drawn.samples) > 1
+    assert {s.placement for s in mine.samples} == {0}

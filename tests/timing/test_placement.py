@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import sys
 import weakref
 from typing import NamedTuple
 
@@ -487,18 +488,34 @@ def test_mine_measures_the_arrays_where_they_lie(refused):
             function(placement="here")
 
 
-def test_arrays_of_a_user_lie_as_numpy_gives_them_and_those_of_a_described_kernel_on_lines():
-    x, w, out = numbers(1, 64, dtype=np.float32), numbers(64, dtype=np.float32), np.zeros((1, 64), np.float32)
-    seen = set()
+def test_arrays_of_a_user_lie_as_numpy_gives_them(simulated, hand_clock):
+    x, seen = numbers(8), set()
 
-    def mine(x):
+    def work(x):
         seen.add(address(x) % 64)
+        hand_clock.now_ns += 1000
 
-    measure(mine, x, **BRIEF)
-    subject = measure(kernels.rms_norm_fast, x, w, 1e-5, out, **BRIEF)
+    simulated(1)
+    measure(work, x, seed=0, clock=hand_clock)
 
-    assert seen >= {(address(x) + step) % 16 + step for step in (0, 16, 32, 48)}
-    assert max(s.placement for s in subject.samples) > 5
+    assert seen == {address(x) % 16 + step for step in (0, 16, 32, 48)} | {address(x) % 64}
+
+
+def test_those_of_a_described_kernel_lie_on_lines(monkeypatch):
+    args, steps = (np.ones((1, 64)), np.ones(64)), []
+
+    class Noting(Placement):
+        def __init__(self, args, step, *more):
+            steps.append(step)
+            super().__init__(args, step, *more)
+
+    monkeypatch.setattr(sys.modules["perflib.timing.measure"], "Placement", Noting)
+    measure(kernels.rms_norm_fast, *args, **BRIEF)
+    compare({"a": kernels.rms_norm_fast, "b": kernels.rms_norm_standard}, *args, **BRIEF)
+    compare({"a": kernels.rms_norm_fast, "mine": lambda x, w: x}, *args, **BRIEF)
+    measure(lambda x, w: x, *args, **BRIEF)
+
+    assert steps == [64, 64, 16, 16, 64], "the last one: the same arrays, aligned"
 
 
 @pytest.mark.parametrize(("split_ns", "is_shown"), [(1040, False), (1100, True)])
@@ -541,7 +558,7 @@ def test_both_scopes_and_all_alternatives_find_the_arrays_in_the_same_place():
     compare({name: note(name) for name in "ab"}, x, **BRIEF)
 
     assert set(places["a"][3:]) == set(places["b"][3:])
-    assert len(set(places["a"])) > 5
+    assert len(set(places["a"])) > 1
 
 
 def test_compiled_code_is_compiled_once_for_all_places():
@@ -550,14 +567,14 @@ def test_compiled_code_is_compiled_once_for_all_places():
     found = measure(kernel, numbers(8)[::2], numbers(3), **BRIEF)
 
     assert all(s.compiled == 0 for s in (*found.samples, *found.call.samples))
-    assert max(s.placement for s in found.samples) > 5
+    assert max(s.placement for s in found.samples) > 1
 
 
 @pytest.mark.parametrize("fn", [lambda x: x, lambda x: x[1:]])
 def test_a_function_that_returns_its_argument_or_a_view_of_it_is_measured(fn):
     found = measure(fn, numbers(8), **BRIEF)
 
-    assert max(s.placement for s in found.samples) > 5
+    assert max(s.placement for s in found.samples) > 1
 
 
 def test_a_function_that_keeps_its_last_argument_as_indices_stays_right():
@@ -679,7 +696,7 @@ def test_a_case_takes_its_arguments_from_the_placement_in_both_scopes():
 
     for scope in ("kernel", "call"):
         placement = Placement((x, out))
-        one = case("copy", copy, (x, out), scope, placement=placement)
+        one = case("copy", copy, (x, out), scope, current=placement.bind((x, out)))
         one.run(3)
         assert (out == 0).all()
         assert (placement.bind((x, out))()[1] == x).all()
