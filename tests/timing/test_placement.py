@@ -19,7 +19,7 @@ from perflib.runs.grid import GridPoint, checked_case
 from perflib.timing import placement as timing_placement
 from perflib.timing.case import Case, case
 from perflib.timing.placement import Placement, drawn_seed
-from perflib.timing.sampling import rounds
+from perflib.timing.sampling import batch_time_ns, rounds
 
 BRIEF = {"budget_s": 0.02}
 LARGE = 4 << 20
@@ -436,6 +436,7 @@ def test_one_run_warms_up_after_a_draw_unless_a_run_fills_the_batch(hand_clock, 
 
     assert set(runs[::2]) == expected
     assert [s.elapsed_ns for s in samples] == [1000 * s.reps for s in samples], "not in the time"
+    assert batch_time_ns(one, reps, hand_clock) == 1000 * (reps + max(expected)), "but in the plan"
 
 
 @pytest.mark.parametrize(
