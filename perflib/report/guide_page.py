@@ -17,7 +17,7 @@ from ..display.table import Missing
 from ..display.text import text
 from ..errors import RunError, SampleError
 from ..models.tile_choice import default_losses
-from ..runs.queries import copy_gb_per_s, peak_gflops, ratio
+from ..runs.queries import copy_gb_per_s, interval_of, peak_gflops, ratio
 from ..runs.store import Run
 from ..stats import Interval
 from ..studies import matmul_scaling, rmsnorm, tile_size, timing
@@ -86,6 +86,13 @@ def _passes(run: Run) -> Interval:
     return ratio(run, "rmsnorm", {**same, "kernel": "rms_norm_standard"}, {**same, "kernel": "rms_norm_fast"})
 
 
+def _worst_place(run: Run) -> Interval:
+    times = timing.place_times(run)
+    off = times[~times["on_lines"]].sort_values("ns")
+    slowest, usual = interval_of(off.iloc[-1]), interval_of(off.iloc[len(off) // 2])
+    return Interval(slowest.value / usual.value, slowest.low / usual.high, slowest.high / usual.low, 0.9)
+
+
 def _worst_tile(run: Run) -> Interval:
     return max(default_losses(run).values(), key=lambda loss: loss.value)
 
@@ -107,6 +114,16 @@ STEPS = (
         "rms_norm_fast / itself, the comparison that went farthest from 1",
         lambda run: max(self_ratios(run), key=lambda factor: abs(np.log(factor.value))),
         timing.self_comparisons,
+        "01-timing",
+    ),
+    Step(
+        "Is it only unlucky?",
+        "Before you optimise, measure the kernel in many places: arrays whose addresses agree modulo 4096, or that begin "
+        "off a line boundary, can cost more than any change of the code gains. `measure` draws a place in every round and "
+        "says how many are slow. If some are, align the arrays to 64 bytes and move the output away from the inputs.",
+        "slowest / median of the places off line boundaries, rms_norm_fast",
+        _worst_place,
+        timing.places,
         "01-timing",
     ),
     Step(

@@ -224,10 +224,10 @@ def scopes(axes: Axes, run: Run) -> str:
 
 @picture
 def places(axes: Axes, run: Run) -> str:
-    """The same kernel on the same numbers in fifty places, and in fifty on line boundaries, sorted by time."""
+    """The same kernel on the same numbers in places off line boundaries and on them, each sorted by time."""
     cases = place_times(run)
     spans = {}
-    kinds = ((False, "#D55E00", "s", "multiples of 16 bytes"), (True, "#0072B2", "o", "multiples of 64 bytes"))
+    kinds = ((False, "#D55E00", "s", "some array off a line boundary"), (True, "#0072B2", "o", "all on line boundaries"))
     for is_on_lines, colour, marker, label in kinds:
         rows = cases[cases["on_lines"] == is_on_lines].sort_values("ns")
         reach = error_bars([interval_of(row) for row in rows.to_dict("records")])
@@ -238,8 +238,8 @@ def places(axes: Axes, run: Run) -> str:
     axes.legend()
     some, aligned = spans.values()
     return (
-        f"The same kernel in {len(some)} places: from {some[0]:.0f} to {some[-1]:.0f} ns where arrays begin at multiples "
-        f"of 16 bytes, from {aligned[0]:.0f} to {aligned[-1]:.0f} ns where they begin at multiples of 64."
+        f"The same kernel in {len(some)} places off line boundaries takes from {some[0]:.0f} to {some[-1]:.0f} ns, in "
+        f"{len(aligned)} on line boundaries from {aligned[0]:.0f} to {aligned[-1]:.0f} ns."
     )
 
 

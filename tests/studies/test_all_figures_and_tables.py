@@ -26,6 +26,7 @@ FIGURES = (
     rmsnorm.rms_batch,
     timing.scopes,
     timing.self_comparisons,
+    timing.places,
 )
 each_figure = pytest.mark.parametrize("figure", FIGURES, ids=lambda f: f.__name__)
 MODULES = (matmul_scaling, published, rmsnorm, tile_size, timing)
@@ -41,6 +42,8 @@ WITHOUT_UNIT = {
     "standard / rms_norm_fast",
     "standard / rms_norm",
     "what",
+    "where the arrays lie (addresses modulo 4096)",
+    "places",
     "n",
     "kernel",
     "expected",

@@ -1,10 +1,12 @@
 """The study of timing, from runs whose times are known."""
 
+import numpy as np
 import pytest
 from runs import told
 from synthetic import record
 from tables import rows
 
+from perflib.runs.grid import checked_case
 from perflib.studies import timing
 from perflib.studies.timing import self_ratios
 
@@ -56,3 +58,36 @@ def test_a_mean_stands_beside_its_deviation(data):
     table = timing.harness_table(record(("harness", "pyperf, warmed", both)))
 
     assert table.rows[0][3] == "mean 309 ± 52.7"
+
+
+def test_places_are_told_apart_by_line_boundaries_and_by_what_lies_close_behind(run):
+    shown = [row[1:] for row in timing.place_table(run).rows]
+
+    assert [int(places) for places, _, _ in shown] == [3, 1, 3, 1]
+    aligned, behind, off, both = (float(median) for _, median, _ in shown)
+    assert aligned == pytest.approx(141, abs=4)
+    assert behind == pytest.approx(213, abs=5)
+    assert off == pytest.approx(171, abs=4)
+    assert both == pytest.approx(258, abs=5)
+
+
+def test_the_figure_of_places_names_both_spans(run):
+    assert timing.places(run).alt.startswith("The same kernel in 4 places off line boundaries takes from 17")
+    assert "in 4 on line boundaries from 14" in timing.places(run).alt
+
+
+def test_the_places_are_the_same_in_every_recording_and_their_results_are_checked():
+    block = timing.places_block()
+    places = [tuple(cell.values.values()) for cell in block.cells]
+
+    assert len(set(places)) == 100
+    assert [tuple(cell.values.values()) for cell in timing.places_block().cells] == places
+    assert all(at % 16 == 0 for place in places for at in place)
+    assert sum(all(at % 64 == 0 for at in place) for place in places) in range(50, 55)
+    inputs = {}
+    for cell in block.cells[::25]:
+        made = checked_case(cell, inputs, np.random.default_rng(0))
+        assert made.placement is None, "the place is the question: it is not drawn"
+    arrays = [arguments for arguments, *_ in inputs.values()]
+    for cell, (x, weight, _, out) in zip(block.cells[::25], arrays, strict=True):
+        assert [array.ctypes.data % 4096 for array in (x, weight, out)] == list(cell.values.values())

@@ -26,6 +26,7 @@ HERE = replace(
 )
 SIZES = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512)
 RMS_SIZES = (64, 512, 640, 768, 1024, 1280, 1536, 2048, 4096, 8192, 65536)
+FURTHER = {"mc", "kc", "nc", "x_at", "weight_at", "out_at"}
 MCS, KCS = (24, 96, 384), (64, 256, 1024)
 NUMPY = {"numpy": 60.0}
 PEERS = {**NUMPY, "mkl": 50.0, "torch": 40.0}
@@ -55,7 +56,9 @@ def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True, processes=1):
                 if ns is not None:
                     drawn = {"process": number * processes // len(times) + 1, "placement": number + 1}
                     rows.append(row(block, number, reps=REPS, elapsed_ns=round((ns + floor) * REPS), **drawn | columns))
-        further = sorted({name for columns, _ in cells for name in columns} & {"mc", "kc", "nc"})
+        further = sorted(
+            {name for columns, _ in cells for name in columns} & {"mc", "kc", "nc", "x_at", "weight_at", "out_at"}
+        )
         with run.block(topic, block, further) as append:
             append(rows)
     return run.finish(codegen=codegen)
@@ -160,6 +163,16 @@ def timing(timer_ns=200.0, pairs=3):
     return [("timing", "clock", clocks), ("timing", "scopes", scopes), ("timing", "cold", cold), *again]
 
 
+def places(aligned=140.0, off=170.0, behind=1.5):
+    """Four places on line boundaries and four off them; one of each with its output close behind an input."""
+    cells = []
+    for weight_at, ns in ((0, aligned), (16, off)):
+        for k, (out_at, factor) in enumerate([(1024, 1), (2048, 1), (3072, 1), (448, behind)]):
+            at = {"x_at": 0, "weight_at": weight_at, "out_at": out_at}
+            cells.append(cell("rms_norm_fast placed", 2048, noisy(ns * factor + k), **at))
+    return "places", "n=2048", cells
+
+
 def clock(step_ns=40):
     """Smallest steps: one observation per row, no loop."""
     step = step_ns / REPS - FLOOR_NS["call"]
@@ -198,6 +211,7 @@ def full(codegen=CODEGEN, machine=HERE, **chosen):
             rmsnorm(sizes=(2048,), block="float32 batch", rows=64),
         ],
         "clock": [clock()],
+        "places": [places()],
         "harness": harness(),
     }
     blocks = [block for kind in (usual | chosen).values() if kind for block in kind]
