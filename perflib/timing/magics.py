@@ -22,10 +22,12 @@ Raises `UsageError`, which a notebook shows as one line.
 """
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
@@ -33,7 +35,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from ..display.text import on_one_line
 from ..errors import Unmeasurable, WrongResult
 from ..kernels.catalog import find
-from .case import is_compiled
+from .case import MODES, is_compiled
 from .measure import compare, measure
 from .results import Comparison, Measurement
 
@@ -77,6 +79,9 @@ def _measure(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> M
     tree = _parse(body)
     if len(tree) == 1 and (call := _as_call(tree[0], names)):
         return measure(call.fn, *call.args, **settings)
+    if arrays := _arrays(tree, names, settings):
+        with suppress(Unmeasurable):  # it changes them: as Python runs it, then
+            return measure(_function(tree, body, names, arrays=arrays).fn, *(names[a] for a in arrays), **settings)
     return measure(_function(tree, body, names).fn, **settings)
 
 
@@ -91,8 +96,16 @@ def _compare(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> C
     calls = [_as_call(node, names, label) for label, node in statements]
     if all(calls) and len({tuple(map(id, one.args)) for one in calls}) == 1:
         return compare({one.label: one.fn for one in calls}, *calls[0].args, **settings)
-    functions = [_function([node], ast.unparse(node), names, label) for label, node in statements]
-    return compare({one.label: one.fn for one in functions}, **settings)
+    nodes = [node for _, node in statements]
+
+    def functions(arrays: Sequence[str]) -> dict[str, Callable]:
+        each = (_function([node], ast.unparse(node), names, label, arrays) for label, node in statements)
+        return {one.label: one.fn for one in each}
+
+    if arrays := _arrays(nodes, names, settings):
+        with suppress(Unmeasurable):
+            return compare(functions(arrays), *(names[a] for a in arrays), **settings)
+    return compare(functions(()), **settings)
 
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,14 +149,26 @@ def _is_plain(node: ast.expr) -> bool:
     return isinstance(node, (ast.Name, ast.Constant)) or (isinstance(node, ast.Attribute) and _is_plain(node.value))
 
 
-def _function(tree: list[ast.stmt], source: str, names: dict[str, Any], label: str = "") -> _Statement:
-    """The statements as a function without arguments, which returns the value of the last one if that has any."""
+def _arrays(tree: Sequence[ast.stmt], names: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Names of the arrays that expressions read: as arguments they are placed."""
+    if settings.get("mode", MODES[0]) != MODES[0] or not all(isinstance(node, ast.Expr) for node in tree):
+        return []
+    nodes = [node for statement in tree for node in ast.walk(statement)]
+    bound = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    bound |= {n.arg for n in nodes if isinstance(n, ast.arg)}
+    return sorted({n.id for n in nodes if isinstance(n, ast.Name) and type(names.get(n.id)) is np.ndarray} - bound)
+
+
+def _function(
+    tree: list[ast.stmt], source: str, names: dict[str, Any], label: str = "", arrays: Sequence[str] = ()
+) -> _Statement:
+    """The statements as a function of these arrays, which returns the value of the last one if that has any."""
     *first, last = tree
     if isinstance(last, ast.Expr):
         last = ast.copy_location(ast.Return(last.value), last)
     label = label or " ".join(source.split())
     module = ast.parse("def statement(): pass")
-    module.body[0].body = [*first, last]
+    module.body[0].body, module.body[0].args.args = [*first, last], [ast.arg(name) for name in arrays]
     exec(compile(ast.fix_missing_locations(module), "<measured>", "exec"), names)
     fn = names.pop("statement")
     fn.__name__ = label

@@ -115,11 +115,11 @@ def rounds(
 
 
 def batch_time_ns(case: Case, reps: int, clock: Clock = time.perf_counter_ns) -> int:
-    """Nanoseconds of one batch and of what prepares it, at least 1."""
+    """Nanoseconds of one batch and of what prepares it and warms it up, at least 1."""
     start = clock()
     if case.prepare:
         case.prepare()
-    case.run(reps)
+    case.run(reps + _warm_up_runs(case, reps))
     return max(1, clock() - start)
 
 
@@ -134,7 +134,11 @@ def _make_ready(case: Case, reps: int) -> None:
     if case.prepare:
         case.prepare()
     if placement and placement.is_new_to(case.label):
-        case.run(1 if reps > 1 and not case.prepare else 0)
+        case.run(_warm_up_runs(case, reps))
+
+
+def _warm_up_runs(case: Case, reps: int) -> int:
+    return int(case.placement is not None and reps > 1 and not case.prepare)
 
 
 def take_sample(case: Case, number: int, position: int, reps: int, clock: Clock = time.perf_counter_ns) -> Sample:

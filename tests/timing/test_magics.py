@@ -146,8 +146,31 @@ def test_what_cannot_be_measured_is_one_line(told, cell, words):
     assert len(shown.splitlines()) == 1
 
 
-def test_arrays_are_placed_unless_they_are_to_stay(shell):
-    drawn, mine = (shell.run_line_magic("measure", f"-b 0.02 {how} matmul_ikj(a, a)") for how in ("", "--placement mine"))
+@pytest.mark.parametrize("statement", ["matmul_ikj(a, a)", "a + a", "[a for _ in (1, 2)]"])
+def test_arrays_are_placed_unless_they_are_to_stay(shell, statement):
+    drawn, mine = (shell.run_line_magic("measure", f"-b 0.02 {how} {statement}") for how in ("", "--placement mine"))
 
     assert max(s.placement for s in drawn.samples) > 1
     assert {s.placement for s in mine.samples} == {0}
+    assert drawn.label == mine.label
+
+
+@pytest.mark.parametrize("statement", ["a.__iadd__(1)", "a[0] = 1", "[0 for a in (1, 2)]", "(lambda a: a)(1)", "n + 1"])
+def test_arrays_that_a_statement_changes_or_does_not_read_stay(shell, statement):
+    found = shell.run_line_magic("measure", f"-b 0.02 {statement}")
+
+    assert {s.placement for s in found.samples} == {0}
+
+
+def test_alternatives_find_the_arrays_in_the_same_place(shell):
+    found = shell.run_cell_magic("measure", "-c -b 0.02", "sum: a.sum()\ntwice: a + a + n")
+
+    places = [{s.round: s.placement for s in m.samples} for m in found.measurements.values()]
+    assert max(places[0].values()) > 1
+    assert all(places[0][number] == place for number, place in places[1].items() if number in places[0])
+
+
+def test_what_changes_an_array_is_compared_where_it_lies(shell):
+    found = shell.run_cell_magic("measure", "-c -b 0.02", "sum: a.sum()\nfill: a.partition(3)")
+
+    assert list(found.measurements) == ["sum", "fill"]
