@@ -17,6 +17,7 @@ from ..display.progress import progress_bar
 from ..errors import RunError
 from ..stats import MIN_SAMPLES
 from ..timing.case import CANARY, FLOORS, Case
+from ..timing.placement import drawn_seed
 from ..timing.sampling import MAX_ROUNDS, batch_time_ns, calibrate, plan_rounds, quiet, rounds
 from .fresh_process import from_fresh_process
 from .grid import GridPoint, PointLost, guarded_case
@@ -168,7 +169,7 @@ def record_blocks(
         for number, turn in missing.items():
             if not turn:
                 continue
-            entropy = new_entropy() if seed is None else seed + number
+            entropy = drawn_seed(None if seed is None else seed + number)
             writer.note_process(number, entropy)
             lost = {}
             for one in writer.lost:
@@ -189,11 +190,6 @@ def record_blocks(
                     raise
                 plans.setdefault(block.key, plan)
                 done += _share_s(block, processes)
-
-
-def new_entropy() -> int:
-    """A number that nobody had before, of 63 bits so that JSON keeps it."""
-    return int(np.random.SeedSequence().entropy) & (2**63 - 1)
 
 
 def _share_s(block: Block, processes: int) -> float:

@@ -274,3 +274,53 @@ def test_times_of_a_synthetic_run_are_what_was_chosen():
 
     assert run.samples("timing")["elapsed_ns"].iloc[0] == (12.5 + FLOOR_NS["kernel"]) * REPS
     assert net_times(run, "timing")["net_ns"].tolist() == [12.5] * 12
+
+
+def restless(processes, rounds, cases=12, between=0.05, within=0.001):
+    """Cases of 1000 ns each, all of a process off by a factor of its own and case; and their rounds."""
+    rng = np.random.default_rng(3)
+    effects = rng.normal(0, between, (cases, processes)).repeat(rounds // processes, axis=1)
+    times = 1000 * np.exp(effects + rng.normal(0, within, effects.shape))
+    return [cell("k", 64 + i, times[i]) for i in range(cases)]
+
+
+def test_the_interval_of_a_case_is_as_wide_as_its_processes_differ():
+    cells = restless(4, 20)
+    alone = summary(one(*cells), "timing")
+    shared = summary(one(*cells, processes=4), "timing")
+
+    assert set(alone["processes"]) == {1}
+    assert set(shared["processes"]) == {4}
+    assert set(shared["samples"]) == {20}
+    half = (shared["high_ns"] - shared["low_ns"]) / 2 / shared["ns"]
+    assert half.median() == pytest.approx(2.1 * 0.05 / 2, rel=0.3)  # Student's, of four processes and what the others say
+    covered = (shared["low_ns"] <= 1000) & (shared["high_ns"] >= 1000)
+    assert covered.sum() >= 11
+
+
+def test_few_cases_take_the_interval_of_their_own_processes():
+    (row,) = summary(one(*restless(4, 20, cases=1), processes=4), "timing").to_dict("records")
+
+    logs = np.log([row["low_ns"], row["ns"], row["high_ns"]])
+    assert logs[1] - logs[0] == pytest.approx(logs[2] - logs[1])
+    assert 0.02 < logs[2] - logs[1] < 0.2
+
+
+def test_a_ratio_is_as_uncertain_as_the_processes_differ():
+    over, under = restless(4, 20, cases=2)
+    run = one(over, under, *restless(4, 20)[2:], processes=4)
+
+    found = ratio(run, "timing", {"n": 64}, {"n": 65})
+
+    times = [np.array(times).reshape(4, 5) for _, times in (over, under)]
+    medians = np.median(times[0] / times[1], axis=1)
+    assert found.value == pytest.approx(np.exp(np.log(medians).mean()), rel=1e-3)
+    assert found.high / found.low > 1.1
+
+
+def test_more_comparisons_make_the_ratio_of_recorded_processes_wider():
+    cells = restless(4, 20)
+    run = one(*cells, processes=4)
+    one_of, one_of_ten = (ratio(run, "timing", {"n": 64}, {"n": 65}, comparisons=count) for count in (1, 10))
+
+    assert one_of_ten.high / one_of_ten.low > one_of.high / one_of.low

@@ -56,9 +56,7 @@ def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True, processes=1):
                 if ns is not None:
                     drawn = {"process": number * processes // len(times) + 1, "placement": number + 1}
                     rows.append(row(block, number, reps=REPS, elapsed_ns=round((ns + floor) * REPS), **drawn | columns))
-        further = sorted(
-            {name for columns, _ in cells for name in columns} & {"mc", "kc", "nc", "x_at", "weight_at", "out_at"}
-        )
+        further = sorted({name for columns, _ in cells for name in columns} & FURTHER)
         with run.block(topic, block, further) as append:
             append(rows)
     return run.finish(codegen=codegen)
