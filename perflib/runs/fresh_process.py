@@ -84,10 +84,9 @@ def _work() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who reads ends this process
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints is no answer
-    requests = os.fdopen(os.dup(0), "rb", buffering=0)
-    sys.path[:] = pickle.load(requests)
-    job = pickle.load(requests)
-    Thread(target=lambda: requests.read(1) or os._exit(1), daemon=True).start()  # who asked is gone
+    sys.path[:] = pickle.load(sys.stdin.buffer)
+    job = pickle.load(sys.stdin.buffer)
+    Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()  # who asked is gone
 
     def tell(kind: str, content: Any = None) -> None:
         answer.write(cloudpickle.dumps((kind, content)))

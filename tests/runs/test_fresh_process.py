@@ -122,6 +122,14 @@ def test_a_partial_of_a_module_function_travels():
     assert list(from_fresh_process(partial(iter, (1, 2)))) == [1, 2]
 
 
+def test_a_job_that_fills_the_pipe_many_times_arrives_whole():
+    numbers = tuple(range(10**6, 10**6 + 300_000))
+
+    assert sum(from_fresh_process(partial(iter, numbers[::1000]))) == sum(numbers[::1000])
+    (found,) = from_fresh_process(partial(iter, (numbers,)))
+    assert found == numbers
+
+
 def test_what_raised_is_told_although_it_is_no_usual_exception():
     def job():
         yield 1
