@@ -148,7 +148,7 @@ def _find_slow_down(number: int) -> bool:
     """
     work, arrays = _kinds()[number % 3]
     first, second = (partial(_repeat, work, times) for times in TIMES)
-    return compare({"first": first, "second": second}, *arrays, seed=number).verdicts["second"] == "slower"
+    return compare({"first": first, "second": second}, *arrays).verdicts["second"] == "slower"
 
 
 def _repeat(work: Callable, times: int, *arrays: np.ndarray) -> None:
@@ -158,7 +158,7 @@ def _repeat(work: Callable, times: int, *arrays: np.ndarray) -> None:
 def _false_positive(number: int) -> bool:
     """Whether `compare` tells a compiled function from itself."""
     work, arrays = _kinds()[number % 3]
-    return compare({"first": work, "same": work}, *arrays, 1, seed=number).verdicts["same"] in ("faster", "slower")
+    return compare({"first": work, "same": work}, *arrays, 1).verdicts["same"] in ("faster", "slower")
 
 
 @contextmanager
