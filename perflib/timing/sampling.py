@@ -24,6 +24,7 @@ from .loops import compilations
 BATCH_NS = 1_000_000
 MAX_ROUNDS = 30
 GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many one takes (Weyl)
+BY_FAR = 20  # times the target: no interruption makes a short run look that long
 CLOCK_STEPS = 1000  # a batch is never shorter than this many steps of the clock
 
 
@@ -79,7 +80,7 @@ def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, ba
         run(reps)
         elapsed = max(1, clock() - start)
         hits = hits + 1 if elapsed >= target else 0
-        if hits == 2 or (reps == 1 and elapsed >= 1000 * target):
+        if hits == 2 or (reps == 1 and elapsed >= BY_FAR * target):
             return reps
         if not hits:
             reps = min(10 * reps, int(reps * target * 1.1 / elapsed) + 1)
