@@ -216,29 +216,25 @@ def _record(
                         samples += lines
                         advance(block, first)
                     elif kind == "lost":
-                        raise _Again(first, second)
+                        raise _Unfinished(first, second)
                     elif kind == "nothing":
-                        raise _Nothing
+                        raise _Unfinished(None, None)
                     else:
                         return first
                 raise RunError(f"measuring ended in block {block.name} of {block.topic}")
-        except _Again as again:
-            label, reason = again.args
+        except _Unfinished as unfinished:
+            label, reason = unfinished.args
+            if label is None:
+                writer.cut_unfinished()
+                return {}
             writer.lose(*block.key, label, reason)
             warnings.warn(reason, stacklevel=4)
-        except _Nothing:
-            writer.cut_unfinished()
-            return {}
         except StopEarly:
             raise StopEarly(_keep(writer, block, process, parameters, samples)) from None
 
 
-class _Again(Exception):
-    """A cell is lost, and its block begins anew."""
-
-
-class _Nothing(Exception):
-    """No cell of the block is left."""
+class _Unfinished(Exception):
+    """A block that begins anew without a cell, for a reason, or (None, None) that has no cell left."""
 
 
 def _keep(writer: RunWriter, block: Block, process: int, parameters: list[str], samples: list[dict]) -> list[GridPoint]:

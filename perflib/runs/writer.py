@@ -30,7 +30,7 @@ from ..errors import RunError
 from ..files import PACKAGE, data_folder, replace_text
 from ..hardware.facts import Machine
 from .integrity import SUMS, TOPICS, digest
-from .store import BLOCK_COLUMNS, COLUMNS, PLACED, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, recorded_runs
+from .store import BLOCK_COLUMNS, COLUMNS, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, recorded_runs
 
 
 class RunWriter:
@@ -79,7 +79,7 @@ class RunWriter:
 
         def append(rows: Iterable[dict[str, Any]]) -> None:
             nonlocal total
-            lines = [_line(row.get(name, 0 if name in PLACED else "") for name in columns) for row in rows]
+            lines = [_line(({"process": process, "placement": 0} | row).get(name, "") for name in columns) for row in rows]
             _append(file, lines)
             total += len(lines)
 

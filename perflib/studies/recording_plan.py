@@ -2,10 +2,11 @@
 
 A recording goes into data/runs/<run-id>/: blocks of samples, each with the seconds meant for it.
 
-Seconds, quick / full: limits 7 / 10, timing 6 / 16, matmul 32 / 200, tiles 18 / 480, packing 2 / 35, conflicts 11 / 35,
-rmsnorm 11 / 25, memory 14 / 110, stencil 2 / 20, forward 2 / 75, harness 6 / 45; the first time compiling adds 50.
-What a case needs at least (six rounds, nine for tiles) is taken even where it exceeds them. `harness` holds no samples but
-what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
+Several fresh processes share the rounds of a block (PROCESSES). A quick recording takes 2 min 37 s on the machine of the
+reference run, 21 s of them for compiling the measuring loops in each process, and a full one with peers 32 min. What a case
+needs at least (six rounds, nine for tiles, three of each process) is taken even where it exceeds the seconds of its block.
+`harness` holds no samples but what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are
+installed (28 s for pyperf).
 """
 
 import sys

@@ -31,10 +31,11 @@ def test_every_step_has_its_figure_and_its_ratio(shown):
 def test_the_ratios_are_those_of_the_run(shown):
     factors = re.findall(r"<strong>([\d.]+) \[([\d.]+), ([\d.]+)\]</strong>", shown.body)
 
-    call, again, balance, passes, order, vectors, tile, top = (tuple(map(float, factor)) for factor in factors)
-    assert all(low <= value <= high for value, low, high in (call, again, balance, passes, order, vectors, tile, top))
+    call, again, place, balance, passes, order, vectors, tile, top = found = [tuple(map(float, f)) for f in factors]
+    assert all(low <= value <= high for value, low, high in found)
     assert call[0] == pytest.approx(564 / 64, rel=0.02)
     assert again[0] == pytest.approx(1, abs=0.02)
+    assert place[0] == pytest.approx(1.5, rel=0.02)
     assert balance[0] == pytest.approx(100 / 20, rel=0.02)
     assert passes[0] == pytest.approx(2, rel=0.02)
     assert order[0] == pytest.approx(25 / 2, rel=0.02)

@@ -127,19 +127,18 @@ def test_where_there_is_no_pyperf_it_is_said():
     ("verdict", "different", "found"),
     [("faster", True, False), ("slower", True, True), ("equivalent", False, False), ("unresolved", False, False)],
 )
-def test_trials_are_comparisons_with_the_defaults_and_a_seed_of_their_own(monkeypatch, verdict, different, found):
+def test_trials_are_comparisons_with_the_defaults_and_no_seed(monkeypatch, verdict, different, found):
     asked = []
 
-    def compare(functions, *args, seed):
-        asked.append((list(functions.values()), seed))
+    def compare(functions, *args):
+        asked.append(list(functions.values()))
         return SimpleNamespace(verdicts=dict.fromkeys(list(functions)[1:], verdict))
 
     monkeypatch.setattr(selfcheck, "compare", compare)
 
     assert [selfcheck._false_positive(i) for i in (0, 4)] == [different] * 2
     assert [selfcheck._find_slow_down(i) for i in (0, 4)] == [found] * 2
-    assert [seed for _, seed in asked] == [0, 4, 0, 4]
-    assert [len(set(map(id, functions))) for functions, _ in asked] == [1, 1, 2, 2]
+    assert [len(set(map(id, functions))) for functions in asked] == [1, 1, 2, 2]
 
 
 def test_what_is_planted_is_the_same_five_percent_more_often(monkeypatch):
@@ -147,7 +146,7 @@ def test_what_is_planted_is_the_same_five_percent_more_often(monkeypatch):
     done = []
     monkeypatch.setattr(selfcheck, "_kinds", lambda: [(lambda *args: done.append(args), arrays)] * 3)
 
-    def compare(functions, *args, seed):
+    def compare(functions, *args):
         for function in functions.values():
             function(*args)
         return SimpleNamespace(verdicts={"second": "slower"})
