@@ -95,7 +95,7 @@ def test_a_reader_who_leaves_ends_the_process():
 def test_a_process_whose_reader_was_killed_ends_too(tmp_path):
     """A reader that stops without a word: its end of the pipe closes."""
     code = "import os; from perflib.runs.fresh_process import from_fresh_process as f; import sleeper"
-    code += "; print(next(f(sleeper.job)), flush=True); os.kill(os.getpid(), 9)"
+    code += "; items = f(sleeper.job); print(next(items), flush=True); os.kill(os.getpid(), 9)"
     (tmp_path / "sleeper.py").write_text("import os, time\ndef job():\n    yield os.getpid()\n    time.sleep(600)\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     output = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=False).stdout
@@ -111,6 +111,7 @@ def test_a_process_whose_reader_was_killed_ends_too(tmp_path):
 
 
 def test_compiled_code_that_can_be_looked_up_travels_by_name():
+    assert b"_look_up" in pickled(_rms_norm_fast)  # by value it would be found again here, but nowhere else
     assert pickle.loads(pickled(_rms_norm_fast)) is _rms_norm_fast
     assert pickle.loads(pickled(find("matmul_tiled"))) is find("matmul_tiled")
     renamed = pickle.loads(pickled(replace(find("rms_norm_fast"), name="another")))
