@@ -67,11 +67,8 @@ def worst_ratio(times: pd.DataFrame, tile: int, prior: Prior | None = None) -> I
 
 def default_losses(run: Run) -> dict[int, Interval]:
     """Time at the default tile of 64 / time at the best other one, at every size where the run has both."""
-    losses = {
-        n: worst_ratio(times, DEFAULT_TILE, topic_prior(run, "tiles"))
-        for n, times in _times_by_size(run)
-        if DEFAULT_TILE in times
-    }
+    by_size = {n: times for n, times in _times_by_size(run) if DEFAULT_TILE in times}
+    losses = {n: worst_ratio(times, DEFAULT_TILE, topic_prior(run, "tiles")) for n, times in by_size.items()}
     if not losses:
         raise RunError(f"run {run.id} has no size with tile {DEFAULT_TILE} and another one")
     return losses
@@ -125,9 +122,6 @@ def best_tile(n: int, dtype: str = "float32", run: Run | None = None) -> BestTil
         return BestTile(n, model, reason)
     nearest = min(_sizes(run), key=lambda size: abs(np.log(size / n)))
     times = tile_times(run, nearest)
-    loss = (
-        worst_ratio(times, DEFAULT_TILE, topic_prior(run, "tiles"))
-        if DEFAULT_TILE in times and len(times.columns) > 1
-        else None
-    )
+    has_rivals = DEFAULT_TILE in times and len(times.columns) > 1
+    loss = worst_ratio(times, DEFAULT_TILE, topic_prior(run, "tiles")) if has_rivals else None
     return BestTile(n, model, reason, nearest, int(times.median().idxmin()), loss)

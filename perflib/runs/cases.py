@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..display.text import on_one_line
-from .queries import CASE, Medians, net_times, parameters
+from ..stats import Medians
+from .queries import CASE, net_times, parameters
 from .store import TABLES, Run
 
 Key = tuple[str, tuple[tuple[str, object], ...]]

@@ -32,11 +32,11 @@ from ..display.table import Table
 from ..display.text import on_one_line, quantity
 from ..errors import NothingComparable, RunError, SampleError
 from ..hardware.facts import hardware_differences, software
-from ..stats import LEAST_VARIANCE, Interval, discoveries, median, p_of_no_change, shift_interval, t_interval
+from ..stats import LEAST_VARIANCE, Interval, discoveries, median, p_of_no_change, prior_of, shift_interval, t_interval
 from ..timing.diagnostics import ROOF, verdict
 from ..timing.measure import MARGIN
 from .cases import Key, cases, label, spread_within, topics
-from .queries import CASE, copy_gb_per_s, peak_gflops, prior_of, process_medians, work
+from .queries import CASE, copy_gb_per_s, peak_gflops, process_medians, work
 from .repeatability import earlier_recordings, not_repeatable
 from .store import Run
 

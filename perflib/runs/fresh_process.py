@@ -16,8 +16,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from importlib import import_module
-from operator import attrgetter
 from threading import Thread
 from typing import Any
 
@@ -27,6 +25,7 @@ from ..errors import RunError
 from ..kernels.catalog import KERNELS, find
 from ..kernels.description import Kernel
 from ..timing.case import is_compiled
+from ..timing.processes import _look_up, importable
 
 
 class _Pickler(cloudpickle.Pickler):
@@ -35,22 +34,9 @@ class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, Kernel) and KERNELS.get(value.name) is value:
             return find, (value.name,)
-        if is_compiled(value) and (place := _importable(value)):
+        if is_compiled(value) and (place := importable(value)):
             return _look_up, place
         return super().reducer_override(value)
-
-
-def _importable(value: Any) -> tuple[str, str] | None:
-    """Module and name under which a fresh process finds the same."""
-    module, name = value.__module__, value.__qualname__
-    try:
-        return (module, name) if module != "__main__" and attrgetter(name)(sys.modules[module]) is value else None
-    except (AttributeError, KeyError):
-        return None
-
-
-def _look_up(module: str, name: str) -> Any:
-    return attrgetter(name)(import_module(module))
 
 
 def from_fresh_process(job: Callable[[], Iterator[Any]]) -> Iterator[Any]:

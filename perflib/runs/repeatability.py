@@ -15,8 +15,9 @@ import scipy  # loads scipy.stats, half a second, when it is used
 
 from ..errors import RunError
 from ..hardware.facts import hardware_differences
+from ..stats import Medians, prior_of
 from .cases import Key, Spread, cases, spread_within
-from .queries import Medians, prior_of, process_medians
+from .queries import process_medians
 from .store import Run, list_runs, load_run, read_meta
 
 SPREAD = 0.04

@@ -31,7 +31,7 @@ def in_processes(
 def _pack(
     measure: Callable[..., Any], fn: Callable | Mapping[str, Callable], args: tuple, settings: Mapping[str, Any]
 ) -> bytes:
-    fn = {label: _reference(one) for label, one in fn.items()} if isinstance(fn, Mapping) else _reference(fn)
+    fn = {label: importable(one) or one for label, one in fn.items()} if isinstance(fn, Mapping) else importable(fn) or fn
     try:
         request = cloudpickle.dumps((measure, fn, args, dict(settings)))
     except Exception as problem:  # pickle raises whatever the object does
@@ -39,18 +39,21 @@ def _pack(
     return pickle.dumps(sys.path) + request  # the request may need the path already when it is unpacked
 
 
-def _reference(fn: Callable) -> Callable | tuple[str, str]:
-    """Module and name of what a module holds, else the function itself."""
-    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", "")
+def importable(value: Any) -> tuple[str, str] | None:
+    """Module and name under which a fresh process finds the same; None for what travels by value."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
     try:
-        importable = module != "__main__" and attrgetter(name)(sys.modules[module]) is fn
+        return (module, name) if module != "__main__" and attrgetter(name)(sys.modules[module]) is value else None
     except (AttributeError, KeyError):
-        importable = False
-    return (module, name) if importable else fn
+        return None
+
+
+def _look_up(module: str, name: str) -> Any:
+    return attrgetter(name)(import_module(module))
 
 
 def _function(reference: Callable | tuple[str, str]) -> Callable:
-    return attrgetter(reference[1])(import_module(reference[0])) if isinstance(reference, tuple) else reference
+    return _look_up(*reference) if isinstance(reference, tuple) else reference
 
 
 def _measure_anew(payload: bytes) -> Any:

@@ -17,6 +17,7 @@ from ..kernels.caches import LINE_BYTES, data_caches, reported_caches
 from ..stats import MIN_SAMPLES, Interval, median
 from ..timer import Clock
 from .case import Case
+from .placement import PAGE
 from .sampling import Sample, take_sample
 
 SLOW = 1.2  # times the median
@@ -26,7 +27,6 @@ ATTEMPTS = 3  # at one visit, until nothing interrupts
 CLEAR = 2 / 3  # of the slow places have what is called the cause, and at most a third of the others
 P_CAUSE = 0.05
 NEAR = 256, 512, 1024  # bytes from one array to another modulo 4096, where the second waits for the first
-PAGE = 4096
 
 
 @dataclass(frozen=True)
