@@ -2,11 +2,10 @@
 
 A recording goes into data/runs/<run-id>/: blocks of samples, each with the seconds meant for it.
 
-Several fresh processes share the rounds of a block (PROCESSES). A quick recording takes 2 min 37 s on the machine of the
-reference run, 21 s of them for compiling the measuring loops in each process, and a full one with peers 32 min. What a case
-needs at least (six rounds, nine for tiles, three of each process) is taken even where it exceeds the seconds of its block.
-`harness` holds no samples but what other harnesses say of one kernel: a quick run asks timeit only, a full one all that are
-installed (28 s for pyperf).
+Several fresh processes share the rounds of a block (PROCESSES). On the reference machine `perflib record --quick`
+takes 2 min 37 s, and `perflib record --peers` 32 min. What a case needs at least (six rounds, nine for tiles, three of each
+process) is taken even where it exceeds the seconds of its block. `harness` holds no samples but what other harnesses say of
+one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
 """
 
 import sys
