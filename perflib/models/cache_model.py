@@ -44,6 +44,18 @@ def _lines_by_set(n: int, rows: int, width: int, itemsize: int, shape: Geometry)
     return np.bincount(lines % shape.sets, minlength=shape.sets)
 
 
+def crowded_rows(row_bytes: int, rows: int, cache: Cache, width_bytes: int = 1) -> float:
+    """Share of the lines of a walk down `rows` rows that meet more lines in their set than it has ways.
+
+    row_bytes: from one row to the next; width_bytes: of each row that are touched. A walk that comes back finds none of
+    these lines (reuse in a cycle defeats least-recently-used).
+    """
+    positive_integer("row_bytes", row_bytes)
+    positive_integer("rows", rows)
+    shape = geometry(cache)
+    return _crowded_share(_lines_by_set(row_bytes, rows, width_bytes, 1, shape), shape.ways)
+
+
 def tile_misses(n: int, tile: int, itemsize: int, cache: Cache) -> float:
     """Misses per multiply-add of matmul_tiled in one level, its inner loop walking down `tile` rows of B.
 
