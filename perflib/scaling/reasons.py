@@ -38,6 +38,8 @@ class Layout:
     """Bytes of each row that it touches."""
     tiles: tuple[int, ...] = ()
     """Elements that a step takes at a time: a vector, the sides of a register tile."""
+    masked: bool = False
+    """Whether the last step of a row is a whole one, part of it unused; else the rest goes one by one."""
     changes: tuple[tuple[float, str], ...] = ()
     """Sizes from which the kernel takes another way, and which."""
 
@@ -108,12 +110,12 @@ def _remainder(one: Any, neighbours: Sequence[float], layout: Layout) -> str:
     """A tile that does not divide this size, where its rest costs as much as the size takes longer."""
     needed = 1 + SHARE_OF_FACTOR * (one.factor - 1)
     for tile in layout.tiles:
-        usual = max((_steps(n, tile) for n in neighbours), default=1.0)
-        if one.size % tile and _steps(one.size, tile) / usual >= needed:
+        usual = max((_steps(n, tile, layout.masked) for n in neighbours), default=1.0)
+        if one.size % tile and _steps(one.size, tile, layout.masked) / usual >= needed:
             return f"no multiple of {tile}"
     return ""
 
 
-def _steps(n: float, tile: int) -> float:
-    """Steps of a loop over n by tiles, whose rest goes one by one, over n / tile."""
-    return (n // tile + n % tile) * tile / n
+def _steps(n: float, tile: int, masked: bool) -> float:
+    """Steps of a loop over n by tiles, over n / tile: the rest goes in one step, or one by one."""
+    return (math.ceil(n / tile) if masked else n // tile + n % tile) * tile / n
