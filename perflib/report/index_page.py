@@ -22,7 +22,7 @@ from ..runs.store import Run
 from ..studies.matmul_scaling import matmul_growth, matmul_rates
 from ..studies.published import ALONE
 from ..studies.rmsnorm import rms_bandwidth, rms_growth, rms_ratio
-from ..studies.summary import judge_all
+from ..studies.summary import growth_sentences, judge_all
 from ..studies.tile_size import tile_map
 from .guide_page import text_or_not_recorded
 from .markup import render
@@ -65,6 +65,7 @@ def first_page(run: Run, pages: Sequence[Page], samples: Mapping[str, Any]) -> P
         quoted=shlex.quote,
         counts=Counter(claim.verdict for claim in claims),
         claims=[(claim, stems.get(claim.id)) for claim in claims],
+        sentences=growth_sentences(run),
         answers=[_link(answer, by_stem) for answer in answers(run)],
         briefly=[(name, run.machine.facts()[name]) for name in ("CPU", "caches")] + limits,
         facts=[*run.machine.facts().items(), *limits],

@@ -136,11 +136,17 @@ def grid_table(run: Run, topic: str) -> Table:
 
 
 @or_missing
-def growth(run: Run, topic: str, kernel: str, expected: Growth | None = None, **wanted: object) -> Picture:
+def growth(
+    run: Run, topic: str, kernel: str | None = None, expected: Growth | None = None, **wanted: object
+) -> Picture:
     """Time per unit of work against n, with levels, steps and odd sizes; the title is the verdict's sentence.
 
-    expected: as for `growth_table`.
+    kernel: not needed where the topic has one. expected: as for `growth_table`.
     """
+    if kernel is None:
+        kernel, *others = dict.fromkeys(select(net_times(run, topic), **wanted)["kernel"])
+        if others:
+            raise ValueError(f"kernel must be chosen, {topic} has {', '.join([kernel, *others])}")
     fit = scaling(run, topic, kernel, **wanted)
     verdict = fit.verdict(counted_growth(run, topic, kernel, **wanted) if expected is None else expected)
     return growth_figure(fit, run.machine.data_caches(), f"{kernel} {verdict.sentence}")

@@ -6,6 +6,7 @@ that this one replaced is shown beside it. A claim that fails is a result.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -78,13 +79,14 @@ def _judge(run: Run, name: str, stated: str, rule: str, judge: Callable[[Run], t
 
 @dataclass(frozen=True)
 class _Rule:
-    """A claim about growth: its fit and exponent, for the rule of today and for the one before."""
+    """A claim about growth: its kernel, fit and exponent, for the rule of today and for the one before."""
 
+    kernel: str
     fit: Callable[[Run], ScalingFit]
     expected: int
 
 
-_GROWTH = {"S1": _Rule(matmul_fit, 3), "S2": _Rule(rms_fit, 1)}
+_GROWTH = {"S1": _Rule("matmul_tiled", matmul_fit, 3), "S2": _Rule("rms_norm_fast", rms_fit, 1)}
 
 
 def _growth(run: Run, name: str) -> tuple[str, str]:
@@ -101,6 +103,15 @@ def _former(fit: ScalingFit, expected: float) -> tuple[str, str]:
     """The result of the rule until `REPLACED`, and its evidence: the interval of least squares inside +- 0.1."""
     inside = fit.least_squares.inside(expected - FORMER_MARGIN, expected + FORMER_MARGIN)
     return {True: HOLDS, False: FAILS, None: UNDECIDED}[inside], f"slope {text(fit.least_squares)}"
+
+
+def growth_sentences(run: Run) -> list[str]:
+    """How the kernels of S1 and S2 grow, a sentence each; those that the run lacks are left out."""
+    sentences = []
+    for rule in _GROWTH.values():
+        with suppress(RunError, SampleError):
+            sentences.append(f"{rule.kernel} {rule.fit(run).verdict(rule.expected).sentence}")
+    return sentences
 
 
 @or_missing
