@@ -20,7 +20,7 @@ from ..models.cache_model import crowded_rows
 
 FULL, PART = 1.25, 0.5
 CROWDED = 0.5  # of the lines of a walk share sets with more of them than ways: from here on it is a reason
-SHARE_OF_FACTOR = 0.5  # of what an odd size takes longer, that a remainder must explain
+SHARE_OF_FACTOR = 0.7  # of what an odd size takes longer, that a remainder must explain
 
 Fit = TypeVar("Fit", bound=Any)
 """A `ScalingFit`, which imports this module."""

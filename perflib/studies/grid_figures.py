@@ -26,7 +26,7 @@ from ..display.text import quantity, text, unit_of
 from ..errors import RunError
 from ..runs.queries import by_size, copy_gb_per_s, interval_of, net_times, parameters, peak_gflops, select, summary, work
 from ..runs.store import Run
-from ..scaling.classes import class_name
+from ..scaling.classes import work_of
 from ..scaling.figure import growth_figure
 from ..scaling.fit import ScalingFit, fit_scaling
 from ..scaling.reasons import explain
@@ -178,7 +178,7 @@ def growth_table(run: Run, topic: str, expected: Growth | None = None, **wanted:
 
 def growth_text(expected: Growth) -> str:
     """As a person writes it: `n³`, or `as counted` for a function."""
-    return "as counted" if callable(expected) else class_name(expected)
+    return "as counted" if callable(expected) else work_of(expected).name
 
 
 def verdict_cells(fit: ScalingFit, expected: Growth) -> tuple[str, ...]:
