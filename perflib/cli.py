@@ -247,16 +247,21 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _growth(args: argparse.Namespace) -> int:
+    from .scaling.classes import work_of
     from .scaling.files import read_curves
     from .scaling.fit import fit_scaling
 
-    fits, status, expected = {}, 0, _class(args.expect)
+    expected, bound = (_class(text) for text in (args.expect, args.at_most))
+    for known in (expected, bound):
+        if known is not None:
+            work_of(known)  # a wrong word is refused once, not for every curve
+    fits, status = {}, 0
     for curve in read_curves(args.file, args.unit):
         try:
             fit = fit_scaling(curve.sizes, curve.times_ns)
             verdicts = [] if expected is None else [fit.verdict(expected)]
-            if args.at_most is not None:
-                verdicts.append(fit.verdict(at_most=_class(args.at_most)))
+            if bound is not None:
+                verdicts.append(fit.verdict(at_most=bound))
         except SampleError as problem:
             print(f"perflib: {curve.name}: {problem}", file=sys.stderr)
             status = 1
