@@ -211,24 +211,3 @@ def matmul_times(axes: Axes, run: Run) -> str:
         f"Time of matmul_tiled against n with the fitted curve of exponent {fit.exponent.value:.2f}, and the seed's published "
         f"times at 64, 128 and 256, which lie {published_factor(published, rows):.1f} times as high."
     )
-
-
-@picture
-def local_exponents(axes: Axes, run: Run) -> str:
-    """Exponent between neighbouring sizes: where the curve bends, and at which cache."""
-    lowest, highest = {}, {}
-    for name in ("matmul_naive", "matmul_tiled", "matmul_ikj"):
-        fit = matmul_fit(run, name)
-        middles = np.sqrt(np.array(fit.sizes[1:]) * np.array(fit.sizes[:-1]))
-        curve(axes, name, middles, np.array(fit.local))
-        lowest[name], highest[name] = min(fit.local), max(fit.local)
-    axes.axhline(3, color="black", linestyle="--", linewidth=1)
-    log_axes(axes, fit.sizes, "n between two neighbouring sizes", "local exponent of n")
-    axes.set_yscale("linear")
-    _mark_caches(axes, run, at=0.75)
-    label_ends(axes)
-    name = max(highest, key=highest.get)
-    return (
-        f"Local exponents scatter around 3, from {min(lowest.values()):.1f} to {max(highest.values()):.1f}; the largest "
-        f"belongs to {LOOKS[name][0]}."
-    )
