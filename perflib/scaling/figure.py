@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator
 from ..display.figure import BOX, COLOURS, Picture, cache_lines, log_axes, picture, readable
 from ..display.text import on_one_line, unit_of
 from ..kernels.caches import Cache
+from .classes import CLASSES
 from .fit import ScalingFit
 
 HEIGHT = 5.8  # inches: two plots, and a title of two or three lines
@@ -27,13 +28,14 @@ SMALL = {"fontsize": 8.5, "bbox": BOX, "annotation_clip": False}
 
 
 def growth_figure(
-    fit: ScalingFit, caches: Iterable[Cache] = (), sentence: str = "", what: str = "n", work: str = "unit of work"
+    fit: ScalingFit, caches: Iterable[Cache] = (), sentence: str = "", what: str = "n", work: str = ""
 ) -> Picture:
     """Draw time per unit of work against n over time against n; caches are marked where the fit knows its bytes.
 
-    work: the unit in words. The same fit gives the same bytes.
+    work: the unit in words; by default the class. The same fit gives the same bytes.
     """
-    return _draw(fit, tuple(caches), on_one_line(sentence or repr(fit)), what, work)
+    unit = work or (fit.growth.name if fit.growth.exponent is not None or fit.growth.name in CLASSES else "unit of work")
+    return _draw(fit, tuple(caches), on_one_line(sentence or repr(fit)), what, unit)
 
 
 @picture
@@ -46,7 +48,7 @@ def _draw(axes: Axes, fit: ScalingFit, caches: tuple[Cache, ...], sentence: str,
     amounts, fitted = (np.array([float(value(size)) for size in n]) for value in (fit.work, fit.curve))
     price_unit, price_ns = _price_unit(float(np.median(times / amounts)))
     time_unit, time_ns = unit_of(float(np.exp(np.log(times).mean())))
-    _levels(axes, fit, price_ns)
+    _levels(axes, fit, price_ns, times / amounts / price_ns)
     _points(axes, fit, times / amounts / price_ns, fitted / amounts / price_ns)
     _points(lower, fit, times / time_ns, fitted / time_ns)
     log_axes(axes, n, "", f"time per {work} ({price_unit})")
@@ -76,17 +78,17 @@ def _points(axes: Axes, fit: ScalingFit, values: np.ndarray, fitted: np.ndarray)
     axes.plot(np.array(fit.sizes)[odd], values[odd], **ring)
 
 
-def _levels(axes: Axes, fit: ScalingFit, unit: float) -> None:
-    """A flat band over the sizes of each level, as high as the interval of its price, which is written above it."""
+def _levels(axes: Axes, fit: ScalingFit, unit: float, values: np.ndarray) -> None:
+    """A flat band over the sizes of each level, as high as the interval of its price, which is written below all points."""
     for regime in fit.regimes:
         ends, price = (regime.first, regime.last), regime.price.scaled(1 / unit)
         axes.fill_between(ends, price.low, price.high, color=LEVEL, alpha=0.18, linewidth=0)
         axes.plot(ends, [price.value] * 2, color=LEVEL, linewidth=3, alpha=0.35)
-        where = f" ({regime.reason})" if regime.reason else ""
+        inside = [value for n, value in zip(fit.sizes, values, strict=True) if ends[0] <= n <= ends[1]]
+        words = f"{price.value:.3g}" + (f" ({regime.reason})" if regime.reason else "")
+        at = np.sqrt(ends[0] * ends[1]), min(price.low, *inside)
         place = {"xytext": (0, -7), "textcoords": "offset points", "ha": "center", "va": "top"}
-        axes.annotate(
-            f"{price.value:.3g}{where}", (np.sqrt(ends[0] * ends[1]), price.low), color=readable(LEVEL), **place, **SMALL
-        )
+        axes.annotate(words, at, color=readable(LEVEL), **place, **SMALL)
 
 
 def _room(axes: Axes) -> None:

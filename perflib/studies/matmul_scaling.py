@@ -162,7 +162,7 @@ def fit_table(run: Run, dtype: str = "float32") -> Table:
 
 @or_missing
 def matmul_growth(run: Run, kernel: str = "matmul_tiled") -> Picture:
-    """Time per flop of a matrix multiplication against n, with levels, steps, odd sizes and the sentence on S1."""
+    """Time per unit of work of a matrix multiplication against n, with levels, steps, odd sizes and the sentence on S1."""
     return growth_picture(run, matmul_fit(run, kernel), kernel, 3)
 
 

@@ -44,7 +44,7 @@ def rms_fit(run: Run, kernel: str = "rms_norm_fast", dtype: str = "float32") -> 
 
 def growth_picture(run: Run, fit: ScalingFit, kernel: str, expected: float) -> Picture:
     """The figure of a fit, with the verdict's sentence as its title and the caches of the run's machine."""
-    return growth_figure(fit, run.machine.data_caches(), f"{kernel} {fit.verdict(expected).sentence}", work="flop")
+    return growth_figure(fit, run.machine.data_caches(), f"{kernel} {fit.verdict(expected).sentence}")
 
 
 def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:

@@ -71,7 +71,7 @@ def pass_table(n: int = 256) -> Table:
 
 @or_missing
 def rms_growth(run: Run, kernel: str = "rms_norm_fast") -> Picture:
-    """Time per flop of an RMS norm against n, with levels, steps, odd sizes and the sentence on S2."""
+    """Time per unit of work of an RMS norm against n, with levels, steps, odd sizes and the sentence on S2."""
     return growth_picture(run, rms_fit(run, kernel), kernel, 1)
 
 

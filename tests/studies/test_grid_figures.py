@@ -70,10 +70,10 @@ def test_growth_is_judged_by_the_rule_of_fit_scaling(exponent, verdict):
 
 def test_growth_is_held_against_the_counted_work_by_itself():
     """Flops where there are any, else bytes; a count that is no power of n is a function."""
-    run = record(("mine", "all sizes", [*power("matmul_ikj", 3), *power("memory_copy", 2)]))
+    run = record(("mine", "all sizes", [*power("matmul_ikj", 3), *power("copy_loop", 2)]))
     told = grid_figures.growth_table(run, "mine")
 
-    assert [row[:3] for row in told.rows] == [("matmul_ikj", "n³", "consistent"), ("memory_copy", "n", "inconsistent")]
+    assert [row[:3] for row in told.rows] == [("matmul_ikj", "n³", "consistent"), ("copy_loop", "n", "inconsistent")]
     assert isinstance(grid_figures.growth_table(record(("mine", "all sizes", power("k", 3))), "mine"), Missing)
 
 
