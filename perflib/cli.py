@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     words = "how times grow with the size, from a file of any tool: CSV, pyperf or google/benchmark JSON"
     growth = commands.add_parser("growth", help=words)
-    growth.add_argument("file", type=Path, metavar="FILE", help="columns size and time, one more of names for several curves")
+    growth.add_argument("file", type=Path, metavar="FILE", help="size and time, and a name for each of several curves")
     growth.add_argument("--expect", metavar="CLASS", help='an exponent or a class: 2, n, "n log n", n^2')
     growth.add_argument("--at-most", metavar="CLASS", help="an upper bound: what grows slower is fine")
     growth.add_argument("--unit", metavar="UNIT", help="of times that name none: ns, us, ms or s (default)")

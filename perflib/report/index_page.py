@@ -136,6 +136,11 @@ def _limits(run: Run) -> list[tuple[str, str]]:
 
 def overview(run: Run) -> list[tuple[Picture, str]]:
     """The main figures, and the stem of the notebook that tells more about each."""
-    figures: tuple[tuple[Callable[[Run], Any], str], ...] = ((matmul_growth, "02-matmul-scaling"), (rms_growth, "04-rmsnorm"))
-    figures += ((matmul_rates, "02-matmul-scaling"), (tile_map, "03-tile-size"), (rms_bandwidth, "04-rmsnorm"))
+    figures: tuple[tuple[Callable[[Run], Any], str], ...] = (
+        (matmul_growth, "02-matmul-scaling"),
+        (rms_growth, "04-rmsnorm"),
+        (matmul_rates, "02-matmul-scaling"),
+        (tile_map, "03-tile-size"),
+        (rms_bandwidth, "04-rmsnorm"),
+    )
     return [(picture, stem) for draw, stem in figures if isinstance(picture := draw(run), Picture)]

@@ -92,7 +92,7 @@ def _levels(axes: Axes, fit: ScalingFit, unit: float, values: np.ndarray) -> Non
 
 
 def _room(axes: Axes) -> None:
-    """At least a factor of two below and of four in all, so that a flat curve looks flat."""
+    """Room for labels, and a factor of nine in all, so that a flat curve looks flat."""
     low, high = axes.get_ylim()
     middle = np.sqrt(low * high)
     axes.set_ylim(min(low / 1.5, middle / 3), max(high * 1.4, middle * 3))

@@ -18,7 +18,8 @@ def grows_as(fit: Any, name: str) -> str:
 def grows_unlike(fit: Any, name: str, rival: str, is_steeper: bool) -> str:
     """Growth that is rejected."""
     word = "steeper" if is_steeper else "slower"
-    return f"grows {word} than {name}: exponent {fit.exponent:.2f} over {_range(fit)}, {rival} fits better{_odd(fit.odd_sizes)}"
+    start = f"grows {word} than {name}: exponent {fit.exponent:.2f} over {_range(fit)}"
+    return f"{start}, {rival} fits better{_odd(fit.odd_sizes)}"
 
 
 def may_grow_as(fit: Any, names: Sequence[str]) -> str:
@@ -61,7 +62,7 @@ def _odd(sizes: Sequence[Any]) -> str:
     by_reason = sorted(sizes, key=lambda one: one.reason)
     for reason, group in groupby(by_reason, key=lambda one: one.reason):
         members = list(group)
-        names, factors = (_listed(words) for words in ([f"{o.size:g}" for o in members], [f"{o.factor:.2g}" for o in members]))
+        names, factors = _listed([f"{one.size:g}" for one in members]), _listed([f"{one.factor:.2g}" for one in members])
         verb = "takes" if len(members) == 1 else "take"
         clauses.append(f"; n = {names} {verb} {factors} times as long" + (f" ({reason})" if reason else ""))
     return "".join(clauses)

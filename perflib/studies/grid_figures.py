@@ -136,9 +136,7 @@ def grid_table(run: Run, topic: str) -> Table:
 
 
 @or_missing
-def growth(
-    run: Run, topic: str, kernel: str | None = None, expected: Growth | None = None, **wanted: object
-) -> Picture:
+def growth(run: Run, topic: str, kernel: str | None = None, expected: Growth | None = None, **wanted: object) -> Picture:
     """Time per unit of work against n, with levels, steps and odd sizes; the title is the verdict's sentence.
 
     kernel: not needed where the topic has one. expected: as for `growth_table`.
@@ -203,8 +201,9 @@ def scaling(
     inside = [place for place, n in enumerate(sizes) if between[0] <= n <= between[1]]
     case, sizes = samples.iloc[0], [sizes[place] for place in inside]
     counts = _counts(run, case, sizes)
-    moved = [count[1] for count in counts]
-    fit = fit_scaling(sizes, times[:, inside], work=_growth_of(sizes, counts), bytes=moved if counts and all(moved) else None)
+    moved = [count[1] for count in counts if count[1]]
+    known = moved if len(moved) == len(sizes) else None
+    fit = fit_scaling(sizes, times[:, inside], work=_growth_of(sizes, counts), bytes=known)
     tile = {} if pd.isna(case["tile"]) else {"tile": int(case["tile"])}
     layout = layout_of(kernel, np.dtype(case["dtype"]).itemsize, run.machine, **tile)
     return explain(fit, run.machine.data_caches(), layout)
@@ -227,7 +226,7 @@ def _counts(run: Run, case: pd.Series, sizes: Sequence[int]) -> list[tuple[int, 
 
 
 def _growth_of(sizes: Sequence[int], counts: Sequence[tuple[int, int]]) -> Growth | None:
-    """An exponent, or a function that is a power law from one size to the next: of flops, or of bytes where there are none."""
+    """An exponent, or a function that is a power law from size to size: of flops, or of bytes where there are none."""
     amounts = np.array([flops or moved for flops, moved in counts], float)
     if len(amounts) < 2 or not (amounts > 0).all():
         return None

@@ -208,6 +208,6 @@ def matmul_times(axes: Axes, run: Run) -> str:
     _mark_caches(axes, run, at=0.02)
     axes.legend(loc="upper left")
     return (
-        f"Time of matmul_tiled against n with the fitted curve of exponent {fit.exponent.value:.2f}, and the seed's published "
+        f"Time of matmul_tiled against n with its fit, exponent {fit.exponent.value:.2f}, and the seed's published "
         f"times at 64, 128 and 256, which lie {published_factor(published, rows):.1f} times as high."
     )

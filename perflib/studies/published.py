@@ -3,7 +3,6 @@
 Published times come from another machine; their precision is half a step of the last digit.
 """
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer

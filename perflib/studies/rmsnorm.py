@@ -16,7 +16,16 @@ from ..runs.recorder import Block
 from ..runs.store import Run
 from ..stats import Interval
 from .drawing import log_scales
-from .published import RMS, RMS_SIZES, fitted, growth_picture, published_factor, published_figures, published_points, rms_fit
+from .published import (
+    RMS,
+    RMS_SIZES,
+    fitted,
+    growth_picture,
+    published_factor,
+    published_figures,
+    published_points,
+    rms_fit,
+)
 
 
 def rms_ratio(run: Run, n: int, kernel: str = "rms_norm_fast") -> Interval:
@@ -91,7 +100,7 @@ def rms_times(axes: Axes, run: Run) -> str:
     label_ends(axes)
     fast = scaling_rows(table, "rms_norm_fast", "kernel")
     return (
-        f"RMS-norm time against n: the fast kernel follows a curve of exponent {fit.exponent.value:.2f}; the seed's published "
+        f"RMS-norm time against n: the fast kernel has the exponent {fit.exponent.value:.2f}; the seed's published "
         f"microseconds lie {published_factor(published, fast):.0f} times as high."
     )
 

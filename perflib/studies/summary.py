@@ -95,8 +95,8 @@ def _growth(run: Run, name: str) -> tuple[str, str]:
     verdict = fit.verdict(expected)
     decided = {"consistent": HOLDS, "inconsistent": FAILS, "undecided": UNDECIDED}[verdict]
     former, line = _former(fit, expected)
-    advice = f" To decide: {verdict.advice}." if verdict.advice else ""
-    return decided, f"{verdict.sentence}.{advice} By the rule until {REPLACED}: {former}, one line through all sizes has {line}"
+    today = f"{verdict.sentence}. To decide: {verdict.advice}" if verdict.advice else verdict.sentence
+    return decided, f"{today}. By the rule until {REPLACED}: {former}, one line through all sizes has {line}"
 
 
 def _former(fit: ScalingFit, expected: float) -> tuple[str, str]:
@@ -209,7 +209,12 @@ _CLAIMS = (
         "fit_scaling of matmul_tiled, tile 64, over 64 to 512 is consistent with n³",
         _s1,
     ),
-    ("S2", "RMS-norm time grows twofold per doubling: O(n)", "fit_scaling of rms_norm_fast over 512 to 8192 is consistent with n", _s2),
+    (
+        "S2",
+        "RMS-norm time grows twofold per doubling: O(n)",
+        "fit_scaling of rms_norm_fast over 512 to 8192 is consistent with n",
+        _s2,
+    ),
     (
         "S3",
         "Growing as expected shows an efficient implementation",

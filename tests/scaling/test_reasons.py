@@ -11,6 +11,7 @@ from perflib.scaling.reasons import Layout, explain
 from perflib.stats import Interval
 from perflib.studies.layouts import layout_of
 
+NOTHING = Layout()
 CACHES = (Cache(1, "Data", 32 << 10, 64, 8, 64), Cache(2, "Unified", 1 << 20, 64, 8, 2048))
 HERE = replace(MACHINE, caches=CACHES, isa=("avx2", "fma", "avx512f"))
 SIZES = (64, 96, 128, 160, 192, 256, 320, 384, 512, 640)
@@ -44,11 +45,11 @@ def odd(size, factor=1.6, sizes=SIZES, times=None, others=()):
     return replace(curve, times_ns=times, odd_sizes=tuple(OddSize(n, factor, "") for n in (size, *others)))
 
 
-def reason(curve, layout=Layout(), caches=CACHES):
+def reason(curve, layout=NOTHING, caches=CACHES):
     return explain(curve, caches, layout).odd_sizes[0].reason
 
 
-def levels(curve, caches=CACHES, layout=Layout()):
+def levels(curve, caches=CACHES, layout=NOTHING):
     return [one.reason for one in explain(curve, caches, layout).regimes]
 
 
