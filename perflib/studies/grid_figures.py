@@ -127,12 +127,13 @@ def grid_table(run: Run, topic: str) -> Table:
 
 @or_missing
 def growth_table(run: Run, topic: str, expected: float, **wanted: object) -> Table:
-    """Exponent of every kernel of a topic, its verdict, and what would resolve it where it is inconclusive."""
+    """Exponent of every kernel of a topic, its verdict, and what would resolve it where it is undecided."""
     rows = []
     for kernel in dict.fromkeys(select(net_times(run, topic), **wanted)["kernel"]):
         fit = scaling(run, topic, kernel, **wanted)
         local = f"{min(fit.local):.2f} ... {max(fit.local):.2f}"
-        cells = (f"{fit.exponent:.2f}", f"{fit.theil_sen.value:.2f}", local, fit.verdict(expected), fit.advice(expected))
+        verdict = fit.verdict(expected)
+        cells = (f"{fit.exponent:.2f}", f"{fit.theil_sen.value:.2f}", local, str(verdict), verdict.advice)
         rows.append((kernel, f"{expected:g}", *cells))
     header = ("kernel", "expected", "exponent [95 %]", "Theil-Sen", "local exponents", "verdict", "what would resolve it")
     return Table(header, tuple(rows))

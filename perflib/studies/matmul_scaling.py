@@ -149,7 +149,9 @@ def fit_table(run: Run) -> Table:
     rows = []
     for name, fit, expected in fits:
         local = f"{min(fit.local):.2f} ... {max(fit.local):.2f}"
-        rows.append((name, str(expected), text(fit.exponent), f"{fit.theil_sen.value:.2f}", local, fit.verdict(expected)))
+        rows.append(
+            (name, str(expected), text(fit.exponent), f"{fit.theil_sen.value:.2f}", local, str(fit.verdict(expected)))
+        )
     return Table(("kernel", "expected", "exponent [95 %]", "Theil-Sen", "local exponents", "verdict"), tuple(rows))
 
 

@@ -73,7 +73,7 @@ def _judge(run: Run, name: str, stated: str, rule: str, judge: Callable[[Run], t
 
 
 def _exponent(fit: ScalingFit, expected: float) -> tuple[str, str]:
-    verdict = {"consistent": HOLDS, "inconsistent": FAILS, "inconclusive": UNDECIDED}[fit.verdict(expected)]
+    verdict = {"consistent": HOLDS, "inconsistent": FAILS, "undecided": UNDECIDED}[fit.verdict(expected)]
     local = f"local exponents {min(fit.local):.2f} to {max(fit.local):.2f}"
     return verdict, f"{fit!r}; Theil-Sen {fit.theil_sen.value:.3f}; {local}"
 
