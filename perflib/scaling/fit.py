@@ -1,0 +1,388 @@
+"""How a time grows with the size: growth, levels of price, odd sizes and a fixed cost told apart, and a verdict.
+
+    >>> sizes = [64, 80, 100, 128, 160, 200, 256, 320]
+    >>> fit = fit_scaling(sizes, [n**3 for n in sizes])
+    >>> fit.verdict(3)
+    'consistent'
+    >>> fit.verdict(2)
+    'inconsistent'
+
+Raises `SampleError` for fewer than three sizes, sizes within a factor of 1.5, and times that are not above 0 and finite.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy  # loads scipy.stats, half a second, when it is used
+
+from ..display.html import table, trail
+from ..errors import SampleError
+from ..stats import Interval
+from . import inputs
+from .classes import CLASSES, Expected, Work, counted, power, work_of
+from .cost_model import PILOTS, Arrangement, Data, fit_work, usable
+from .exponent import Exponent, free_exponent
+
+BETTER = 10.0
+"""Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
+CLEAR = 6.0
+"""Units by which the declared growth must be better than every rival for `consistent`."""
+FITS = 4.0
+"""Units above the best up to which a growth fits as well."""
+FREE = 4.0
+"""What the free exponent costs: a parameter that no class has."""
+APART = 1.3
+"""Factor over the largest level by which a rival must differ from the declared growth."""
+POOR = 0.12
+"""Model error above which no work describes the curve."""
+FEWEST, LEAST_SPAN = 5, 3.0
+"""Sizes, and the factor that they span, below which a growth is never called consistent."""
+FAR = 3.0
+"""Times the range beyond which a prediction is an extrapolation."""
+
+
+class Verdict(str):
+    """`consistent`, `inconsistent` or `undecided`, with the sentence to read and what would decide it."""
+
+    sentence: str
+    advice: str
+
+    def __new__(cls, verdict: str, sentence: str = "", advice: str = "") -> "Verdict":
+        """The str, with two attributes."""
+        self = super().__new__(cls, verdict)
+        self.sentence, self.advice = sentence, advice
+        return self
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Sizes whose unit of work has one price."""
+
+    first: float
+    last: float
+    price: Interval
+    """Nanoseconds per unit of work."""
+    exponent: Interval | None
+    """Of the time inside the regime less the fixed cost; None for fewer than three usable sizes."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the price of a unit of work rises: from the last size of a level to the first one of the next."""
+
+    last: float
+    first: float
+    factor: float
+
+
+@dataclass(frozen=True)
+class OddSize:
+    """A size that takes `factor` times as long as its neighbours say."""
+
+    size: float
+    factor: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One class beside the data; `distance` is how much worse than the best it fits, in units of twice the log-likelihood."""
+
+    name: str
+    fits: bool
+    distance: float
+    same_as: tuple[str, ...]
+    """Classes that these data cannot tell from it."""
+
+    def __repr__(self) -> str:
+        word = "fits" if self.fits else "does not fit"
+        same = f", not told from {', '.join(self.same_as)}" if self.same_as else ""
+        return f"{self.name}: {word} ({self.distance:.1f}){same}"
+
+
+class Prediction(float):
+    """A number with an interval; `extrapolated` where it lies beyond three times the range of the sizes."""
+
+    low: float
+    high: float
+    extrapolated: bool
+
+    def __new__(cls, value: float, low: float, high: float, extrapolated: bool) -> "Prediction":
+        """The float, with its interval."""
+        self = super().__new__(cls, value)
+        self.low, self.high, self.extrapolated = min(low, value), max(high, value), extrapolated
+        return self
+
+    def __repr__(self) -> str:
+        note = ", extrapolated" if self.extrapolated else ""
+        return f"{float(self):.4g} [{self.low:.4g}, {self.high:.4g}]{note}"
+
+
+@dataclass(frozen=True, eq=False)
+class ScalingFit:
+    """A curve taken apart: time(n) = (fixed cost + work(n) * price(level)) * (1, or a factor at an odd size)."""
+
+    sizes: tuple[float, ...]
+    times_ns: tuple[float, ...]
+    """Medians over the rounds."""
+    noise: tuple[float, ...]
+    """Relative standard error of each median; 0 where there is one round."""
+    rounds: int
+    exponent: Interval
+    """The p of n^p that fits best, with levels, odd sizes and a fixed cost of its own."""
+    fixed_cost: Interval
+    """ns; exactly 0 where none shows."""
+    model_error: float
+    regimes: tuple[Regime, ...]
+    odd_sizes: tuple[OddSize, ...]
+    bytes: tuple[float, ...] | None
+    confidence: float
+    declared: bool
+    """Whether the caller gave the work."""
+    growth: Work
+    """The work that prices are per unit of: the declared one, else the class or the power that fits best."""
+    arrangement: Arrangement
+    rivals: dict[str, Arrangement]
+    """The fit of every class."""
+    free: Exponent
+    data: Data
+    unit_ns: float
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Where the price rises."""
+        return tuple(Step(a.last, b.first, b.price.value / a.price.value) for a, b in pairwise(self.regimes))
+
+    @property
+    def local(self) -> tuple[float, ...]:
+        """Exponent between neighbouring sizes, one fewer than sizes."""
+        return tuple((np.diff(np.log(self.times_ns)) / np.diff(np.log(self.sizes))).tolist())
+
+    @cached_property
+    def least_squares(self) -> Interval:
+        """Slope of one straight line through all log times, as textbooks do it."""
+        line = scipy.stats.linregress(np.log(self.sizes), np.log(self.times_ns))
+        reach = float(scipy.stats.t.ppf((1 + self.confidence) / 2, len(self.sizes) - 2) * line.stderr)
+        return Interval(float(line.slope), float(line.slope) - reach, float(line.slope) + reach, self.confidence)
+
+    @cached_property
+    def theil_sen(self) -> Interval:
+        """Median of pairwise slopes: the exponent that a few odd sizes cannot move (Sen, JASA 63, 1968)."""
+        slope, _, low, high = scipy.stats.theilslopes(np.log(self.times_ns), np.log(self.sizes), self.confidence)
+        attained = 1 - 2 / math.factorial(len(self.sizes))  # of the smallest and the largest slope together
+        return Interval(float(slope), float(low), float(high), min(self.confidence, attained))
+
+    def work(self, n: float) -> float:
+        """Units of work at n."""
+        return float(np.exp(self.growth.log(np.array([float(n)]))[0]))
+
+    def curve(self, n: float) -> float:
+        """The fitted time in ns, without the factors of odd sizes."""
+        return self._curve(n, self.growth, self.arrangement)
+
+    def _curve(self, n: float, growth: Work, fit: Arrangement) -> float:
+        log_work = float(growth.log(np.array([float(n)]))[0]) - fit.offset
+        price = fit.price_at(float(np.log(n)), np.log(self.data.sizes))
+        work = math.exp(min(log_work + price, 700.0)) * (1 + fit.lower * self.data.sizes[0] / n)
+        return self.unit_ns * max(fit.fixed + work, 0.03 * work)
+
+    def _plausible(self) -> list[tuple[Work, Arrangement]]:
+        """What may stand behind the data: the fit, the ends of the exponent's interval, classes that fit as well."""
+        low, high = self.exponent.low, self.exponent.high
+        fits = [(power(low), self.free.ends[0]), (power(high), self.free.ends[1])]
+        least = min(fit.cost for fit in self.rivals.values())
+        return fits + [(CLASSES[name], fit) for name, fit in self.rivals.items() if fit.cost <= least + FITS]
+
+    def predict_ns(self, n: float) -> Prediction:
+        """The time at n, with the interval over all growths that fit these data."""
+        if not 0 < n < math.inf:
+            raise SampleError(f"n must be above 0 and finite, got {n:g}")
+        value = self.curve(n)
+        others = [self._curve(n, growth, fit) for growth, fit in self._plausible()]
+        spread = math.exp(2 * math.hypot(self.model_error, max(self.noise)))
+        far = n > FAR * self.sizes[-1] or n < self.sizes[0] / FAR
+        return Prediction(value, min([value, *others]) / spread, max([value, *others]) * spread, far)
+
+    def largest(self, seconds: float = 1.0) -> Prediction:
+        """The largest n that takes at most this long, with its interval."""
+        if not 0 < seconds < math.inf:
+            raise SampleError(f"seconds must be above 0 and finite, got {seconds:g}")
+        spread = math.exp(2 * math.hypot(self.model_error, max(self.noise)))
+        value = self._inverse(seconds * 1e9, self.growth, self.arrangement)
+        ends = [
+            self._inverse(seconds * 1e9 * factor, growth, fit)
+            for growth, fit in [(self.growth, self.arrangement), *self._plausible()]
+            for factor in (1 / spread, spread)
+        ]
+        far = not self.sizes[0] / FAR <= value <= FAR * self.sizes[-1]
+        return Prediction(value, min(ends), max(ends), far)
+
+    def _inverse(self, time_ns: float, growth: Work, fit: Arrangement) -> float:
+        """The n at which a curve reaches a time, by halving log n; infinite where it never does."""
+        low, high = math.log(self.sizes[0]) - 30, math.log(self.sizes[-1]) + 200
+        if self._curve(math.exp(high), growth, fit) < time_ns:
+            return math.inf
+        for _ in range(60):
+            middle = (low + high) / 2
+            if self._curve(math.exp(middle), growth, fit) <= time_ns:
+                low = middle
+            else:
+                high = middle
+        return math.exp(low)
+
+    def classes(self) -> tuple[Growth, ...]:
+        """Every class, the best first."""
+        from .verdict import ranked
+
+        return ranked(self)
+
+    def verdict(self, expected: Expected | None = None, *, at_most: Expected | None = None) -> Verdict:
+        """Whether the time grows as `expected` (a number, a class name, a function of n), or at most as fast as `at_most`."""
+        from .verdict import judge
+
+        return judge(self, expected, at_most)
+
+    def __repr__(self) -> str:
+        from .verdict import describe
+
+        return describe(self)
+
+    def _repr_html_(self) -> str:
+        picture = trail(self.sizes, self.times_ns, self.curve, f"median times and the fitted curve: {self!r}")
+        local = f"{min(self.local):.2f} ... {max(self.local):.2f}"
+        row = (f"{self.exponent:.3f}", f"{self.theil_sen:.3f}", local, len(self.sizes), self.rounds, picture)
+        return table(("exponent [95 %]", "Theil-Sen", "local exponents", "sizes", "rounds", "time against n"), [row])
+
+
+def fit_scaling(
+    sizes: Any,
+    times: Any = None,
+    work: Expected | Sequence[float] | np.ndarray | None = None,
+    bytes: Callable[[float], float] | Sequence[float] | np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> ScalingFit:
+    """Take a curve of times apart.
+
+    sizes, times: lists, or times as rounds x sizes with NaN where a size sat a round out; a tidy DataFrame with a column of
+    sizes and one of times; a sweep, with its topic as times. Times in ns. work: a class name, a power, a function of n, or
+    counts per size; without it the class or power that fits best. bytes: working set per size, or a function of n.
+    """
+    if not 0 < confidence < 1:
+        raise SampleError(f"confidence must lie between 0 and 1, got {confidence}")
+    n, times_table = inputs.read(sizes, times)
+    medians = np.nanmedian(times_table, axis=0)
+    noise = inputs.noise_of(times_table)
+    unit = float(medians.min())
+    data = Data(n, medians / unit, noise**2)
+    inputs.check_shape(data)
+    logs = {name: growth.log(n) for name, growth in CLASSES.items()}
+    rivals = {name: fit_work(data, log, True) for name, log in logs.items() if usable(log)}
+    best = min(rivals, key=lambda name: rivals[name].cost)
+    free = free_exponent(data, confidence, np.array([min(PILOTS, key=lambda tau: abs(tau - rivals[best].model_error))]))
+    growth, fit = CLASSES[best], rivals[best]
+    if work is not None:
+        growth = _declared(work, sizes, n)
+        fit = _fit_of(data, growth, rivals)
+    elif free.best.cost + FREE < fit.cost - BETTER:
+        growth, fit = power(round(free.interval.value, 2)), free.best
+    return ScalingFit(
+        sizes=tuple(int(v) if v == int(v) else float(v) for v in n.tolist()),
+        times_ns=tuple(medians.tolist()),
+        noise=tuple(noise.tolist()),
+        rounds=int((~np.isnan(times_table)).sum(axis=0).min()),
+        exponent=free.interval,
+        fixed_cost=_fixed_cost(data, growth, fit, unit, confidence),
+        model_error=fit.model_error,
+        regimes=_regimes(data, fit, unit, confidence),
+        odd_sizes=_odd_sizes(data, fit),
+        bytes=_working_sets(bytes, sizes, n),
+        confidence=confidence,
+        declared=work is not None,
+        growth=growth,
+        arrangement=fit,
+        rivals=rivals,
+        free=free,
+        data=data,
+        unit_ns=unit,
+    )
+
+
+def _declared(work: Any, sizes: Any, n: np.ndarray) -> Work:
+    if isinstance(work, (list, tuple, np.ndarray)):
+        return counted(np.asarray(sizes, dtype=float), np.asarray(work, dtype=float))
+    return work_of(work)
+
+
+def _fit_of(data: Data, growth: Work, rivals: dict[str, Arrangement]) -> Arrangement:
+    if growth.name in rivals:
+        return rivals[growth.name]
+    log_work = growth.log(data.sizes)
+    if not usable(log_work):
+        raise SampleError(f"{growth.name} spans too many powers of ten over {data.sizes[0]:g} to {data.sizes[-1]:g}")
+    return fit_work(data, log_work, True)
+
+
+def _working_sets(bytes: Any, sizes: Any, n: np.ndarray) -> tuple[float, ...] | None:
+    if bytes is None:
+        return None
+    work = work_of(bytes) if callable(bytes) else counted(np.asarray(sizes, dtype=float), np.asarray(bytes, dtype=float))
+    return tuple(np.exp(work.log(n)).tolist())
+
+
+def _fixed_cost(data: Data, growth: Work, fit: Arrangement, unit: float, confidence: float) -> Interval:
+    """The fixed cost with the interval of a linearised fit with prices and cost free; 0 where the model has none."""
+    if not fit.fixed:
+        return Interval(0.0, 0.0, 0.0, confidence)
+    curve = fit.fitted(data.sizes)
+    used = (fit.levels >= 0) & ~fit.odd
+    columns = [(curve - fit.fixed) / curve * (fit.levels == k) for k in range(len(fit.prices))] + [1 / curve]
+    weight = 1 / np.sqrt(data.variance + fit.model_error**2)
+    design = (np.array(columns) * weight).T[used]
+    error = math.sqrt(max(np.linalg.pinv(design.T @ design)[-1, -1], 0.0))
+    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, fit.freedom)) * error
+    return Interval(fit.fixed * unit, (fit.fixed - reach) * unit, (fit.fixed + reach) * unit, confidence)
+
+
+def _regimes(data: Data, fit: Arrangement, unit: float, confidence: float) -> tuple[Regime, ...]:
+    regimes = []
+    curve = fit.fitted(data.sizes)
+    share = (curve - fit.fixed) / curve
+    variance = data.variance + fit.model_error**2
+    t = float(scipy.stats.t.ppf((1 + confidence) / 2, fit.freedom))
+    for k, price in enumerate(fit.prices):
+        inside = fit.levels == k
+        used = inside & ~fit.odd
+        first, last = data.sizes[inside][[0, -1]].tolist()
+        error = t / math.sqrt(float((share**2 / variance)[used].sum()))
+        value = math.exp(price - fit.offset) * unit
+        interval = Interval(value, value * math.exp(-error), value * math.exp(error), confidence)
+        regimes.append(Regime(first, last, interval, _inside(data, fit, used, share, variance, t, confidence)))
+    return tuple(regimes)
+
+
+def _inside(
+    data: Data, fit: Arrangement, used: np.ndarray, share: np.ndarray, variance: np.ndarray, t: float, confidence: float
+) -> Interval | None:
+    """Exponent of the work inside a regime: what is left over, tilted, beside the growth that was fitted."""
+    if used.sum() < 3:
+        return None
+    x = np.log(data.sizes[used])
+    y = (fit.log_work + np.log1p(fit.lower * data.sizes[0] / data.sizes))[used] + (fit.residuals / share)[used]
+    weight = (share**2 / variance)[used]
+    centred = x - np.average(x, weights=weight)
+    power_of_x = float(weight @ centred**2)
+    slope, reach = float(weight @ (centred * y)) / power_of_x, t / math.sqrt(power_of_x)
+    return Interval(slope, slope - reach, slope + reach, confidence)
+
+
+def _odd_sizes(data: Data, fit: Arrangement) -> tuple[OddSize, ...]:
+    return tuple(
+        OddSize(size, float(np.exp(residual)))
+        for size, residual in zip(data.sizes[fit.odd].tolist(), fit.residuals[fit.odd], strict=True)
+    )
