@@ -258,7 +258,7 @@ def _growth(args: argparse.Namespace) -> int:
     fits, status = {}, 0
     for curve in read_curves(args.file, args.unit):
         try:
-            fit = fit_scaling(curve.sizes, curve.times_ns)
+            fit = fit_scaling(curve.sizes, curve.times_ns, work=expected)
             verdicts = [] if expected is None else [fit.verdict(expected)]
             if bound is not None:
                 verdicts.append(fit.verdict(at_most=bound))

@@ -8,6 +8,7 @@ A flat stretch above is a level whose price is one number; a step is a change of
 
 import textwrap
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +19,6 @@ from ..display.figure import BOX, COLOURS, Picture, cache_lines, log_axes, pictu
 from ..display.text import on_one_line, unit_of
 from ..kernels.caches import Cache
 from .classes import CLASSES
-from .fit import ScalingFit
 
 HEIGHT = 5.8  # inches: two plots, and a title of two or three lines
 LETTERS = 92  # of a line of the title
@@ -27,9 +27,7 @@ FEW_ODD = 6  # more of them are ringed, and named in the title only
 SMALL = {"fontsize": 8.5, "bbox": BOX, "annotation_clip": False}
 
 
-def growth_figure(
-    fit: ScalingFit, caches: Iterable[Cache] = (), sentence: str = "", what: str = "n", work: str = ""
-) -> Picture:
+def growth_figure(fit: Any, caches: Iterable[Cache] = (), sentence: str = "", what: str = "n", work: str = "") -> Picture:
     """Draw time per unit of work against n over time against n; caches are marked where the fit knows its bytes.
 
     work: the unit in words; by default the class. The same fit gives the same bytes.
@@ -39,7 +37,7 @@ def growth_figure(
 
 
 @picture
-def _draw(axes: Axes, fit: ScalingFit, caches: tuple[Cache, ...], sentence: str, what: str, work: str) -> str:
+def _draw(axes: Axes, fit: Any, caches: tuple[Cache, ...], sentence: str, what: str, work: str) -> str:
     axes.figure.set_figheight(HEIGHT)
     above, below = GridSpec(2, 1, axes.figure, height_ratios=(5, 3))
     axes.set_subplotspec(above)
@@ -68,7 +66,7 @@ def _price_unit(ns: float) -> tuple[str, float]:
     return ("ps", 1e-3) if ns < 0.1 else unit_of(ns)
 
 
-def _points(axes: Axes, fit: ScalingFit, values: np.ndarray, fitted: np.ndarray) -> None:
+def _points(axes: Axes, fit: Any, values: np.ndarray, fitted: np.ndarray) -> None:
     """Medians with twice their noise, the fitted curve, and a ring around each odd size."""
     odd = np.isin(fit.sizes, [one.size for one in fit.odd_sizes])
     spread = np.minimum(2 * np.nan_to_num(np.array(fit.noise, float)), 0.9) * values
@@ -78,7 +76,7 @@ def _points(axes: Axes, fit: ScalingFit, values: np.ndarray, fitted: np.ndarray)
     axes.plot(np.array(fit.sizes)[odd], values[odd], **ring)
 
 
-def _levels(axes: Axes, fit: ScalingFit, unit: float, values: np.ndarray) -> None:
+def _levels(axes: Axes, fit: Any, unit: float, values: np.ndarray) -> None:
     """A flat band over the sizes of each level, as high as the interval of its price, which is written below all points."""
     for regime in fit.regimes:
         ends, price = (regime.first, regime.last), regime.price.scaled(1 / unit)
@@ -98,7 +96,7 @@ def _room(axes: Axes) -> None:
     axes.set_ylim(min(low / 1.5, middle / 3), max(high * 1.4, middle * 3))
 
 
-def _steps(axes: Axes, fit: ScalingFit, unit: float) -> None:
+def _steps(axes: Axes, fit: Any, unit: float) -> None:
     """An arrow from the price of a level to that of the next, where the step is, with its factor."""
     for before, after in zip(fit.regimes, fit.regimes[1:], strict=False):
         x, prices = np.sqrt(before.last * after.first), (before.price.value / unit, after.price.value / unit)
@@ -108,7 +106,7 @@ def _steps(axes: Axes, fit: ScalingFit, unit: float) -> None:
         axes.annotate(words, (x, np.sqrt(prices[0] * prices[1])), color=readable(STEP), **place, **SMALL)
 
 
-def _name_odd_sizes(axes: Axes, fit: ScalingFit, values: np.ndarray) -> None:
+def _name_odd_sizes(axes: Axes, fit: Any, values: np.ndarray) -> None:
     """Size and factor beside each ring; the reasons stand in the title."""
     heights = dict(zip(fit.sizes, values, strict=True))
     for one in fit.odd_sizes[:FEW_ODD]:
@@ -117,7 +115,7 @@ def _name_odd_sizes(axes: Axes, fit: ScalingFit, values: np.ndarray) -> None:
         axes.annotate(words, (one.size, heights[one.size]), color=readable(ODD), **place, **SMALL)
 
 
-def _caches(plots: Iterable[Axes], fit: ScalingFit, caches: tuple[Cache, ...]) -> None:
+def _caches(plots: Iterable[Axes], fit: Any, caches: tuple[Cache, ...]) -> None:
     """A line where the data fill each cache, by the bytes of the sizes; none where the fit does not know them."""
     if fit.bytes is None or not caches:
         return

@@ -12,7 +12,7 @@ Raises `SampleError` for fewer than three sizes, sizes within a factor of 1.5, a
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import scipy  # loads scipy.stats, half a second, when it is used
 
-from ..display.html import table, trail
+from ..display.html import image, table
 from ..errors import SampleError
 from ..stats import Interval
 from . import inputs
 from .classes import CLASSES, Expected, Work, counted, power, work_of
 from .cost_model import PILOTS, Arrangement, Data, fit_work, usable
 from .exponent import Exponent, free_exponent
+from .reasons import explain
 
 BETTER = 10.0
 """Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
@@ -254,10 +255,11 @@ class ScalingFit:
         return describe(self)
 
     def _repr_html_(self) -> str:
-        picture = trail(self.sizes, self.times_ns, self.curve, f"median times and the fitted curve: {self!r}")
-        local = f"{min(self.local):.2f} ... {max(self.local):.2f}"
-        row = (f"{self.exponent:.3f}", f"{self.theil_sen:.3f}", local, len(self.sizes), self.rounds, picture)
-        return table(("exponent [95 %]", "Theil-Sen", "local exponents", "sizes", "rounds", "time against n"), [row])
+        from .figure import growth_figure  # half a second of Matplotlib
+
+        row = (*(f"{one:.3f}" for one in (self.exponent, self.least_squares, self.theil_sen)), len(self.sizes), self.rounds)
+        header = ("exponent [95 %]", "least squares", "Theil-Sen", "sizes", "rounds")
+        return image(growth_figure(self)) + table(header, [row])
 
 
 def fit_scaling(
@@ -291,7 +293,7 @@ def fit_scaling(
         fit = _fit_of(data, growth, rivals)
     elif free.best.cost + FREE < fit.cost - BETTER:
         growth, fit = power(round(free.interval.value, 2)), free.best
-    return ScalingFit(
+    fitted = ScalingFit(
         sizes=tuple(int(v) if v == int(v) else float(v) for v in n.tolist()),
         times_ns=tuple(medians.tolist()),
         noise=tuple(noise.tolist()),
@@ -310,6 +312,24 @@ def fit_scaling(
         free=free,
         data=data,
         unit_ns=unit,
+    )
+    return explain(fitted)
+
+
+def seen_as(fit: ScalingFit, growth: Work, arrangement: Arrangement) -> ScalingFit:
+    """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay."""
+    if growth.name == fit.growth.name:
+        return fit
+    reasons = {one.size: one.reason for one in fit.odd_sizes} | {one.first: one.reason for one in fit.regimes}
+    regimes = _regimes(fit.data, arrangement, fit.unit_ns, fit.confidence)
+    return replace(
+        fit,
+        growth=growth,
+        arrangement=arrangement,
+        model_error=arrangement.model_error,
+        fixed_cost=_fixed_cost(fit.data, growth, arrangement, fit.unit_ns, fit.confidence),
+        regimes=tuple(replace(one, reason=reasons.get(one.first, "")) for one in regimes),
+        odd_sizes=tuple(replace(one, reason=reasons.get(one.size, "")) for one in _odd_sizes(fit.data, arrangement)),
     )
 
 

@@ -9,22 +9,21 @@ from ..display.text import quantity
 MOST_ODD = 4  # more of them are counted, not listed
 
 
-def grows_as(fit: Any, name: str) -> str:
-    """Growth that is accepted: `grows as n³: 3.00 [2.99, 3.02] over 64 to 512`, and the parts of the curve."""
-    start = f"grows as {name}: " if not _levels(fit) else f"grows as {name}: {_levels(fit)}; "
-    return f"{start}exponent {fit.exponent:.2f} over {_range(fit)}{_parts(fit)}"
+def grows_as(fit: Any) -> str:
+    """Growth that is accepted: `grows as n³: exponent 3.00 [2.99, 3.02] over 64 to 512`, and the parts of the curve."""
+    growth = "stays the same" if fit.growth.name == "1" else f"grows as {fit.growth.name}"
+    return f"{growth}: {_exponent(fit)}{_parts(fit)}"
 
 
 def grows_unlike(fit: Any, name: str, rival: str, is_steeper: bool) -> str:
     """Growth that is rejected."""
     word = "steeper" if is_steeper else "slower"
-    start = f"grows {word} than {name}: exponent {fit.exponent:.2f} over {_range(fit)}"
-    return f"{start}, {rival} fits better{_odd(fit.odd_sizes)}"
+    return f"grows {word} than {name}: {_exponent(fit)}, {rival} fits better"
 
 
 def may_grow_as(fit: Any, names: Sequence[str]) -> str:
     """Growth that these times cannot tell."""
-    return f"may grow as {' or '.join(names)}: exponent {fit.exponent:.2f} over {_range(fit)}{_parts(fit)}"
+    return f"may grow as {' or '.join(names)}: {_exponent(fit)}{_parts(fit)}"
 
 
 def price_text(ns: float) -> str:
@@ -32,17 +31,22 @@ def price_text(ns: float) -> str:
     return f"{1000 * ns:.3g} ps" if abs(ns) < 0.1 else quantity(float(f"{ns:.3g}"))
 
 
-def _range(fit: Any) -> str:
+def range_text(fit: Any) -> str:
+    """`64 to 512`"""
     return f"{fit.sizes[0]:g} to {fit.sizes[-1]:g}"
+
+
+def _exponent(fit: Any) -> str:
+    return f"exponent {fit.exponent:.2f} over {range_text(fit)}"
 
 
 def _parts(fit: Any) -> str:
     fixed = f"; {price_text(fit.fixed_cost.value)} fixed" if fit.fixed_cost.value else ""
-    return _odd(fit.odd_sizes) + fixed
+    return _levels(fit) + _odd(fit.odd_sizes) + fixed
 
 
 def _levels(fit: Any) -> str:
-    """`0.07 ns per n up to 2048, 0.145 ns from 6144 (L2)`; empty for one level."""
+    """`; 70 ps per n up to 2048, 145 ps from 6144 (L2)`; empty for one level."""
     first, *others = fit.regimes
     if not others:
         return ""
@@ -50,7 +54,7 @@ def _levels(fit: Any) -> str:
     for level in others:
         reason = f" ({level.reason})" if level.reason else ""
         words.append(f"{price_text(level.price.value)} from {level.first:g}{reason}")
-    return ", ".join(words)
+    return f"; {', '.join(words)}"
 
 
 def _odd(sizes: Sequence[Any]) -> str:

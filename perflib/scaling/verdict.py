@@ -6,7 +6,8 @@ import numpy as np
 
 from ..errors import SampleError
 from .classes import CLASSES, Expected, Work, power, work_of
-from .fit import APART, BETTER, CLEAR, FEWEST, FITS, FREE, LEAST_SPAN, POOR, Growth, ScalingFit, Verdict, _fit_of
+from .fit import APART, BETTER, CLEAR, FEWEST, FITS, FREE, LEAST_SPAN, POOR, Growth, ScalingFit, Verdict, _fit_of, seen_as
+from .sentence import grows_as, grows_unlike, may_grow_as, range_text
 
 
 def judge(fit: ScalingFit, expected: Expected | None, at_most: Expected | None) -> Verdict:
@@ -27,21 +28,21 @@ def _expected(fit: ScalingFit, growth: Work) -> Verdict:
     rival = min(costs, key=lambda name: costs[name]) if costs else ""
     best = costs[rival] if rival else math.inf
     if min(fit.rivals.values(), key=lambda rival: rival.cost).model_error > POOR < fit.free.best.model_error:
-        return Verdict("undecided", f"no growth describes this curve: sizes differ by {own.model_error:.0%}", _more(fit))
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {own.model_error:.0%}", _more(fit))
     margin = BETTER * (1 if len(fit.sizes) >= FEWEST else 2)
     if best < own.cost - margin or free < own.cost - 3 * margin:
         name = rival if best <= free else power(round(fit.exponent.value, 2)).name
-        return Verdict("inconsistent", f"{describe(fit)}; not as {growth.name}: {name} fits better")
+        steeper = _ratio(fit, CLASSES[rival] if best <= free else power(fit.exponent.value), growth) > 0
+        return Verdict("inconsistent", grows_unlike(fit, growth.name, name, steeper))
     if len(fit.sizes) < FEWEST or fit.sizes[-1] < LEAST_SPAN * fit.sizes[0]:
-        return Verdict(
-            "undecided", f"{len(fit.sizes)} sizes from {fit.sizes[0]:g} to {fit.sizes[-1]:g} are too few", _more(fit)
-        )
+        few = f"may grow as {growth.name}: {len(fit.sizes)} sizes from {range_text(fit)} are too few to tell"
+        return Verdict("undecided", few, _more(fit))
     if best < own.cost + CLEAR:
-        return Verdict("undecided", f"{growth.name} and {rival} fit these times as well", _more(fit))
+        return Verdict("undecided", may_grow_as(fit, (growth.name, rival)), _more(fit))
     if free < own.cost - FITS:
         name = power(round(fit.exponent.value, 2)).name
-        return Verdict("undecided", f"{growth.name} fits these times, {name} fits better", _more(fit))
-    return Verdict("consistent", describe(fit))
+        return Verdict("undecided", may_grow_as(fit, (growth.name, name)), _more(fit))
+    return Verdict("consistent", grows_as(seen_as(fit, growth, own)))
 
 
 def _bounded(fit: ScalingFit, growth: Work) -> Verdict:
@@ -54,9 +55,9 @@ def _bounded(fit: ScalingFit, growth: Work) -> Verdict:
             faster = min(faster, rival.cost)
     slower = min(slower, _fit_of(fit.data, growth, fit.rivals).cost)
     if faster < slower - BETTER:
-        return Verdict("inconsistent", f"{describe(fit)}; n grows faster than {growth.name}")
+        return Verdict("inconsistent", f"{describe(fit)}; that is more than {growth.name}")
     if faster < slower + CLEAR:
-        return Verdict("undecided", f"{growth.name} and faster growth fit these times as well", _more(fit))
+        return Verdict("undecided", f"{describe(fit)}; at most {growth.name} and more than that fit as well", _more(fit))
     return Verdict("consistent", f"{describe(fit)}; that is at most {growth.name}")
 
 
@@ -118,16 +119,5 @@ def ranked(fit: ScalingFit) -> tuple[Growth, ...]:
 
 
 def describe(fit: ScalingFit) -> str:
-    """The curve in a sentence."""
-    first, last = fit.sizes[0], fit.sizes[-1]
-    parts = [f"grows as {fit.growth.name}: exponent {fit.exponent:.2f} over {len(fit.sizes)} sizes, {first:g} to {last:g}"]
-    if fit.steps:
-        steps = (f"{step.factor:.2g} times from {step.last:g} to {step.first:g}" for step in fit.steps)
-        parts.append(f"the price of a unit of work rises {', '.join(steps)}")
-    if fit.odd_sizes:
-        sizes = ", ".join(f"{odd.size:g}" for odd in fit.odd_sizes)
-        factors = ", ".join(f"{odd.factor:.2g}" for odd in fit.odd_sizes)
-        parts.append(f"n = {sizes} take {factors} times as long")
-    if fit.fixed_cost.value:
-        parts.append(f"{fit.fixed_cost.value:.3g} ns fixed")
-    return "; ".join(parts)
+    """The curve in a sentence, held against its declared work, else against the growth that fits best."""
+    return _expected(fit, fit.growth).sentence
