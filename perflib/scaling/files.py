@@ -136,20 +136,23 @@ def _column(what: str, known: str, columns: Sequence[str], plain: Mapping[str, t
 
 
 def _naming(rows: Sequence[Mapping[str, str]], columns: Sequence[str], plain: Mapping, size: str) -> list[str]:
-    """The columns whose values tell curves apart: texts that vary, and whole numbers each of which has three sizes."""
-    names = []
+    """The columns whose values tell curves apart: texts that vary, and whole numbers each of which has three sizes.
+
+    Where none does, the first text that is the same in every row names the one curve.
+    """
+    names, same = [], []
     for column in columns:
         by_value = defaultdict(set)
         for row in rows:
             by_value[row[column]].add(row[size])
-        if len(by_value) == 1 or plain[column][0] in NO_CURVE.split():
+        if plain[column][0] in NO_CURVE.split():
             continue
         numbers = [value for value in by_value if _is_number(value)]
         is_whole = all(re.fullmatch(r"\s*-?\d+\s*", value) for value in numbers)
         is_grid = is_whole and min(map(len, by_value.values())) >= 3
         if len(numbers) < len(by_value) or is_grid:
-            names.append(column)
-    return names
+            (names if len(by_value) > 1 else same).append(column)
+    return names or [column for column in same if not _is_number(rows[0][column])][:1]
 
 
 def _is_number(text: str | None) -> bool:

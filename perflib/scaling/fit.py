@@ -259,7 +259,7 @@ class ScalingFit:
 
         row = (*(f"{one:.3f}" for one in (self.exponent, self.least_squares, self.theil_sen)), len(self.sizes), self.rounds)
         header = ("exponent [95 %]", "least squares", "Theil-Sen", "sizes", "rounds")
-        return image(growth_figure(self)) + table(header, [row])
+        return f"<div>{image(growth_figure(self))}{table(header, [row])}</div>"
 
 
 def fit_scaling(
