@@ -40,7 +40,7 @@ def free_exponent(data: Data, confidence: float, pilots: np.ndarray) -> Exponent
     def cost(p: float, refinements: int = 4) -> float:
         p = round(p, 4)
         if p not in fits or refinements > 4:
-            fits[p] = fit_work(data, p * x, False, pilots, refinements)
+            fits[p] = fit_work(data, p * x, True, pilots, refinements)
         return fits[p].cost
 
     for p in np.arange(math.floor(low / COARSE), math.ceil(high / COARSE) + 1) * COARSE:

@@ -28,101 +28,11 @@ from .classes import CLASSES, Expected, Work, counted, power, work_of
 from .cost_model import PILOTS, Arrangement, Data, fit_work, usable
 from .exponent import Exponent, free_exponent
 from .reasons import explain
+from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
+from .verdict import BETTER, FITS, FREE, Evidence, bounded, expected_growth, fit_of, ranked
 
-BETTER = 10.0
-"""Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
-CLEAR = 6.0
-"""Units by which the declared growth must be better than every rival for `consistent`."""
-FITS = 4.0
-"""Units above the best up to which a growth fits as well."""
-FREE = 4.0
-"""What the free exponent costs: a parameter that no class has."""
-APART = 1.3
-"""Factor over the largest level by which a rival must differ from the declared growth."""
-POOR = 0.12
-"""Model error above which no work describes the curve."""
-FEWEST, LEAST_SPAN = 5, 3.0
-"""Sizes, and the factor that they span, below which a growth is never called consistent."""
 FAR = 3.0
 """Times the range beyond which a prediction is an extrapolation."""
-
-
-class Verdict(str):
-    """`consistent`, `inconsistent` or `undecided`, with the sentence to read and what would decide it."""
-
-    sentence: str
-    advice: str
-
-    def __new__(cls, verdict: str, sentence: str = "", advice: str = "") -> "Verdict":
-        """The str, with two attributes."""
-        self = super().__new__(cls, verdict)
-        self.sentence, self.advice = sentence, advice
-        return self
-
-
-@dataclass(frozen=True)
-class Regime:
-    """Sizes whose unit of work has one price."""
-
-    first: float
-    last: float
-    price: Interval
-    """Nanoseconds per unit of work."""
-    exponent: Interval | None
-    """Of the time inside the regime less the fixed cost; None for fewer than three usable sizes."""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where the price of a unit of work rises: from the last size of a level to the first one of the next."""
-
-    last: float
-    first: float
-    factor: float
-
-
-@dataclass(frozen=True)
-class OddSize:
-    """A size that takes `factor` times as long as its neighbours say."""
-
-    size: float
-    factor: float
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Growth:
-    """One class beside the data; `distance` is how much worse than the best it fits, in units of twice the log-likelihood."""
-
-    name: str
-    fits: bool
-    distance: float
-    same_as: tuple[str, ...]
-    """Classes that these data cannot tell from it."""
-
-    def __repr__(self) -> str:
-        word = "fits" if self.fits else "does not fit"
-        same = f", not told from {', '.join(self.same_as)}" if self.same_as else ""
-        return f"{self.name}: {word} ({self.distance:.1f}){same}"
-
-
-class Prediction(float):
-    """A number with an interval; `extrapolated` where it lies beyond three times the range of the sizes."""
-
-    low: float
-    high: float
-    extrapolated: bool
-
-    def __new__(cls, value: float, low: float, high: float, extrapolated: bool) -> "Prediction":
-        """The float, with its interval."""
-        self = super().__new__(cls, value)
-        self.low, self.high, self.extrapolated = min(low, value), max(high, value), extrapolated
-        return self
-
-    def __repr__(self) -> str:
-        note = ", extrapolated" if self.extrapolated else ""
-        return f"{float(self):.4g} [{self.low:.4g}, {self.high:.4g}]{note}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +100,7 @@ class ScalingFit:
     def _curve(self, n: float, growth: Work, fit: Arrangement) -> float:
         log_work = float(growth.log(np.array([float(n)]))[0]) - fit.offset
         price = fit.price_at(float(np.log(n)), np.log(self.data.sizes))
-        work = math.exp(min(log_work + price, 700.0)) * (1 + fit.lower * self.data.sizes[0] / n)
+        work = math.exp(min(log_work + price, 700.0)) * float(fit.shape(np.array(n), self.data.sizes))
         return self.unit_ns * max(fit.fixed + work, 0.03 * work)
 
     def _plausible(self) -> list[tuple[Work, Arrangement]]:
@@ -237,22 +147,44 @@ class ScalingFit:
                 high = middle
         return math.exp(low)
 
+    @cached_property
+    def _evidence(self) -> Evidence:
+        level = max(self.regimes, key=lambda regime: regime.last / regime.first)
+        return Evidence(self.data, self.rounds, self.rivals, self.free, (level.first, level.last), self)
+
     def classes(self) -> tuple[Growth, ...]:
         """Every class, the best first."""
-        from .verdict import ranked
-
-        return ranked(self)
+        return ranked(self._evidence)
 
     def verdict(self, expected: Expected | None = None, *, at_most: Expected | None = None) -> Verdict:
-        """Whether the time grows as `expected` (a number, a class name, a function of n), or at most as fast as `at_most`."""
-        from .verdict import judge
+        """Whether the time grows as `expected`, or at most as fast as `at_most`: a number, a class name, a function of n."""
+        if at_most is not None:
+            if expected is not None:
+                raise SampleError("verdict takes an expected growth or at_most, not both")
+            return bounded(self._evidence, work_of(at_most))
+        if expected is None and not self.declared:
+            raise SampleError("the expected growth is missing: write verdict(3) or verdict('n log n')")
+        return expected_growth(self._evidence, self.growth if expected is None else work_of(expected))
 
-        return judge(self, expected, at_most)
+    def seen_as(self, growth: Work, arrangement: Arrangement) -> "ScalingFit":
+        """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay."""
+        if growth.name == self.growth.name:
+            return self
+        reasons = {one.size: one.reason for one in self.odd_sizes}
+        levels = {one.first: one.reason for one in self.regimes}
+        regimes = _regimes(self.data, arrangement, self.unit_ns, self.confidence)
+        return replace(
+            self,
+            growth=growth,
+            arrangement=arrangement,
+            model_error=arrangement.model_error,
+            fixed_cost=_fixed_cost(self.data, growth, arrangement, self.unit_ns, self.confidence),
+            regimes=tuple(replace(one, reason=levels.get(one.first, "")) for one in regimes),
+            odd_sizes=tuple(replace(one, reason=reasons.get(one.size, "")) for one in _odd_sizes(self.data, arrangement)),
+        )
 
     def __repr__(self) -> str:
-        from .verdict import describe
-
-        return describe(self)
+        return expected_growth(self._evidence, self.growth).sentence
 
     def _repr_html_(self) -> str:
         from .figure import growth_figure  # half a second of Matplotlib
@@ -284,13 +216,13 @@ def fit_scaling(
     data = Data(n, medians / unit, noise**2)
     inputs.check_shape(data)
     logs = {name: growth.log(n) for name, growth in CLASSES.items()}
-    rivals = {name: fit_work(data, log, True) for name, log in logs.items() if usable(log)}
+    rivals = {name: fit_work(data, log) for name, log in logs.items() if usable(log)}
     best = min(rivals, key=lambda name: rivals[name].cost)
-    free = free_exponent(data, confidence, np.array([min(PILOTS, key=lambda tau: abs(tau - rivals[best].model_error))]))
+    free = free_exponent(data, confidence, PILOTS[[np.argmin(abs(PILOTS - rivals[best].model_error))]])
     growth, fit = CLASSES[best], rivals[best]
     if work is not None:
         growth = _declared(work, sizes, n)
-        fit = _fit_of(data, growth, rivals)
+        fit = fit_of(data, growth, rivals)
     elif free.best.cost + FREE < fit.cost - BETTER:
         growth, fit = power(round(free.interval.value, 2)), free.best
     fitted = ScalingFit(
@@ -316,36 +248,10 @@ def fit_scaling(
     return explain(fitted)
 
 
-def seen_as(fit: ScalingFit, growth: Work, arrangement: Arrangement) -> ScalingFit:
-    """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay."""
-    if growth.name == fit.growth.name:
-        return fit
-    reasons = {one.size: one.reason for one in fit.odd_sizes} | {one.first: one.reason for one in fit.regimes}
-    regimes = _regimes(fit.data, arrangement, fit.unit_ns, fit.confidence)
-    return replace(
-        fit,
-        growth=growth,
-        arrangement=arrangement,
-        model_error=arrangement.model_error,
-        fixed_cost=_fixed_cost(fit.data, growth, arrangement, fit.unit_ns, fit.confidence),
-        regimes=tuple(replace(one, reason=reasons.get(one.first, "")) for one in regimes),
-        odd_sizes=tuple(replace(one, reason=reasons.get(one.size, "")) for one in _odd_sizes(fit.data, arrangement)),
-    )
-
-
 def _declared(work: Any, sizes: Any, n: np.ndarray) -> Work:
     if isinstance(work, (list, tuple, np.ndarray)):
         return counted(np.asarray(sizes, dtype=float), np.asarray(work, dtype=float))
     return work_of(work)
-
-
-def _fit_of(data: Data, growth: Work, rivals: dict[str, Arrangement]) -> Arrangement:
-    if growth.name in rivals:
-        return rivals[growth.name]
-    log_work = growth.log(data.sizes)
-    if not usable(log_work):
-        raise SampleError(f"{growth.name} spans too many powers of ten over {data.sizes[0]:g} to {data.sizes[-1]:g}")
-    return fit_work(data, log_work, True)
 
 
 def _working_sets(bytes: Any, sizes: Any, n: np.ndarray) -> tuple[float, ...] | None:
@@ -393,7 +299,7 @@ def _inside(
     if used.sum() < 3:
         return None
     x = np.log(data.sizes[used])
-    y = (fit.log_work + np.log1p(fit.lower * data.sizes[0] / data.sizes))[used] + (fit.residuals / share)[used]
+    y = (fit.log_work + np.log(fit.shape(data.sizes, data.sizes)))[used] + (fit.residuals / share)[used]
     weight = (share**2 / variance)[used]
     centred = x - np.average(x, weights=weight)
     power_of_x = float(weight @ centred**2)

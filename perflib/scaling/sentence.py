@@ -15,15 +15,15 @@ def grows_as(fit: Any) -> str:
     return f"{growth}: {_exponent(fit)}{_parts(fit)}"
 
 
-def grows_unlike(fit: Any, name: str, rival: str, is_steeper: bool) -> str:
+def grows_unlike(fit: Any, better: str, is_steeper: bool) -> str:
     """Growth that is rejected."""
     word = "steeper" if is_steeper else "slower"
-    return f"grows {word} than {name}: {_exponent(fit)}, {rival} fits better"
+    return f"grows {word} than {fit.growth.name}: {_exponent(fit)}, {better} fits better"
 
 
-def may_grow_as(fit: Any, names: Sequence[str]) -> str:
+def may_grow_as(fit: Any, other: str) -> str:
     """Growth that these times cannot tell."""
-    return f"may grow as {' or '.join(names)}: {_exponent(fit)}{_parts(fit)}"
+    return f"may grow as {fit.growth.name} or {other}: {_exponent(fit)}{_parts(fit)}"
 
 
 def price_text(ns: float) -> str:

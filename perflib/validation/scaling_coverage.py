@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..scaling.classes import LOG_WORK
+from ..scaling.classes import CLASSES as GROWTHS
 
 CLASSES = ("1", "log n", "√n", "n", "n log n", "n^1.5", "n²", "n^2.81", "n³")
 
@@ -81,7 +81,7 @@ def draw(rng, kind="all", name=None):
     f = np.ones(count)
     odd = rng.choice(count, odds, replace=False)
     f[odd] = rng.uniform(1.3, 3, odds)
-    w = np.exp(LOG_WORK[name](sizes) - LOG_WORK[name](sizes)[0])
+    w = np.exp(GROWTHS[name].log(sizes) - GROWTHS[name].log(sizes)[0])
     work = w * (1 + lower * sizes[0] / sizes) * prices
     c = fixed / (1 - fixed) * work[0]
     noise, rounds = rng.uniform(0.01, 0.05), int(rng.integers(9, 31))
