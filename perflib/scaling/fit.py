@@ -29,6 +29,7 @@ from .cost_model import PILOTS, Arrangement, Data, fit_work, usable
 from .exponent import Exponent, free_exponent
 from .reasons import explain
 from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
+from .sentence import may_grow_as
 from .verdict import BETTER, FITS, FREE, Evidence, bounded, expected_growth, fit_of, ranked
 
 FAR = 3.0
@@ -184,7 +185,9 @@ class ScalingFit:
         )
 
     def __repr__(self) -> str:
-        return expected_growth(self._evidence, self.growth).sentence
+        verdict = expected_growth(self._evidence, self.growth)
+        others = [] if self.declared else [one.name for one in self.classes() if one.fits and one.name != self.growth.name]
+        return may_grow_as(self, " or ".join(others)) if others and verdict == "consistent" else verdict.sentence
 
     def _repr_html_(self) -> str:
         from .figure import growth_figure  # half a second of Matplotlib
