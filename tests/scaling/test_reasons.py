@@ -103,6 +103,14 @@ def test_a_smaller_tile_has_its_sets():
     assert reason(odd(256), layout_of("matmul_tiled", 4, HERE, tile=32)) == ""
 
 
+def test_a_column_of_512_rows_fills_the_colours_of_the_second_cache():
+    """256 pages in 32 colours of eight ways; at 448 and 640 the rows begin at more places of a page."""
+    sizes = (320, 384, 448, 512, 640)
+
+    assert reason(odd(512, sizes=sizes), layout_of("matmul_naive", 4, HERE)) == "rows share sets of L2"
+    assert reason(odd(448, sizes=sizes), layout_of("matmul_naive", 4, HERE)) == ""
+
+
 def test_rows_that_share_sets_at_every_size_explain_none():
     sizes = (256, 512, 1024, 2048, 4096)
 
