@@ -25,6 +25,8 @@ FITS = 4.0
 """Units above the best up to which a growth fits as well."""
 FREE = 4.0
 """What the free exponent costs: a parameter that no class has."""
+RARE = {"n² log n": 4.0, "2ⁿ": 4.0}
+"""What a rival costs that few programs grow as: fixed costs and lower-order work look like its logarithm."""
 STRANGE = 3.0
 """How many times BETTER a power between the classes must be: a curve that bends looks like one."""
 APART = 1.3
@@ -66,7 +68,11 @@ def fit_of(data: Data, growth: Work, rivals: Mapping[str, Arrangement]) -> Arran
 def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     """Whether the time grows as declared."""
     sizes, own = evidence.data.sizes, fit_of(evidence.data, growth, evidence.rivals).cost
-    costs = {name: fit.cost for name, fit in evidence.rivals.items() if _is_rival(evidence, growth, CLASSES[name])}
+    costs = {
+        name: fit.cost + RARE.get(name, 0.0)
+        for name, fit in evidence.rivals.items()
+        if _is_rival(evidence, growth, CLASSES[name])
+    }
     rival = min(costs, key=lambda name: costs[name])
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
@@ -89,7 +95,7 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
     """An upper bound holds where nothing faster fits as well, and fails where only faster growth fits."""
     ends = evidence.data.sizes[[0, -1]]
     limit = float(np.ptp(growth.log(ends))) + 1e-9
-    faster = {name: fit.cost for name, fit in evidence.rivals.items() if np.ptp(CLASSES[name].log(ends)) > limit}
+    faster = {name: fit.cost + RARE.get(name, 0.0) for name, fit in evidence.rivals.items() if np.ptp(CLASSES[name].log(ends)) > limit}
     slower = [fit.cost for name, fit in evidence.rivals.items() if name not in faster]
     within = min([*slower, fit_of(evidence.data, growth, evidence.rivals).cost])
     beyond = min(faster.values(), default=math.inf)
