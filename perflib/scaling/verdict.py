@@ -33,6 +33,8 @@ APART = 1.3
 """Factor over the largest level by which a rival must differ from a growth that is no class."""
 POOR = 0.12
 """Model error above which no work describes the curve."""
+MANY, DECADE = 8, 10.0
+"""Sizes, and the factor that they span, below which a rival must be better by twice as much."""
 FEWEST, LEAST_SPAN = 5, 3.0
 """Sizes, and the factor that they span, below which a growth is never called consistent."""
 
@@ -77,8 +79,9 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
         return Verdict("undecided", f"no growth describes this curve: sizes differ by {error:.0%}", _more(evidence))
-    margin = BETTER if len(sizes) >= FEWEST else 2 * BETTER
-    if costs[rival] < own - margin or free < own - STRANGE * margin:
+    margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
+    within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
+    if not within and (costs[rival] < own - margin or free < own - STRANGE * margin):
         better = rival if costs[rival] <= free else evidence.power
         return Verdict("inconsistent", f"{evidence.summary}; not as {growth.name}: {better} fits better")
     if len(sizes) < FEWEST or sizes[-1] < LEAST_SPAN * sizes[0]:
