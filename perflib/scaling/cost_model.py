@@ -14,7 +14,7 @@ import numpy as np
 from ..kernels.jit.compile import compiled
 from .levels import FIXED, FLOOR, LEAST_SIZES, LOWER, MOST_RISES, arrange
 
-COSTS = np.array([7.0, 1.0, 3.0, 4.0, 3.0])
+COSTS = np.array([2.0, 1.0, 3.0, 4.0, 3.0])
 """Of a step, a size on a ramp, an odd size (each plus the negative logarithm of a variance), fixed cost, lower-order work.
 
 Calibrated by simulation: curves without structure show some in less than 2 of 100 (validation/scaling_coverage.py).
@@ -76,12 +76,13 @@ def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drif
             value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
             if value < best[0]:
                 best[0], best[1:4] = value, x
-    x[:] = best[1:4]
+    start = best[1:3].copy()
     for drift in drift_grid:
-        x[2] = drift * usual
-        value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
-        if value < best[0]:
-            best[0], best[1:4] = value, x
+        for plain in range(2 if start.any() else 1):
+            x[0], x[1], x[2] = (0.0, 0.0, drift * usual) if plain else (start[0], start[1], drift * usual)
+            value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
+            if value < best[0]:
+                best[0], best[1:4] = value, x
     reach = 0.5
     for _ in range(refinements):
         for axis in range(3):

@@ -132,7 +132,7 @@ def _levels(z, weight, share, odd_cost, ramp_cost, step_cost, most_odd, rises, l
 def _settle(logt, w, variance, fixed, level, odd, levels, price, residual):
     """Prices of the given levels by Fisher scoring on log times, and what is left over at every size."""
     n = len(logt)
-    for iteration in range(6):
+    for _ in range(6):
         for k in range(levels):
             top = bottom = 0.0
             for i in range(n):
@@ -157,6 +157,13 @@ def _settle(logt, w, variance, fixed, level, odd, levels, price, residual):
 
 
 @compiled
+def _unlikely(tau):
+    """What a model error costs that is not the usual one: a large one more than a small one."""
+    distance = math.log(tau / USUAL_TAU)
+    return distance * distance * (2.0 if distance > 0 else 1.0)
+
+
+@compiled
 def _cost(residual, noise, tau, level, odd, levels, costs):
     """Twice the negative log-likelihood with this model error, and what the structure costs."""
     total, middle = 0.0, 0.0
@@ -170,7 +177,7 @@ def _cost(residual, noise, tau, level, odd, levels, costs):
             total += logv + residual[i] ** 2 / variance
             if level[i] < 0:
                 total += costs[RAMP] - logv
-    return total + (levels - 1) * (costs[STEP] - middle) + math.log(tau / USUAL_TAU) ** 2
+    return total + (levels - 1) * (costs[STEP] - middle) + _unlikely(tau)
 
 
 @compiled
@@ -200,7 +207,7 @@ def arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price
             levels = _levels(z, weight, share, odd_cost * strictness, ramp_cost, step_cost, most_odd, rises, level, odd)
             if odd.sum() <= most_odd:
                 break
-            strictness *= 2
+            strictness *= 1.4
         for k in range(levels):
             top = bottom = 0.0
             for i in range(n):

@@ -27,12 +27,16 @@ FITS = 4.0
 """Units above the best up to which a growth fits as well."""
 FREE = 4.0
 """What the free exponent costs: a parameter that no class has."""
+RARE = {"n² log n": 4.0, "2ⁿ": 4.0}
+"""What a rival costs that few programs grow as: fixed costs and lower-order work look like its logarithm."""
 STRANGE = 3.0
 """How many times BETTER a power between the classes must be: a curve that bends looks like one."""
 APART = 1.3
 """Factor over the largest level by which a rival must differ from a growth that is no class."""
 POOR = 0.12
 """Model error above which no work describes the curve."""
+MANY, DECADE = 8, 10.0
+"""Sizes, and the factor that they span, below which a rival must be better by twice as much."""
 FEWEST, LEAST_SPAN = 5, 3.0
 """Sizes, and the factor that they span, below which a growth is never called consistent."""
 
@@ -69,13 +73,18 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     """Whether the time grows as declared."""
     sizes, fit = evidence.data.sizes, fit_of(evidence.data, growth, evidence.rivals)
     own, shown = fit.cost, evidence.shown.seen_as(growth, fit)
-    costs = {name: fit.cost for name, fit in evidence.rivals.items() if _is_rival(evidence, growth, CLASSES[name])}
+    costs = {
+        name: fit.cost + RARE.get(name, 0.0)
+        for name, fit in evidence.rivals.items()
+        if _is_rival(evidence, growth, CLASSES[name])
+    }
     rival = min(costs, key=lambda name: costs[name])
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
         return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
-    margin = BETTER if len(sizes) >= FEWEST else 2 * BETTER
-    if costs[rival] < own - margin or free < own - STRANGE * margin:
+    margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
+    within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
+    if not within and (costs[rival] < own - margin or free < own - STRANGE * margin):
         better = CLASSES[rival] if costs[rival] <= free else power(round(evidence.free.interval.value, 2))
         ends = sizes[[0, -1]]
         is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))
@@ -94,7 +103,7 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
     """An upper bound holds where nothing faster fits as well, and fails where only faster growth fits."""
     ends = evidence.data.sizes[[0, -1]]
     limit = float(np.ptp(growth.log(ends))) + 1e-9
-    faster = {name: fit.cost for name, fit in evidence.rivals.items() if np.ptp(CLASSES[name].log(ends)) > limit}
+    faster = {name: fit.cost + RARE.get(name, 0.0) for name, fit in evidence.rivals.items() if np.ptp(CLASSES[name].log(ends)) > limit}
     slower = [fit.cost for name, fit in evidence.rivals.items() if name not in faster]
     within = min([*slower, fit_of(evidence.data, growth, evidence.rivals).cost])
     beyond = min(faster.values(), default=math.inf)
