@@ -19,6 +19,7 @@ from ..display.figure import BOX, COLOURS, Picture, cache_lines, log_axes, pictu
 from ..display.text import on_one_line, unit_of
 from ..kernels.caches import Cache
 from .classes import CLASSES
+from .sentence import size_text
 
 HEIGHT = 5.8  # inches: two plots, and a title of two or three lines
 LETTERS = 92  # of a line of the title
@@ -111,7 +112,7 @@ def _name_odd_sizes(axes: Axes, fit: Any, values: np.ndarray) -> None:
     heights = dict(zip(fit.sizes, values, strict=True))
     for one in fit.odd_sizes[:FEW_ODD]:
         place = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "va": "bottom"}
-        words = f"{one.size:g}: × {one.factor:.2g}"
+        words = f"{size_text(one.size)}: × {one.factor:.2g}"
         axes.annotate(words, (one.size, heights[one.size]), color=readable(ODD), **place, **SMALL)
 
 

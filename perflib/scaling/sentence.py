@@ -33,7 +33,12 @@ def price_text(ns: float) -> str:
 
 def range_text(fit: Any) -> str:
     """`64 to 512`"""
-    return f"{fit.sizes[0]:g} to {fit.sizes[-1]:g}"
+    return f"{size_text(fit.sizes[0])} to {size_text(fit.sizes[-1])}"
+
+
+def size_text(n: float) -> str:
+    """`1048576` and not `1.04858e+06`."""
+    return f"{n:.0f}" if n == round(n) else f"{n:g}"
 
 
 def _exponent(fit: Any) -> str:
@@ -50,10 +55,10 @@ def _levels(fit: Any) -> str:
     first, *others = fit.regimes
     if not others:
         return ""
-    words = [f"{price_text(first.price.value)} per {fit.growth.name} up to {first.last:g}"]
+    words = [f"{price_text(first.price.value)} per {fit.growth.name} up to {size_text(first.last)}"]
     for level in others:
         reason = f" ({level.reason})" if level.reason else ""
-        words.append(f"{price_text(level.price.value)} from {level.first:g}{reason}")
+        words.append(f"{price_text(level.price.value)} from {size_text(level.first)}{reason}")
     return f"; {', '.join(words)}"
 
 
@@ -66,7 +71,10 @@ def _odd(sizes: Sequence[Any]) -> str:
     by_reason = sorted(sizes, key=lambda one: one.reason)
     for reason, group in groupby(by_reason, key=lambda one: one.reason):
         members = list(group)
-        names, factors = _listed([f"{one.size:g}" for one in members]), _listed([f"{one.factor:.2g}" for one in members])
+        names, factors = (
+            _listed([size_text(one.size) for one in members]),
+            _listed([f"{one.factor:.2g}" for one in members]),
+        )
         verb = "takes" if len(members) == 1 else "take"
         clauses.append(f"; n = {names} {verb} {factors} times as long" + (f" ({reason})" if reason else ""))
     return "".join(clauses)
