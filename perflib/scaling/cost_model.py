@@ -23,9 +23,9 @@ PILOTS = np.array([0.012, 0.035])
 """Model errors for which levels and odd sizes are looked for."""
 DRIFT = 0.1
 """Usual drift of the price over the whole range of sizes, in logarithms."""
-FIXED_GRID = np.array([0.0, -1.0, -0.4, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9, 0.95])
+FIXED_GRID = np.array([0.0, -1.0, -0.4, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9])
 """Fixed cost as a share of the shortest time."""
-LEAST_FIXED, MOST_FIXED = -1.5, 0.97
+LEAST_FIXED, MOST_FIXED = -1.5, 0.92
 LOWER_GRID = np.array([0.0, 0.4, 1.2, 3.0])
 """Lower-order work as a share of the declared one at the smallest size."""
 DRIFT_GRID = np.array([-2.5, -1.0, 1.0, 2.5])
@@ -162,7 +162,12 @@ def usable(log_work: np.ndarray) -> bool:
 
 
 def fit_work(
-    data: Data, log_work: np.ndarray, free: bool = False, pilots: np.ndarray = PILOTS, refinements: int = 6
+    data: Data,
+    log_work: np.ndarray,
+    free: bool = False,
+    pilots: np.ndarray = PILOTS,
+    refinements: int = 6,
+    costs: np.ndarray = COSTS,
 ) -> Arrangement:
     """The cheapest arrangement for one work, given by its logarithm at the sizes.
 
@@ -176,7 +181,7 @@ def fit_work(
     usual = 0.0 if free else DRIFT / reach
     best = np.zeros(5)
     shape = (data.times, data.sizes, work, data.variance)
-    limits = (data.rises, data.most_odd, COSTS)
+    limits = (data.rises, data.most_odd, costs)
     grids = (fixed_grid, lower_grid, DRIFT_GRID if usual else DRIFT_GRID[:0])
     _search(*shape, *limits, *grids, usual, pilots, refinements, best)
     size = len(work)

@@ -21,7 +21,7 @@ from .sentence import grows_as, grows_unlike, may_grow_as, range_text
 
 BETTER = 10.0
 """Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
-CLEAR = 6.0
+CLEAR = 5.0
 """Units by which a growth must be better than every rival for `consistent`."""
 FITS = 4.0
 """Units above the best up to which a growth fits as well."""
@@ -103,7 +103,11 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
     """An upper bound holds where nothing faster fits as well, and fails where only faster growth fits."""
     ends = evidence.data.sizes[[0, -1]]
     limit = float(np.ptp(growth.log(ends))) + 1e-9
-    faster = {name: fit.cost + RARE.get(name, 0.0) for name, fit in evidence.rivals.items() if np.ptp(CLASSES[name].log(ends)) > limit}
+    faster = {
+        name: fit.cost + RARE.get(name, 0.0)
+        for name, fit in evidence.rivals.items()
+        if np.ptp(CLASSES[name].log(ends)) > limit
+    }
     slower = [fit.cost for name, fit in evidence.rivals.items() if name not in faster]
     within = min([*slower, fit_of(evidence.data, growth, evidence.rivals).cost])
     beyond = min(faster.values(), default=math.inf)
