@@ -62,7 +62,7 @@ def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
     assert sorted(file.name for file in path.parent.iterdir()) == ["mine.html", "mine.ipynb"]
     assert pages.problems(path.with_name("mine.html")) == []
-    assert path.with_name("mine.html").read_text().count("<figure>") == 4
+    assert path.with_name("mine.html").read_text().count("<figure>") == 3
     assert len(list((tmp_path / "data" / "runs").iterdir())) == 2
 
 
