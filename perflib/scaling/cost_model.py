@@ -14,7 +14,7 @@ import numpy as np
 from ..kernels.jit.compile import compiled
 from .levels import FIXED, FLOOR, LEAST_SIZES, LOWER, MOST_RISES, arrange
 
-COSTS = np.array([2.0, 1.0, 3.0, 4.0, 3.0])
+COSTS = np.array([2.5, 1.0, 4.0, 4.0, 3.0])
 """Of a step, a size on a ramp, an odd size (each plus the negative logarithm of a variance), fixed cost, lower-order work.
 
 Calibrated by simulation: curves without structure show some in less than 2 of 100 (validation/scaling_coverage.py).

@@ -289,7 +289,8 @@ def _regimes(data: Data, fit: Arrangement, unit: float, confidence: float) -> tu
         used = inside & ~fit.odd
         first, last = data.sizes[inside][[0, -1]].tolist()
         error = t / math.sqrt(float((share**2 / variance)[used].sum()))
-        value = math.exp(price - fit.offset) * unit
+        tilt = float(np.log(fit.shape(data.sizes[used], data.sizes)).mean())  # what lower-order work and drift make of it
+        value = math.exp(price + tilt - fit.offset) * unit
         interval = Interval(value, value * math.exp(-error), value * math.exp(error), confidence)
         regimes.append(Regime(first, last, interval, _inside(data, fit, used, share, variance, t, confidence)))
     return tuple(regimes)

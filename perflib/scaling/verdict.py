@@ -29,8 +29,8 @@ FREE = 4.0
 """What the free exponent costs: a parameter that no class has."""
 RARE = {"n² log n": 4.0, "2ⁿ": 4.0}
 """What a rival costs that few programs grow as: fixed costs and lower-order work look like its logarithm."""
-STRANGE = 3.0
-"""How many times BETTER a power between the classes must be: a curve that bends looks like one."""
+STRANGE = 35.0
+"""Units by which a power between the classes must be better for `inconsistent`: a curve that bends looks like one."""
 APART = 1.3
 """Factor over the largest level by which a rival must differ from a growth that is no class."""
 POOR = 0.12
@@ -84,7 +84,7 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
         return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
     margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
-    if not within and (costs[rival] < own - margin or free < own - STRANGE * margin):
+    if not within and (costs[rival] < own - margin or free < own - STRANGE):
         better = CLASSES[rival] if costs[rival] <= free else power(round(evidence.free.interval.value, 2))
         ends = sizes[[0, -1]]
         is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))

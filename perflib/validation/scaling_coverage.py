@@ -10,6 +10,7 @@ class with its best arrangement, by more than ten units of twice the log-likelih
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..files import SCALING_CASES
 from ..scaling import ScalingFit, fit_scaling
 from ..scaling.classes import CLASSES
 from ..scaling.cost_model import Arrangement, Data, fit_work
-from ..scaling.levels import TAUS, USUAL_TAU
+from ..scaling.levels import TAUS
 
 DRAWN = ("1", "log n", "√n", "n", "n log n", "n^1.5", "n²", "n^2.81", "n³")
 PAIRS = ("n", "n log n", "n^2.81", "n³")
@@ -230,11 +231,18 @@ class ScalingCoverage:
     """Of the steps of 1.5 times and more those that were found within one size."""
 
 
-def scaling_coverage(curves: int = 2000, seed: int = 0, tick: Callable[[], object] = lambda: None) -> ScalingCoverage:
-    """Judge so many curves of every kind; `tick` is called after each."""
+def scaling_coverage(
+    curves: int = 2000, seed: int = 0, step: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> ScalingCoverage:
+    """Judge so many curves of every kind; `step` encloses the four of each number."""
     if curves < 1:
         raise SampleError(f"curves must be at least 1, got {curves}")
-    rows = {kind: list(_judged(kind, curves, seed, tick)) for kind in KINDS}
+    generators = {kind: np.random.default_rng([seed, place]) for place, kind in enumerate(KINDS)}
+    rows: dict[str, list[Judged]] = {kind: [] for kind in KINDS}
+    for _ in range(curves):
+        with step():
+            for kind, rng in generators.items():
+                rows[kind].append(_judged(kind, rng))
     drawn, simple = rows["all"], [row for row in rows["simple"] if row.is_decidable]
     decidable = [row for row in drawn if row.is_decidable]
     powers = [row for row in drawn if row.width]
@@ -262,7 +270,7 @@ def _share(hits: Any) -> float:
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of one curve; a refused one is undecided."""
+    """What became of one curve."""
 
     own: str
     is_decidable: bool
@@ -274,15 +282,13 @@ class Judged:
     steps: tuple[bool, ...] = ()
 
 
-def _judged(kind: str, count: int, seed: int, tick: Callable[[], object]) -> Iterator[Judged]:
-    rng = np.random.default_rng([seed, list(KINDS).index(kind)])
-    for _ in range(count):
-        curve = draw(rng, KINDS[kind])
-        try:
-            yield _judge(curve, kind)
-        except SampleError:
-            yield Judged("undecided", is_decidable=True)
-        tick()
+def _judged(kind: str, rng: np.random.Generator) -> Judged:
+    """One curve drawn and judged; a refused one counts as undecided."""
+    curve = draw(rng, KINDS[kind])
+    try:
+        return _judge(curve, kind)
+    except SampleError:
+        return Judged("undecided", is_decidable=True)
 
 
 def _judge(curve: Curve, kind: str) -> Judged:
@@ -355,9 +361,9 @@ def judge_ladders() -> dict[str, tuple[str, bool]]:
     return verdicts
 
 
-def scaling_figures(curves: int, tick: Callable[[], object] = lambda: None) -> dict[str, float]:
+def scaling_figures(curves: int, step: Callable[[], AbstractContextManager[object]] = nullcontext) -> dict[str, float]:
     """The figures of the self-check; those of the published curves only where the data folder of a clone is there."""
-    drawn = scaling_coverage(curves, tick=tick)
+    drawn = scaling_coverage(curves, step=step)
     names = ("right", "undecided", "false_accept", "false_reject", "false_findings", "simple", "told_apart")
     figures = {f"scaling_{name}": getattr(drawn, name) for name in (*names, "coverage", "width", "steps_found")}
     if SCALING_CASES.is_dir():
