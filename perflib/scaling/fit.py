@@ -11,9 +11,9 @@ Raises `SampleError` for fewer than three sizes, sizes within a factor of 1.5, a
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -22,16 +22,21 @@ import scipy  # loads scipy.stats, half a second, when it is used
 
 from ..display.html import image, table
 from ..errors import SampleError
+from ..hardware.facts import machine
+from ..kernels.caches import Cache
 from ..stats import Interval
 from . import inputs
 from .classes import CLASSES, Expected, Work, counted, power, work_of
 from .cost_model import PILOTS, Arrangement, Data, fit_work, usable
 from .exponent import Exponent, free_exponent
+from .levels import LEAST_SIZES
 from .reasons import explain
 from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
-from .sentence import may_grow_as
-from .verdict import BETTER, FITS, FREE, Evidence, bounded, expected_growth, fit_of, ranked
+from .sentence import left_out, may_grow_as
+from .verdict import BETTER, FEWEST, FITS, FREE, LEAST_SPAN, Evidence, bounded, expected_growth, fit_of, ranked
 
+EDGE = 4.0
+"""Times a cache that the data fill before all of them come from the next level: no cache evicts in strict order."""
 FAR = 3.0
 """Times the range beyond which a prediction is an extrapolation."""
 
@@ -65,6 +70,8 @@ class ScalingFit:
     free: Exponent
     data: Data
     unit_ns: float
+    caches: tuple[Cache, ...] = ()
+    """Of the machine that the times are from; known to the fit where the bytes are."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -158,14 +165,41 @@ class ScalingFit:
         return ranked(self._evidence)
 
     def verdict(self, expected: Expected | None = None, *, at_most: Expected | None = None) -> Verdict:
-        """Whether the time grows as `expected`, or at most as fast as `at_most`: a number, a class name, a function of n."""
-        if at_most is not None:
-            if expected is not None:
-                raise SampleError("verdict takes an expected growth or at_most, not both")
-            return bounded(self._evidence, work_of(at_most))
-        if expected is None and not self.declared:
+        """Whether the time grows as `expected`, or at most as fast as `at_most`: a number, a class name, a function of n.
+
+        Without either: as the work that was declared to `fit_scaling`. That work is known to be done, so a class that
+        differs from it by less than a factor of 1.3 over the largest level is no rival.
+        """
+        if at_most is not None and expected is not None:
+            raise SampleError("verdict takes an expected growth or at_most, not both")
+        if at_most is None and expected is None and not self.declared:
             raise SampleError("the expected growth is missing: write verdict(3) or verdict('n log n')")
-        return expected_growth(self._evidence, self.growth if expected is None else work_of(expected))
+        limit = expected if at_most is None else at_most
+        growth = self.growth if limit is None else work_of(limit)
+        is_known = self.declared and growth.name == self.growth.name
+        judge = partial(expected_growth, is_known=is_known) if at_most is None else bounded
+        verdict = judge(self._evidence, growth)
+        if verdict == "consistent" or self.within_caches is None:
+            return verdict
+        inner = judge(self.within_caches._evidence, growth)
+        if inner == "consistent" or (inner, verdict) == ("undecided", "inconsistent"):
+            return Verdict(inner, inner.sentence + left_out(self, self.within_caches), inner.advice)
+        return verdict
+
+    @cached_property
+    def within_caches(self) -> "ScalingFit | None":
+        """The fit without the sizes whose data are leaving a cache, where five sizes over a factor of three remain.
+
+        Over them the price rises from one level to the next, and no growth is seen: a rise that the data end in looks
+        like steeper growth. Levels of fewer than three sizes are left out too.
+        """
+        kept = _off_edges(self.bytes, self.caches)
+        if kept is None or kept.all() or kept.sum() < FEWEST:
+            return None
+        data = Data(self.data.sizes[kept], self.data.times[kept], self.data.variance[kept])
+        if data.sizes[-1] < LEAST_SPAN * data.sizes[0]:
+            return None
+        return _take_apart(data, self.unit_ns, self.rounds, self.growth if self.declared else None, self.confidence)
 
     def seen_as(self, growth: Work, arrangement: Arrangement) -> "ScalingFit":
         """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay."""
@@ -185,7 +219,7 @@ class ScalingFit:
         )
 
     def __repr__(self) -> str:
-        verdict = expected_growth(self._evidence, self.growth)
+        verdict = expected_growth(self._evidence, self.growth, is_known=self.declared)
         others = [] if self.declared else [one.name for one in self.classes() if one.fits and one.name != self.growth.name]
         return may_grow_as(self, " or ".join(others)) if others and verdict == "consistent" else verdict.sentence
 
@@ -203,12 +237,14 @@ def fit_scaling(
     work: Expected | Sequence[float] | np.ndarray | None = None,
     bytes: Callable[[float], float] | Sequence[float] | np.ndarray | None = None,
     confidence: float = 0.95,
+    caches: Iterable[Cache] | None = None,
 ) -> ScalingFit:
     """Take a curve of times apart.
 
     sizes, times: lists, or times as rounds x sizes with NaN where a size sat a round out; a tidy DataFrame with a column of
     sizes and one of times; a sweep, with its topic as times. Times in ns. work: a class name, a power, a function of n, or
-    counts per size; without it the class or power that fits best. bytes: working set per size, or a function of n.
+    counts per size; without it the class or power that fits best. bytes: working set per size, or a function of n. caches:
+    those of the machine that the times are from, of this one where none are given; used where the bytes are known.
     """
     if not 0 < confidence < 1:
         raise SampleError(f"confidence must lie between 0 and 1, got {confidence}")
@@ -218,29 +254,39 @@ def fit_scaling(
     unit = float(medians.min())
     data = Data(n, medians / unit, noise**2)
     inputs.check_shape(data)
+    rounds = int((~np.isnan(times_table)).sum(axis=0).min())
+    growth = None if work is None else _declared(work, sizes, n)
+    fit = _take_apart(data, unit, rounds, growth, confidence)
+    if bytes is not None:
+        caches = tuple(machine().data_caches() if caches is None else caches)
+        fit = replace(fit, bytes=_working_sets(bytes, sizes, n), caches=caches)
+    return explain(fit)
+
+
+def _take_apart(data: Data, unit: float, rounds: int, declared: Work | None, confidence: float) -> ScalingFit:
+    n = data.sizes
     logs = {name: growth.log(n) for name, growth in CLASSES.items()}
     rivals = {name: fit_work(data, log) for name, log in logs.items() if usable(log)}
     best = min(rivals, key=lambda name: rivals[name].cost)
     free = free_exponent(data, confidence, PILOTS[[np.argmin(abs(PILOTS - rivals[best].model_error))]])
     growth, fit = CLASSES[best], rivals[best]
-    if work is not None:
-        growth = _declared(work, sizes, n)
-        fit = fit_of(data, growth, rivals)
+    if declared:
+        growth, fit = declared, fit_of(data, declared, rivals)
     elif free.best.cost + FREE < fit.cost - BETTER:
         growth, fit = power(round(free.interval.value, 2)), free.best
-    fitted = ScalingFit(
+    return ScalingFit(
         sizes=tuple(int(v) if v == int(v) else float(v) for v in n.tolist()),
-        times_ns=tuple(medians.tolist()),
-        noise=tuple(noise.tolist()),
-        rounds=int((~np.isnan(times_table)).sum(axis=0).min()),
+        times_ns=tuple((unit * data.times).tolist()),
+        noise=tuple(np.sqrt(data.variance).tolist()),
+        rounds=rounds,
         exponent=free.interval,
         fixed_cost=_fixed_cost(data, growth, fit, unit, confidence),
         model_error=fit.model_error,
         regimes=_regimes(data, fit, unit, confidence),
         odd_sizes=_odd_sizes(data, fit),
-        bytes=_working_sets(bytes, sizes, n),
+        bytes=None,
         confidence=confidence,
-        declared=work is not None,
+        declared=declared is not None,
         growth=growth,
         arrangement=fit,
         rivals=rivals,
@@ -248,7 +294,17 @@ def fit_scaling(
         data=data,
         unit_ns=unit,
     )
-    return explain(fitted)
+
+
+def _off_edges(filled: Sequence[float] | None, caches: Sequence[Cache]) -> np.ndarray | None:
+    """Sizes whose data lie in one level, with three of them in it; None where bytes or caches are not known."""
+    if filled is None or not caches:
+        return None
+    times_filled = np.array(filled) / np.array([[cache.size_bytes] for cache in caches])
+    leaving = ((times_filled > 1) & (times_filled < EDGE)).any(axis=0)
+    level = (times_filled >= EDGE).sum(axis=0)
+    counts = np.bincount(level[~leaving], minlength=len(caches) + 1)
+    return ~leaving & (counts[level] >= LEAST_SIZES)
 
 
 def _declared(work: Any, sizes: Any, n: np.ndarray) -> Work:

@@ -26,6 +26,14 @@ def may_grow_as(fit: Any, other: str) -> str:
     return f"may grow as {fit.growth.name} or {other}: {_exponent(fit)}{_parts(fit)}"
 
 
+def left_out(whole: Any, judged: Any) -> str:
+    """`; judged without n = 3072 to 8192, whose data are leaving a cache`"""
+    sizes = [n for n in whole.sizes if n not in judged.sizes]
+    names = f"n = {size_text(sizes[0])}" + (f" to {size_text(sizes[-1])}" if len(sizes) > 1 else "")
+    is_one_run = whole.sizes.index(sizes[-1]) - whole.sizes.index(sizes[0]) == len(sizes) - 1
+    return f"; judged without {names if is_one_run else f'{len(sizes)} sizes'}, whose data are leaving a cache"
+
+
 def price_text(ns: float) -> str:
     """A price with three digits; picoseconds below a tenth of a nanosecond."""
     return f"{1000 * ns:.3g} ps" if abs(ns) < 0.1 else quantity(float(f"{ns:.3g}"))
@@ -42,7 +50,11 @@ def size_text(n: float) -> str:
 
 
 def _exponent(fit: Any) -> str:
-    return f"exponent {fit.exponent:.2f} over {range_text(fit)}"
+    """The free exponent, as one that describes the curve worse where the growth has another."""
+    p = fit.growth.exponent
+    if p is None or fit.exponent.low - 0.005 <= p <= fit.exponent.high + 0.005:
+        return f"exponent {fit.exponent:.2f} over {range_text(fit)}"
+    return f"over {range_text(fit)} (a power alone: {fit.exponent:.2f})"
 
 
 def _parts(fit: Any) -> str:

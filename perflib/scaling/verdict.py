@@ -69,14 +69,14 @@ def fit_of(data: Data, growth: Work, rivals: Mapping[str, Arrangement]) -> Arran
     return fit_work(data, log_work)
 
 
-def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
-    """Whether the time grows as declared."""
+def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) -> Verdict:
+    """Whether the time grows as expected; is_known: as the work that is known to be done."""
     sizes, fit = evidence.data.sizes, fit_of(evidence.data, growth, evidence.rivals)
     own, shown = fit.cost, evidence.shown.seen_as(growth, fit)
     costs = {
         name: fit.cost + RARE.get(name, 0.0)
         for name, fit in evidence.rivals.items()
-        if _is_rival(evidence, growth, CLASSES[name])
+        if _is_rival(evidence, growth, CLASSES[name], is_known)
     }
     rival = min(costs, key=lambda name: costs[name])
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
@@ -146,9 +146,9 @@ def _nothing_fits(evidence: Evidence) -> float:
     return error if error > POOR else 0.0
 
 
-def _is_rival(evidence: Evidence, growth: Work, rival: Work) -> bool:
-    """A class rivals every other class, and any other work from which it differs over the largest level."""
-    if growth.name in CLASSES:
+def _is_rival(evidence: Evidence, growth: Work, rival: Work, is_known: bool) -> bool:
+    """A class rivals every other class; known work, or any that is no class, only if it differs over the largest level."""
+    if growth.name in CLASSES and not is_known:
         return rival.name != growth.name
     ends = np.array(evidence.level)
     return abs(np.ptp(rival.log(ends)) - np.ptp(growth.log(ends))) > math.log(APART)

@@ -203,10 +203,12 @@ def scaling(
     counts = _counts(run, case, sizes)
     moved = [count[1] for count in counts if count[1]]
     known = moved if len(moved) == len(sizes) else None
-    fit = fit_scaling(sizes, times[:, inside], work=_growth_of(sizes, counts), bytes=known)
+    fit = fit_scaling(
+        sizes, times[:, inside], work=_growth_of(sizes, counts), bytes=known, caches=run.machine.data_caches()
+    )
     tile = {} if pd.isna(case["tile"]) else {"tile": int(case["tile"])}
     layout = layout_of(kernel, np.dtype(case["dtype"]).itemsize, run.machine, **tile)
-    return explain(fit, run.machine.data_caches(), layout)
+    return explain(fit, fit.caches, layout)
 
 
 def counted_growth(run: Run, topic: str, kernel: str, **wanted: object) -> Growth:

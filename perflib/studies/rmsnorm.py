@@ -39,6 +39,8 @@ def rmsnorm_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
     norms = [f"{name}_rms_norm" for name in libraries if name != "mkl"]  # which has none
     sizes = [64, 128, 256, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192]
     sizes += [2**k for k in range(14, 23, 2 if quick else 1)]
+    if quick:  # few rounds: what the verdict on growth needs are more sizes in one level
+        sizes = sorted([*sizes, 576, 704, 896, 1152, 1408, 1792])
     rows = [4**k for k in range(7)] if quick else [2**k for k in range(15)]
     blocks = []
     for dtype in ("float32", "float64"):

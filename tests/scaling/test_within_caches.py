@@ -1,0 +1,74 @@
+"""Growth that ends on the way out of a cache: judged where the data lie in one level, with the bytes that are known."""
+
+import numpy as np
+import pytest
+
+from perflib import fit_scaling
+from perflib.kernels.caches import Cache
+
+CACHES = (Cache(1, "Data", 32 << 10), Cache(2, "Unified", 1 << 20))
+SIZES = np.array([512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192])
+
+
+def filled(n):
+    return 12 * n
+
+
+def leaving(rng, power=1.0, rounds=30):
+    """A price that rises from 32 KiB on to 2.4 times at four times that, as from L1 to L2, and 25 units fixed."""
+    beyond = np.clip(np.log(filled(SIZES) / (32 << 10)) / np.log(4), 0, 1)
+    times = 25 + 0.058 * SIZES**power * 2.4**beyond
+    return times * np.exp(0.01 * rng.standard_normal((rounds, len(SIZES))))
+
+
+def fit(times, bytes=filled, caches=CACHES, **declared):
+    return fit_scaling(SIZES, times, bytes=bytes, caches=caches, **declared)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rise_that_the_data_end_in_is_no_steeper_growth_where_the_bytes_are_known(seed):
+    times = leaving(np.random.default_rng(seed))
+
+    verdict = fit(times, work=1).verdict(1)
+
+    assert fit(times, bytes=None, work=1).verdict(1) != "consistent"
+    assert verdict == "consistent"
+    assert "judged without n = 3072 to 8192, whose data are leaving a cache" in verdict.sentence
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_steeper_growth_stays_steeper_growth(seed):
+    times = leaving(np.random.default_rng(seed), power=1.5)
+
+    assert fit(times, work=1).verdict(1) == "inconsistent"
+
+
+def test_a_bound_is_judged_in_the_same_way():
+    times = leaving(np.random.default_rng(0))
+
+    assert fit(times, bytes=None).verdict(at_most=1) == "inconsistent"
+    assert fit(times).verdict(at_most=1) != "inconsistent"
+
+
+@pytest.mark.parametrize(
+    ("caches", "bytes", "judged"),
+    [
+        (CACHES, filled, SIZES[:7]),
+        (CACHES, lambda n: 24 * n, None),  # five sizes within a factor of 2.5
+        (CACHES, lambda n: n, None),  # all in L1
+        ((), filled, None),
+        (CACHES[1:], lambda n: 12 * 128 * n, None),  # two levels, none with five sizes
+    ],
+)
+def test_sizes_are_left_out_where_enough_remain(caches, bytes, judged):
+    within = fit(leaving(np.random.default_rng(0)), bytes, caches).within_caches
+
+    assert (within is None) if judged is None else (within.sizes == tuple(judged))
+
+
+def test_known_work_has_no_rival_that_hardly_differs():
+    """n and n log n differ by a factor of 1.22 over 512 to 2048."""
+    times = leaving(np.random.default_rng(1))[:, :7]
+
+    assert fit_scaling(SIZES[:7], times).verdict("n") == "undecided"
+    assert fit_scaling(SIZES[:7], times, work="n").verdict("n") == "consistent"
