@@ -23,9 +23,9 @@ PILOTS = np.array([0.012, 0.035])
 """Model errors for which levels and odd sizes are looked for."""
 DRIFT = 0.1
 """Usual drift of the price over the whole range of sizes, in logarithms."""
-FIXED_GRID = np.array([0.0, -1.0, -0.4, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9])
+FIXED_GRID = np.array([0.0, -1.0, -0.4, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9, 0.97])
 """Fixed cost as a share of the shortest time."""
-LEAST_FIXED, MOST_FIXED = -1.5, 0.92
+LARGEST_GIFT, LARGEST_FIXED = -1.5, 0.995
 LOWER_GRID = np.array([0.0, 0.4, 1.2, 3.0])
 """Lower-order work as a share of the declared one at the smallest size."""
 DRIFT_GRID = np.array([-2.5, -1.0, 1.0, 2.5])
@@ -48,7 +48,7 @@ def _moved(best, axis, sign, reach, usual, x):
     x[:] = best[1:4]
     if axis == 0:
         x[0] += sign * reach * max(0.4 * abs(x[0]), 1.0 - x[0]) * 0.5
-        return best[1] != 0 and LEAST_FIXED <= x[0] <= MOST_FIXED and x[0] * best[1] > 0
+        return best[1] != 0 and LARGEST_GIFT <= x[0] <= LARGEST_FIXED and x[0] * best[1] > 0
     if axis == 1:
         x[1] *= (1 + reach) ** sign
         return best[2] != 0 and x[1] <= 3.0

@@ -11,7 +11,7 @@ from .cost_model import Arrangement, Data, fit_work
 
 LEAST, MOST, COARSE = -1.0, 8.0, 0.1
 FINEST = 0.005
-WIDER = 1.3
+WIDER = 1.15
 """The structure is chosen by the data that the interval is taken from; simulated, so much covers as promised."""
 
 

@@ -15,8 +15,9 @@ MOST_SIZES = 48
 """More sizes are thinned: a search takes the third power of their number."""
 LEAST_RANGE = 1.5
 WILD = math.log(2.5)
-CLOCK_NS = 2.0
-"""Times of a few nanoseconds that are all whole numbers come from a clock that cannot resolve them."""
+"""Times that a function of n alone does not take from one size to the next and back."""
+CLOCK_TICKS = 3.0
+"""Whole numbers of which the smallest is below this and several are equal are counts of a clock's ticks."""
 SIZE_COLUMNS, TIME_COLUMNS = ("n", "size", "sizes"), ("net_ns", "time_ns", "ns", "time", "times", "elapsed_ns")
 
 
@@ -34,6 +35,7 @@ def read(sizes: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
         raise SampleError(f"times must have {n.size} columns, one per size, got shape {np.shape(times)}")
     _check_sizes(n)
     _check_times(n, table)
+    _check_clock(table)
     return _merge(n, table)
 
 
@@ -85,6 +87,15 @@ def _check_times(n: np.ndarray, table: np.ndarray) -> None:
             raise SampleError(f"size {size:g} has no time: every round of it is NaN, leave it out or measure it")
 
 
+def _check_clock(table: np.ndarray) -> None:
+    values = table[~np.isnan(table)]
+    distinct = np.unique(values)
+    if len(distinct) == 1:
+        raise SampleError(f"every time is {distinct[0]:g} ns: a constant shows no growth, check that the work depends on n")
+    if len(distinct) < len(values) and distinct[0] < CLOCK_TICKS and not (values % 1).any():
+        raise SampleError(f"times of {distinct[0]:g} ns are at the clock's resolution: repeat the call within one reading")
+
+
 def _merge(n: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Equal sizes become rounds of one; sizes beyond MOST_SIZES are thinned evenly on the logarithmic axis."""
     distinct, place = np.unique(n, return_inverse=True)
@@ -123,13 +134,10 @@ def noise_of(table: np.ndarray) -> np.ndarray:
 
 
 def check_shape(data: Data) -> None:
-    """Refuse times that are no function of n alone: neighbours that fall and rise far beyond model error."""
-    logs = np.log(data.times)
-    swings = np.diff(logs)
-    if len(swings) < 4:
-        return
+    """Refuse times that are no function of n alone: neighbours that fall and rise more often than odd sizes let them."""
+    swings = np.diff(np.log(data.times))
     turns = (swings[1:] * swings[:-1] < 0) & (np.minimum(abs(swings[1:]), abs(swings[:-1])) > WILD)
-    if turns.sum() >= max(2, len(swings) // 3):
+    if turns.sum() >= max(2, 2 * data.most_odd):
         place = int(np.argmax(turns))
         a, b, c = (f"{size:g}" for size in data.sizes[place : place + 3])
         raise SampleError(

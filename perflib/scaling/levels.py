@@ -19,6 +19,9 @@ USUAL_TAU = 0.02
 LEAST_RISE, MOST_RISE, LEAST_ODD = math.log(1.1), math.log(5.0), math.log(1.15)
 MOST_RISES, LEAST_SIZES = 3, 3
 MOST_CHEAPER = 0.8  # of the smallest work, at most: what a negative fixed cost takes off
+MOST_FIXED, LEAST_GROWTH = 0.92, 0.5
+"""A fixed cost is at most this share of the shortest time, or the work ends as at least this share of it: else every
+growth would fit a constant."""
 FLOOR = 0.03  # share of a time that is work, at least: below it the time says nothing about a price
 STEP, RAMP, ODD, FIXED, LOWER = range(5)
 """Places of the costs of a step, a size on a ramp, an odd size, a fixed cost and lower-order work."""
@@ -217,7 +220,8 @@ def arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price
             price[k] = top / bottom
         _settle(logt, w, variance, fixed, level, odd, levels, price, residual)
     cost, tau = np.inf, TAUS[0]
-    if fixed < -MOST_CHEAPER * w[0] * math.exp(price[0]):
+    last = w[-1] * math.exp(price[levels - 1])
+    if fixed < -MOST_CHEAPER * w[0] * math.exp(price[0]) or fixed > MOST_FIXED and last < LEAST_GROWTH * fixed:
         return cost, tau, levels
     for candidate in TAUS:
         value = _cost(residual, noise, candidate, level, odd, levels, costs)

@@ -69,10 +69,17 @@ def fit_of(data: Data, growth: Work, rivals: Mapping[str, Arrangement]) -> Arran
     return fit_work(data, log_work)
 
 
+def _cost(evidence: Evidence, growth: Work) -> float:
+    """Of a growth; infinite where it spans more than floating-point numbers, which no times do."""
+    if not usable(growth.log(evidence.data.sizes)):
+        return math.inf
+    return fit_of(evidence.data, growth, evidence.rivals).cost
+
+
 def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     """Whether the time grows as declared."""
-    sizes, fit = evidence.data.sizes, fit_of(evidence.data, growth, evidence.rivals)
-    own, shown = fit.cost, evidence.shown.seen_as(growth, fit)
+    sizes, own = evidence.data.sizes, _cost(evidence, growth)
+    shown = evidence.shown.seen_as(growth, fit_of(evidence.data, growth, evidence.rivals) if own < math.inf else None)
     costs = {
         name: fit.cost + RARE.get(name, 0.0)
         for name, fit in evidence.rivals.items()
@@ -109,7 +116,7 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
         if np.ptp(CLASSES[name].log(ends)) > limit
     }
     slower = [fit.cost for name, fit in evidence.rivals.items() if name not in faster]
-    within = min([*slower, fit_of(evidence.data, growth, evidence.rivals).cost])
+    within = min([*slower, _cost(evidence, growth)])
     beyond = min(faster.values(), default=math.inf)
     if error := _nothing_fits(evidence):
         return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
