@@ -172,7 +172,7 @@ class ScalingFit:
 
         arrangement: None where the growth has none, because it spans more than any times do.
         """
-        if growth.name == self.growth.name or arrangement is None:
+        if arrangement is None or arrangement is self.arrangement:
             return replace(self, growth=growth)
         reasons = {one.size: one.reason for one in self.odd_sizes}
         levels = {one.first: one.reason for one in self.regimes}

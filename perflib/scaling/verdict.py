@@ -88,7 +88,7 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     rival = min(costs, key=lambda name: costs[name])
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
-        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
     margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
     if not within and (costs[rival] < own - margin or free < own - STRANGE):
@@ -119,7 +119,7 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
     within = min([*slower, _cost(evidence, growth)])
     beyond = min(faster.values(), default=math.inf)
     if error := _nothing_fits(evidence):
-        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
     if beyond < within - BETTER:
         return Verdict("inconsistent", f"{evidence.shown!r}; that is more than {growth.name}")
     if beyond < within + CLEAR:

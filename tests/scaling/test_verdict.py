@@ -117,7 +117,7 @@ def test_what_no_growth_describes_is_undecided():
     verdict = fit_scaling(SIZES, times).verdict(1)
 
     assert verdict == "undecided"
-    assert "no growth describes this curve" in verdict.sentence
+    assert "follows no growth: neighbouring sizes differ by " in verdict.sentence
 
 
 def test_a_decided_verdict_needs_no_advice():
