@@ -179,7 +179,7 @@ def test_the_summary_names_growth_sizes_and_parts():
 
     assert repr(fit_scaling(SIZES, SIZES**3)).startswith("grows as n³: exponent 3.00 [")
     assert repr(fit_scaling(SIZES, SIZES**3)).endswith("over 64 to 512")
-    assert " ns fixed" in repr(fit_scaling(sizes, noisy(4000 + sizes)))
+    assert " µs fixed" in repr(fit_scaling(sizes, noisy(4000 + sizes)))
 
 
 @pytest.mark.parametrize("bad", [0, 1, 95])
