@@ -25,7 +25,7 @@ from ..errors import SampleError
 from ..stats import Interval
 from . import inputs
 from .classes import CLASSES, Expected, Work, counted, power, work_of
-from .cost_model import DRIFT, PILOTS, Arrangement, Data, fit_work, usable
+from .cost_model import DRIFT, HOPELESS, PILOTS, Arrangement, Data, fit_work, usable
 from .exponent import Exponent, free_exponent
 from .reasons import explain
 from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
@@ -222,8 +222,7 @@ def fit_scaling(
     unit = float(medians.min())
     data = Data(n, medians / unit, noise**2)
     inputs.check_shape(data)
-    logs = {name: growth.log(n) for name, growth in CLASSES.items()}
-    rivals = {name: fit_work(data, log) for name, log in logs.items() if usable(log)}
+    rivals = _rivals(data)
     best = min(rivals, key=lambda name: rivals[name].cost)
     free = free_exponent(data, confidence, PILOTS[[np.argmin(abs(PILOTS - rivals[best].model_error))]])
     growth, fit = CLASSES[best], rivals[best]
@@ -253,6 +252,17 @@ def fit_scaling(
         unit_ns=unit,
     )
     return explain(fitted)
+
+
+def _rivals(data: Data) -> dict[str, Arrangement]:
+    """The fit of every class, those first that grow about as the times do: what is far from the best is not searched on."""
+    logs = {name: growth.log(data.sizes) for name, growth in CLASSES.items()}
+    growth = float(np.log(data.times[-1] / data.times[0]))
+    fits: dict[str, Arrangement] = {}
+    for name in sorted(filter(lambda name: usable(logs[name]), logs), key=lambda name: abs(np.ptp(logs[name]) - growth)):
+        limit = min((fit.cost for fit in fits.values()), default=math.inf) + HOPELESS
+        fits[name] = fit_work(data, logs[name], limit=limit)
+    return {name: fits[name] for name in logs if name in fits}
 
 
 def _declared(work: Any, sizes: Any, n: np.ndarray) -> Work:

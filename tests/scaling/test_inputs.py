@@ -104,3 +104,11 @@ def test_noise_of_few_rounds_leans_on_what_the_sizes_share():
 
     assert noise.mean() == pytest.approx(0.05 * math.sqrt(math.pi / 2 / 3), rel=0.1)
     assert noise.std() < 0.3 * noise.mean()
+
+
+def test_what_a_round_has_in_common_is_no_noise():
+    rng = np.random.default_rng(0)
+    quiet = 0.01 * rng.standard_normal((20, 12))
+    drift = np.cumsum(0.05 * rng.standard_normal((20, 1)), axis=0)
+
+    assert noise_of(np.exp(quiet + drift)).mean() == pytest.approx(0.01 * math.sqrt(math.pi / 2 / 20), rel=0.15)
