@@ -27,16 +27,31 @@ from ..kernels.caches import Cache
 from ..stats import Interval
 from . import inputs
 from .classes import CLASSES, Expected, Work, counted, power, work_of
-from .cost_model import PILOTS, Arrangement, Data, fit_work, usable
+from .cost_model import DRIFT, HOPELESS, PILOTS, Arrangement, Data, fit_work, usable
 from .exponent import Exponent, free_exponent
 from .levels import LEAST_SIZES
 from .reasons import explain
 from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
 from .sentence import left_out, may_grow_as
-from .verdict import BETTER, FEWEST, FITS, FREE, LEAST_SPAN, Evidence, bounded, expected_growth, fit_of, ranked
+from .verdict import (
+    BETTER,
+    FEWEST,
+    FITS,
+    FREE,
+    LEAST_SPAN,
+    Evidence,
+    bounded,
+    cost_of,
+    expected_growth,
+    fit_of,
+    ranked,
+    rival_costs,
+)
 
 EDGE = 4.0
 """Times a cache that the data fill before all of them come from the next level: no cache evicts in strict order."""
+EDGE_ERROR = 0.15
+"""By how much the time of a size that is leaving a cache may differ from the way between two levels."""
 FAR = 3.0
 """Times the range beyond which a prediction is an extrapolation."""
 
@@ -182,9 +197,16 @@ class ScalingFit:
         if verdict == "consistent" or self.within_caches is None:
             return verdict
         inner = judge(self.within_caches._evidence, growth)
-        if inner == "consistent" or (inner, verdict) == ("undecided", "inconsistent"):
-            return Verdict(inner, inner.sentence + left_out(self, self.within_caches), inner.advice)
-        return verdict
+        if inner == "inconsistent" or inner == verdict or not self._may_leave_caches(growth):
+            return verdict
+        return Verdict(inner, inner.sentence + left_out(self, self.within_caches), inner.advice)
+
+    def _may_leave_caches(self, growth: Work) -> bool:
+        """Whether leaving a cache explains the sizes that were left out about as well as any other growth explains all."""
+        within = self.within_caches
+        rest = len(self.sizes) - len(within.sizes)
+        explained = cost_of(within._evidence, growth) + rest * (1 + 2 * math.log(EDGE_ERROR))
+        return explained - BETTER <= min(*rival_costs(self._evidence, growth).values(), self.free.best.cost + FREE)
 
     @cached_property
     def within_caches(self) -> "ScalingFit | None":
@@ -201,10 +223,13 @@ class ScalingFit:
             return None
         return _take_apart(data, self.unit_ns, self.rounds, self.growth if self.declared else None, self.confidence)
 
-    def seen_as(self, growth: Work, arrangement: Arrangement) -> "ScalingFit":
-        """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay."""
-        if growth.name == self.growth.name:
-            return self
+    def seen_as(self, growth: Work, arrangement: Arrangement | None) -> "ScalingFit":
+        """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay.
+
+        arrangement: None where the growth has none, because it spans more than any times do.
+        """
+        if arrangement is None or arrangement is self.arrangement:
+            return replace(self, growth=growth)
         reasons = {one.size: one.reason for one in self.odd_sizes}
         levels = {one.first: one.reason for one in self.regimes}
         regimes = _regimes(self.data, arrangement, self.unit_ns, self.confidence)
@@ -249,24 +274,23 @@ def fit_scaling(
     if not 0 < confidence < 1:
         raise SampleError(f"confidence must lie between 0 and 1, got {confidence}")
     n, times_table = inputs.read(sizes, times)
+    given = sizes if isinstance(sizes, (list, tuple, np.ndarray)) else n
     medians = np.nanmedian(times_table, axis=0)
     noise = inputs.noise_of(times_table)
     unit = float(medians.min())
     data = Data(n, medians / unit, noise**2)
     inputs.check_shape(data)
     rounds = int((~np.isnan(times_table)).sum(axis=0).min())
-    growth = None if work is None else _declared(work, sizes, n)
+    growth = None if work is None else _declared(work, given, n)
     fit = _take_apart(data, unit, rounds, growth, confidence)
     if bytes is not None:
         caches = tuple(machine().data_caches() if caches is None else caches)
-        fit = replace(fit, bytes=_working_sets(bytes, sizes, n), caches=caches)
+        fit = replace(fit, bytes=_working_sets(bytes, given, n), caches=caches)
     return explain(fit)
 
 
 def _take_apart(data: Data, unit: float, rounds: int, declared: Work | None, confidence: float) -> ScalingFit:
-    n = data.sizes
-    logs = {name: growth.log(n) for name, growth in CLASSES.items()}
-    rivals = {name: fit_work(data, log) for name, log in logs.items() if usable(log)}
+    n, rivals = data.sizes, _rivals(data)
     best = min(rivals, key=lambda name: rivals[name].cost)
     free = free_exponent(data, confidence, PILOTS[[np.argmin(abs(PILOTS - rivals[best].model_error))]])
     growth, fit = CLASSES[best], rivals[best]
@@ -307,6 +331,17 @@ def _off_edges(filled: Sequence[float] | None, caches: Sequence[Cache]) -> np.nd
     return ~leaving & (counts[level] >= LEAST_SIZES)
 
 
+def _rivals(data: Data) -> dict[str, Arrangement]:
+    """The fit of every class, those first that grow about as the times do: what is far from the best is not searched on."""
+    logs = {name: growth.log(data.sizes) for name, growth in CLASSES.items()}
+    growth = float(np.log(data.times[-1] / data.times[0]))
+    fits: dict[str, Arrangement] = {}
+    for name in sorted(filter(lambda name: usable(logs[name]), logs), key=lambda name: abs(np.ptp(logs[name]) - growth)):
+        limit = min((fit.cost for fit in fits.values()), default=math.inf) + HOPELESS
+        fits[name] = fit_work(data, logs[name], limit=limit)
+    return {name: fits[name] for name in logs if name in fits}
+
+
 def _declared(work: Any, sizes: Any, n: np.ndarray) -> Work:
     if isinstance(work, (list, tuple, np.ndarray)):
         return counted(np.asarray(sizes, dtype=float), np.asarray(work, dtype=float))
@@ -321,15 +356,18 @@ def _working_sets(bytes: Any, sizes: Any, n: np.ndarray) -> tuple[float, ...] | 
 
 
 def _fixed_cost(data: Data, growth: Work, fit: Arrangement, unit: float, confidence: float) -> Interval:
-    """The fixed cost with the interval of a linearised fit with prices and cost free; 0 where the model has none."""
+    """The fixed cost with the interval of a linearised fit, prices and drift beside it; 0 where the model has none."""
     if not fit.fixed:
         return Interval(0.0, 0.0, 0.0, confidence)
     curve = fit.fitted(data.sizes)
     used = (fit.levels >= 0) & ~fit.odd
-    columns = [(curve - fit.fixed) / curve * (fit.levels == k) for k in range(len(fit.prices))] + [1 / curve]
+    share, x = (curve - fit.fixed) / curve, np.log(data.sizes)
+    columns = [share * (fit.levels == k) for k in range(len(fit.prices))] + [share * x, 1 / curve]
     weight = 1 / np.sqrt(data.variance + fit.model_error**2)
     design = (np.array(columns) * weight).T[used]
-    error = math.sqrt(max(np.linalg.pinv(design.T @ design)[-1, -1], 0.0))
+    information = design.T @ design
+    information[-2, -2] += (np.ptp(x) / DRIFT) ** 2
+    error = math.sqrt(max(np.linalg.pinv(information)[-1, -1], 0.0))
     reach = float(scipy.stats.t.ppf((1 + confidence) / 2, fit.freedom)) * error
     return Interval(fit.fixed * unit, (fit.fixed - reach) * unit, (fit.fixed + reach) * unit, confidence)
 

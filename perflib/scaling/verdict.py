@@ -69,19 +69,31 @@ def fit_of(data: Data, growth: Work, rivals: Mapping[str, Arrangement]) -> Arran
     return fit_work(data, log_work)
 
 
-def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) -> Verdict:
-    """Whether the time grows as expected; is_known: as the work that is known to be done."""
-    sizes, fit = evidence.data.sizes, fit_of(evidence.data, growth, evidence.rivals)
-    own, shown = fit.cost, evidence.shown.seen_as(growth, fit)
-    costs = {
+def cost_of(evidence: Evidence, growth: Work) -> float:
+    """Of a growth; infinite where it spans more than floating-point numbers, which no times do."""
+    if not usable(growth.log(evidence.data.sizes)):
+        return math.inf
+    return fit_of(evidence.data, growth, evidence.rivals).cost
+
+
+def rival_costs(evidence: Evidence, growth: Work, is_known: bool = False) -> dict[str, float]:
+    """Of every class that rivals a growth."""
+    return {
         name: fit.cost + RARE.get(name, 0.0)
         for name, fit in evidence.rivals.items()
         if _is_rival(evidence, growth, CLASSES[name], is_known)
     }
+
+
+def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) -> Verdict:
+    """Whether the time grows as expected; is_known: as the work that is known to be done."""
+    sizes, own = evidence.data.sizes, cost_of(evidence, growth)
+    shown = evidence.shown.seen_as(growth, fit_of(evidence.data, growth, evidence.rivals) if own < math.inf else None)
+    costs = rival_costs(evidence, growth, is_known)
     rival = min(costs, key=lambda name: costs[name])
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
-        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
     margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
     if not within and (costs[rival] < own - margin or free < own - STRANGE):
@@ -109,10 +121,10 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
         if np.ptp(CLASSES[name].log(ends)) > limit
     }
     slower = [fit.cost for name, fit in evidence.rivals.items() if name not in faster]
-    within = min([*slower, fit_of(evidence.data, growth, evidence.rivals).cost])
+    within = min([*slower, cost_of(evidence, growth)])
     beyond = min(faster.values(), default=math.inf)
     if error := _nothing_fits(evidence):
-        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
     if beyond < within - BETTER:
         return Verdict("inconsistent", f"{evidence.shown!r}; that is more than {growth.name}")
     if beyond < within + CLEAR:
@@ -150,13 +162,20 @@ def _is_rival(evidence: Evidence, growth: Work, rival: Work, is_known: bool) -> 
     """A class rivals every other class; known work, or any that is no class, only if it differs over the largest level."""
     if growth.name in CLASSES and not is_known:
         return rival.name != growth.name
-    ends = np.array(evidence.level)
+    ends = _largest_level(evidence, evidence.rivals[rival.name])
     return abs(np.ptp(rival.log(ends)) - np.ptp(growth.log(ends))) > math.log(APART)
+
+
+def _largest_level(evidence: Evidence, rival: Arrangement) -> np.ndarray:
+    """Ends of the largest level, seen with the growth or with its rival: with the wrong one, levels come in pieces."""
+    sizes = evidence.data.sizes
+    levels = [sizes[rival.levels == k][[0, -1]] for k in range(len(rival.prices))]
+    return max([np.array(evidence.level), *levels], key=lambda ends: ends[1] / ends[0])
 
 
 def _told_apart(evidence: Evidence, growth: Work) -> tuple[float, float]:
     """Exponents that do not differ from the declared growth over the largest level: from, to."""
-    ends = np.array(evidence.level)
+    ends = _largest_level(evidence, evidence.free.best)
     reach = float(np.ptp(np.log(ends)))
     slope = float(np.diff(growth.log(ends))[0]) / reach
     return slope - math.log(APART) / reach, slope + math.log(APART) / reach

@@ -95,7 +95,7 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
     """Run every experiment; raises RunError where another measurement runs."""
     pairs, slow_downs = (24, 8) if quick else (200, 40)
     figures: dict[str, Any] = {"aa_comparisons": pairs, "power_trials": slow_downs}
-    curves = 20 if quick else 2000
+    curves = 40 if quick else 2000
     with measuring_lock(), progress_bar(2 * pairs + slow_downs + curves + 4, progress) as bar:
 
         def share(what: str, trial: Callable[[int], bool], count: int) -> float:

@@ -72,3 +72,11 @@ def test_known_work_has_no_rival_that_hardly_differs():
 
     assert fit_scaling(SIZES[:7], times).verdict("n") == "undecided"
     assert fit_scaling(SIZES[:7], times, work="n").verdict("n") == "consistent"
+
+
+@pytest.mark.parametrize("power", [1.2, 1.3])
+def test_a_clean_power_is_not_explained_by_leaving_a_cache(power):
+    """Every size lies on it within a percent: nothing is left to explain."""
+    times = SIZES**power * np.exp(0.01 * np.random.default_rng(0).standard_normal((15, len(SIZES))))
+
+    assert fit(times, work=1).verdict(1) == fit(times, bytes=None, work=1).verdict(1) != "consistent"
