@@ -60,7 +60,7 @@ def _moved(best, axis, sign, reach, usual, x):
 
 
 @compiled
-def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift_grid, usual, pilots, refinements, limit, best):
+def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift_grid, usual, pilots, rounds, limit, best):
     """Fill best with (cost, fixed, lower, drift, pilot) of the cheapest candidate."""
     level, odd = np.empty(len(t), np.int64), np.empty(len(t), np.bool_)
     price, residual = np.empty(rises + 1), np.empty(len(t))
@@ -89,7 +89,7 @@ def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drif
             if value < best[0]:
                 best[0], best[1:4] = value, x
     reach = 0.5
-    for _ in range(refinements):
+    for _ in range(rounds):
         for axis in range(3):
             for sign in (-1, 1):
                 if _moved(best, axis, sign, reach, usual, x):
