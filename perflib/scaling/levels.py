@@ -308,10 +308,9 @@ def search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift
     for _ in range(rounds):
         for axis in range(3):
             for sign in (-1, 1):
-                if _moved(best, axis, sign, reach, usual, x):
-                    value = evaluate(
-                        t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual
-                    )[0]
-                    if value < best[0]:
-                        best[0], best[1:4] = value, x
+                if not _moved(best, axis, sign, reach, usual, x):
+                    continue
+                value = evaluate(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
+                if value < best[0]:
+                    best[0], best[1:4] = value, x
         reach /= 1.6
