@@ -120,8 +120,8 @@ def _merge(n: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def noise_of(table: np.ndarray) -> np.ndarray:
     """Standard error of the logarithm of each size's median: its own, and that of all sizes where rounds are few.
 
-    What a round has in common, a machine that slowed down, is taken off first: it moves every size alike. 0 where every size
-    has one round: noise and model error are one there.
+    What a round has in common, a machine that slowed down, is taken off first: it moves every size alike. 0 where all sizes
+    have one round: noise and model error are one there.
     """
     logs = np.log(table)
     present = ~np.isnan(logs)
