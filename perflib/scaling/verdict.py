@@ -35,6 +35,8 @@ POOR = 0.12
 """Model error above which no work describes the curve."""
 MANY, DECADE = 8, 10.0
 """Sizes, and the factor that they span, below which a rival must be better by twice as much."""
+LAST = 3
+"""Sizes at the end on which alone no rejection may rest: as many as a level has at least."""
 FEWEST, LEAST_SPAN = 5, 3.0
 """Sizes, and the factor that they span, below which a growth is never called consistent."""
 
@@ -88,8 +90,15 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
         return Verdict("undecided", f"no growth describes this curve: sizes differ by {error:.0%}", _more(evidence))
     margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
-    if not within and (costs[rival] < own - margin or free < own - STRANGE):
-        better = rival if costs[rival] <= free else evidence.power
+    better = rival if costs[rival] <= free else evidence.power
+    rejected = not within and (costs[rival] < own - margin or free < own - STRANGE)
+    if rejected and not _stands_without_last(
+        evidence, growth, CLASSES[rival] if better == rival else power(evidence.free.interval.value)
+    ):
+        return Verdict(
+            "undecided", f"{growth.name} is rejected by the last {LAST} sizes alone, {better} fits them", _beyond(sizes)
+        )
+    if rejected:
         return Verdict("inconsistent", f"{evidence.summary}; not as {growth.name}: {better} fits better")
     if len(sizes) < FEWEST or sizes[-1] < LEAST_SPAN * sizes[0]:
         few = f"{len(sizes)} sizes from {sizes[0]:g} to {sizes[-1]:g} are too few to tell {growth.name} from {rival}"
@@ -99,6 +108,21 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     if free < own - BETTER:
         return Verdict("undecided", f"{growth.name} fits these times, {evidence.power} fits better", _more(evidence))
     return Verdict("consistent", evidence.summary)
+
+
+def _stands_without_last(evidence: Evidence, growth: Work, rival: Work) -> bool:
+    """Whether the rival is better without the last sizes too, on which a level may begin that ends beyond them."""
+    data = evidence.data
+    if len(data.sizes) < MANY or not usable(growth.log(data.sizes)):
+        return True
+    shorter = Data(data.sizes[:-LAST], data.times[:-LAST], data.variance[:-LAST])
+    costs = [fit_work(shorter, work.log(shorter.sizes)).cost for work in (growth, rival)]
+    return costs[1] < costs[0] - BETTER
+
+
+def _beyond(sizes: np.ndarray) -> str:
+    last = sizes[-1]
+    return f"add three sizes or more between {last:g} and {4 * last:g}: a level of price may begin below {last:g}"
 
 
 def bounded(evidence: Evidence, growth: Work) -> Verdict:
