@@ -111,9 +111,10 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
 
 
 def _stands_without_last(evidence: Evidence, growth: Work, rival: Work) -> bool:
-    """Whether the rival is better without the last sizes too, on which a level may begin that ends beyond them."""
+    """Whether the rival is better without the last sizes too, if it has a level there, which may end beyond them."""
     data = evidence.data
-    if len(data.sizes) < MANY or not usable(growth.log(data.sizes)):
+    levels = evidence.rivals.get(rival.name, evidence.free.best).levels
+    if len(data.sizes) < MANY or levels[-LAST - 1] == levels[-1] or not usable(growth.log(data.sizes)):
         return True
     shorter = Data(data.sizes[:-LAST], data.times[:-LAST], data.variance[:-LAST])
     costs = [fit_work(shorter, work.log(shorter.sizes)).cost for work in (growth, rival)]
