@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perflib.scaling.cost_model import COSTS
-from perflib.scaling.levels import LEAST_RISE, LEAST_SIZES, MOST_RISE, _levels, arrange
+from perflib.scaling.levels import LEAST_RISE, MOST_RISE, _levels, arrange
 
 VARIANCE = 0.02**2
 
@@ -27,7 +27,7 @@ def exhaustive(z, rises, step_cost=12.0):
         for places in combinations(range(1, len(z)), count):
             parts = np.split(z, places)
             steps = np.diff([part.mean() for part in parts])
-            if min(map(len, parts)) < LEAST_SIZES or not all((steps > LEAST_RISE) & (steps <= MOST_RISE)):
+            if min(map(len, parts)) < 3 or not all((steps > LEAST_RISE) & (steps <= MOST_RISE)):
                 continue
             cost = sum(((part - part.mean()) ** 2).sum() for part in parts) / VARIANCE + count * step_cost
             if cost < best:
@@ -90,6 +90,12 @@ def test_a_rise_is_at_most_five_times():
 
     means = [z[level == k].mean() for k in range(level.max() + 1)]
     assert np.diff(means).max() <= MOST_RISE
+
+
+def test_two_sizes_are_no_level():
+    z = np.array([0.0] * 8 + [0.7] * 2)
+
+    assert np.bincount(arranged(z, odd_cost=1e9, ramp_cost=1e9)[0]).min() >= 3
 
 
 def test_a_size_that_differs_by_little_is_not_odd():
