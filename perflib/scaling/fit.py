@@ -297,7 +297,7 @@ def _take_apart(data: Data, unit: float, rounds: int, declared: Work | None, con
     if declared:
         growth, fit = declared, fit_of(data, declared, rivals)
     elif free.best.cost + FREE < fit.cost - BETTER:
-        growth, fit = power(round(free.interval.value, 2)), free.best
+        growth, fit = power(free.interval.value), free.best
     return ScalingFit(
         sizes=tuple(int(v) if v == int(v) else float(v) for v in n.tolist()),
         times_ns=tuple((unit * data.times).tolist()),
