@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
@@ -39,49 +40,88 @@ class _Pickler(cloudpickle.Pickler):
         return super().reducer_override(value)
 
 
-def from_fresh_process(job: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """Yield what `job()` yields in a fresh process."""
-    request = io.BytesIO()
-    _Pickler(request).dump(job)
-    command = [sys.executable, "-c", f"from {__name__} import _work; _work()"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        process.stdin.write(pickle.dumps(sys.path) + request.getvalue())
-        process.stdin.flush()  # and not closed: its end says that this process is gone
+class FreshProcess:
+    """A process that runs the jobs it is given, one after the other, until `end` or the end of the `with`."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", f"from {__name__} import _work; _work()"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._send(pickle.dumps(sys.path))
+
+    def __enter__(self) -> "FreshProcess":
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Kill the process, whatever it does; once it is gone there is nothing to do."""
+        self._process.kill()
+        with suppress(OSError):  # a job that it never read
+            self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+    def begin(self, job: Callable[[], Iterator[Any]]) -> None:
+        """Hand over a job; `items` has what it yields."""
+        request = io.BytesIO()
+        _Pickler(request).dump(job)
+        self._send(request.getvalue())
+
+    def items(self) -> Iterator[Any]:
+        """Yield what the job yields; raises what it raises."""
         while True:
             try:
-                kind, content = pickle.load(process.stdout)
+                kind, content = pickle.load(self._process.stdout)
             except EOFError:
-                raise RunError(f"a measuring process ended by itself, exit status {process.wait()}") from None
+                status = self._process.wait()
+                raise RunError(f"a measuring process ended by itself, exit status {status}") from None
             if kind == "end":
                 return
             if kind == "raised":
                 raise content
             yield content
-    finally:
-        process.kill()
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
+
+    def _send(self, request: bytes) -> None:
+        pickle.dump(request, self._process.stdin)
+        self._process.stdin.flush()  # and not closed: its end says that this process is gone
+
+
+def from_fresh_process(job: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """Yield what `job()` yields in a fresh process."""
+    with FreshProcess() as process:
+        process.begin(job)
+        yield from process.items()
 
 
 def _work() -> None:
-    """What the fresh process does: read the job, answer with its items."""
+    """What the fresh process does: answer every job with its items."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who reads ends this process
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints is no answer
-    sys.path[:] = pickle.load(sys.stdin.buffer)
-    job = pickle.load(sys.stdin.buffer)
-    Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()  # who asked is gone
+    requests: SimpleQueue = SimpleQueue()
+    Thread(target=_receive, args=(requests,), daemon=True).start()
+    sys.path[:] = pickle.loads(requests.get())
 
     def tell(kind: str, content: Any = None) -> None:
         answer.write(cloudpickle.dumps((kind, content)))
         answer.flush()
 
-    try:
-        for item in job():
-            tell("item", item)
-        tell("end")
-    except BaseException as problem:
-        with suppress(OSError):  # nobody reads any more
-            tell("raised", problem)
+    while True:
+        request = requests.get()
+        try:
+            for item in pickle.loads(request)():
+                tell("item", item)
+            tell("end")
+        except BaseException as problem:
+            with suppress(OSError):  # nobody reads any more
+                tell("raised", problem)
+
+
+def _receive(requests: SimpleQueue) -> None:
+    """Take the jobs as they come; who asked is gone where they end."""
+    while True:
+        try:
+            requests.put(pickle.load(sys.stdin.buffer))
+        except EOFError:
+            os._exit(1)

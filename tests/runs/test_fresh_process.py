@@ -8,13 +8,15 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from perflib.errors import RunError, WrongResult
 from perflib.kernels.catalog import find
 from perflib.kernels.rmsnorm.textbook import _rms_norm_fast
-from perflib.runs.fresh_process import _Pickler, from_fresh_process
+from perflib.runs.fresh_process import FreshProcess, _Pickler, from_fresh_process
 
 
 def counted(numbers):
@@ -90,6 +92,46 @@ def test_a_reader_who_leaves_ends_the_process():
 
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+def test_one_process_runs_two_jobs_and_the_second_after_the_first_raised():
+    def broken():
+        yield 1
+        raise ValueError("no more")
+
+    with FreshProcess() as process:
+        process.begin(broken)
+        process.begin(counted(2))
+        with pytest.raises(ValueError, match="no more"):
+            list(process.items())
+        items = list(process.items())
+
+    assert [number for _, number in items] == [0, 1]
+
+
+def test_two_processes_work_at_the_same_time():
+    """Each waits for a file that the other writes."""
+
+    def job(mine, other):
+        import time
+        from pathlib import Path
+
+        Path(mine).touch()
+        while not Path(other).exists():
+            time.sleep(0.01)
+        yield mine
+
+    with TemporaryDirectory() as folder, FreshProcess() as first, FreshProcess() as second:
+        files = [str(Path(folder) / name) for name in "ab"]
+        first.begin(partial(job, *files))
+        second.begin(partial(job, *reversed(files)))
+
+        assert [*first.items(), *second.items()] == files
+
+
+def test_a_process_that_ended_may_be_ended_again():
+    with FreshProcess() as process:
+        process.end()
 
 
 def test_a_process_whose_reader_was_killed_ends_too(tmp_path):
