@@ -19,7 +19,7 @@ from ..errors import RunError
 from ..stats import MIN_SAMPLES
 from ..timing.case import CANARY, FLOORS, Case
 from ..timing.placement import drawn_seed
-from ..timing.sampling import MAX_ROUNDS, batch_time_ns, calibrate, plan_rounds, quiet, rounds
+from ..timing.sampling import MAX_ROUNDS, plan_batch, plan_rounds, quiet, rounds
 from .fresh_process import FreshProcess
 from .grid import GridPoint, PointLost, checked_case, guarded_case
 from .store import COLUMNS
@@ -98,8 +98,7 @@ def sample_block(
             if is_known:
                 one.run(1 if reps[label] > 1 or one.scope == "call" else 0)  # a library is loaded, pages are present
             else:
-                reps[label] = calibrate(one.run)
-                batch_ns[label] = batch_time_ns(one, reps[label])
+                reps[label], batch_ns[label] = plan_batch(one)
             yield 0.0, []
         if not is_known:
             sizes = {label: columns[label].get("n") for label in cases}  # all alternatives of a size get the same rounds
@@ -145,6 +144,8 @@ def compile_ahead(blocks: Sequence[Block]) -> Iterator[None]:
     for cell in (cell for block in blocks for cell in block.cells):
         key = cell.kernel.name, cell.scope, cell.dtype, cell.mode, cell.threads
         smallest[key] = min(smallest.get(key, cell), cell, key=lambda point: point.n or 0)
+    for extra in (*FLOORS.values(), CANARY):
+        extra.run(1)
     for cell in smallest.values():
         with suppress(Exception), quiet(cell.threads):
             checked_case(cell, {}, np.random.default_rng(0), check=False).run(1)
