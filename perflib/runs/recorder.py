@@ -19,8 +19,8 @@ from ..errors import RunError
 from ..stats import MIN_SAMPLES
 from ..timing.case import CANARY, FLOORS, Case
 from ..timing.placement import drawn_seed
+from ..timing.processes import FreshProcess
 from ..timing.sampling import MAX_ROUNDS, plan_batch, plan_rounds, quiet, rounds
-from .fresh_process import FreshProcess
 from .grid import GridPoint, PointLost, checked_case, guarded_case
 from .store import COLUMNS
 from .writer import RunWriter
