@@ -7,6 +7,7 @@ Raises `WrongResult` for a wrong kernel before anything of it is timed, `RunErro
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,9 +19,9 @@ from ..errors import RunError
 from ..stats import MIN_SAMPLES
 from ..timing.case import CANARY, FLOORS, Case
 from ..timing.placement import drawn_seed
-from ..timing.sampling import MAX_ROUNDS, batch_time_ns, calibrate, plan_rounds, quiet, rounds
-from .fresh_process import from_fresh_process
-from .grid import GridPoint, PointLost, guarded_case
+from ..timing.processes import FreshProcess
+from ..timing.sampling import MAX_ROUNDS, plan_batch, plan_rounds, quiet, rounds
+from .grid import GridPoint, PointLost, checked_case, guarded_case
 from .store import COLUMNS
 from .writer import RunWriter
 
@@ -97,8 +98,7 @@ def sample_block(
             if is_known:
                 one.run(1 if reps[label] > 1 or one.scope == "call" else 0)  # a library is loaded, pages are present
             else:
-                reps[label] = calibrate(one.run)
-                batch_ns[label] = batch_time_ns(one, reps[label])
+                reps[label], batch_ns[label] = plan_batch(one)
             yield 0.0, []
         if not is_known:
             sizes = {label: columns[label].get("n") for label in cases}  # all alternatives of a size get the same rounds
@@ -135,6 +135,23 @@ def measure_part(part: Part) -> Iterator[tuple[str, Any, Any]]:
             yield "nothing", None, None
 
 
+def compile_ahead(blocks: Sequence[Block]) -> Iterator[None]:
+    """Run every kernel once at its smallest size, in every scope, dtype and mode: then its code lies ready in this process.
+
+    What raises here raises again where it is measured, with a name.
+    """
+    smallest: dict[tuple, GridPoint] = {}
+    for cell in (cell for block in blocks for cell in block.cells):
+        key = cell.kernel.name, cell.scope, cell.dtype, cell.mode, cell.threads
+        smallest[key] = min(smallest.get(key, cell), cell, key=lambda point: point.n or 0)
+    for extra in (*FLOORS.values(), CANARY):
+        extra.run(1)
+    for cell in smallest.values():
+        with suppress(Exception), quiet(cell.threads):
+            checked_case(cell, {}, np.random.default_rng(0), check=False).run(1)
+        yield
+
+
 class StopEarly(Exception):
     """For `progress` to raise: the block is closed with the cells that have at least six rounds, the others are lost."""
 
@@ -149,15 +166,25 @@ def record_blocks(
     """Measure every block that the run does not have yet; progress and time left go to stderr where somebody watches.
 
     Several processes, fresh ones, share the rounds of each block, one process after the other through all blocks, so that
-    minutes lie between the rounds of a case; one takes place here. seed: everything random, from fresh entropy if None.
+    minutes lie between the rounds of a case; one takes place here. All of them compile at the beginning, at the same time.
+    seed: everything random, from fresh entropy if None.
     """
     turns = {
         number: [b for i, b in enumerate(blocks) if b.divided or i % processes + 1 == number]
         for number in range(1, processes + 1)
     }
     missing = {number: [b for b in turn if not writer.has(*b.key, number)] for number, turn in turns.items()}
+    missing = {number: turn for number, turn in missing.items() if turn}
     total, done, plans = sum(_share_s(b, processes) for turn in missing.values() for b in turn), 0.0, {}
-    with progress_bar(total, progress is True) as bar:
+    with progress_bar(total, progress is True) as bar, ExitStack() as stack:
+        if processes > 1:
+            workers = {number: stack.enter_context(FreshProcess()) for number in missing}
+            bar.set_description_str("compiling")
+            for number, worker in workers.items():
+                worker.begin(partial(compile_ahead, missing[number]))
+            for worker in workers.values():
+                for _ in worker.items():
+                    bar.refresh()
 
         def advance(block: Block, share: float) -> None:
             if share:
@@ -167,15 +194,15 @@ def record_blocks(
                 progress((done + share * _share_s(block, processes)) / total)
 
         for number, turn in missing.items():
-            if not turn:
-                continue
             entropy = drawn_seed(None if seed is None else seed + number)
             writer.note_process(number, entropy)
             lost = {}
             for one in writer.lost:
                 lost.setdefault((one["topic"], one["block"]), set()).add(one["case"])
             job = partial(measure_part, Part(tuple(turn), number, processes, entropy, plans, lost))
-            messages = from_fresh_process(job) if processes > 1 else job()
+            if processes > 1:
+                workers[number].begin(job)
+            messages = workers[number].items() if processes > 1 else job()
             for place, block in enumerate(turn):
                 bar.set_description_str(f"{block.topic}: {block.name}, compiling and checking")
                 try:
@@ -190,6 +217,8 @@ def record_blocks(
                     raise
                 plans.setdefault(block.key, plan)
                 done += _share_s(block, processes)
+            if processes > 1:
+                workers[number].end()
 
 
 def _share_s(block: Block, processes: int) -> float:

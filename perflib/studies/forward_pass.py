@@ -28,13 +28,13 @@ from ..llm.decoder import Decoder, statistics
 from ..llm.fusion_experiment import READ_BYTES, alternatives, in_turn, reads, stopwatch_runs
 from ..llm.operation_counts import PACKING, PARTS, effort, work
 from ..llm.weights import SHAPES, RandomWeights
-from ..runs.fresh_process import from_fresh_process
 from ..runs.queries import middle, paired, peak_gflops, select, topic_prior
 from ..runs.recorder import LEAST_ROUNDS
 from ..runs.store import Run
 from ..runs.writer import RunWriter
 from ..section_timer import WHOLE
 from ..stats import Interval, shift_interval
+from ..timing.processes import from_fresh_process
 from ..timing.sampling import quiet
 from .drawing import annotate, error_bars, log_scales
 

@@ -36,7 +36,7 @@ def race(
 ) -> str:
     """Judge time(slow) / time(fast) > threshold. The arms are functions of a number of runs, such as Case.run."""
     with quiet():
-        slow_reps, fast_reps = (calibrate(arm, clock, sample_ns) for arm in (slow, fast))
+        (slow_reps, _), (fast_reps, _) = (calibrate(arm, clock, sample_ns) for arm in (slow, fast))
         lead = 0
         for _ in range(ROUNDS):
             first = _per_run(slow, slow_reps, clock)

@@ -70,8 +70,11 @@ def plan_rounds(case_ns: Mapping[str, float], budget_s: float, least: int = MIN_
     return {label: int(min(MAX_ROUNDS, max(least, share_ns / ns))) for label, ns in case_ns.items()}
 
 
-def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, batch_ns: int = BATCH_NS) -> int:
-    """Runs per batch: compiles first, grows at most tenfold, must reach the target twice in a row, or once by far."""
+def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, batch_ns: int = BATCH_NS) -> tuple[int, int]:
+    """Runs per batch and the nanoseconds of the last one.
+
+    The first run compiles. A batch grows at most tenfold and must reach the target twice in a row, or once by far.
+    """
     target = max(batch_ns, CLOCK_STEPS * clock_step_ns(clock, 1000))
     run(1)
     reps, hits = 1, 0
@@ -81,7 +84,7 @@ def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, ba
         elapsed = max(1, clock() - start)
         hits = hits + 1 if elapsed >= target else 0
         if hits == 2 or (reps == 1 and elapsed >= BY_FAR * target):
-            return reps
+            return reps, elapsed
         if not hits:
             reps = min(10 * reps, int(reps * target * 1.1 / elapsed) + 1)
 
@@ -115,13 +118,15 @@ def rounds(
         yield samples
 
 
-def batch_time_ns(case: Case, reps: int, clock: Clock = time.perf_counter_ns) -> int:
-    """Nanoseconds of one batch and of what prepares it and warms it up, at least 1."""
-    start = clock()
+def plan_batch(case: Case, clock: Clock = time.perf_counter_ns, batch_ns: int = BATCH_NS) -> tuple[int, int]:
+    """Runs per batch, and the nanoseconds of a batch with what prepares it and warms it up."""
+    reps, elapsed = calibrate(case.run, clock, batch_ns)
+    elapsed += elapsed * _warm_up_runs(case, reps) // reps
     if case.prepare:
+        start = clock()
         case.prepare()
-    case.run(reps + _warm_up_runs(case, reps))
-    return max(1, clock() - start)
+        elapsed += clock() - start
+    return reps, elapsed
 
 
 def _make_ready(case: Case, reps: int) -> None:

@@ -16,7 +16,7 @@ from ..stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interv
 from ..timer import Clock
 from .case import CANARY, FLOORS, Case
 from .placement import drawn_seed
-from .sampling import BATCH_NS, Sample, batch_time_ns, calibrate, plan_rounds, rounds
+from .sampling import BATCH_NS, Sample, plan_batch, plan_rounds, rounds
 
 HALF_WIDTH = 0.01  # of the value: narrow enough
 GROWTH = 1.5  # the intervals are looked at after half as many rounds again: few looks keep their coverage
@@ -93,9 +93,10 @@ def take(
     floors = [replace(FLOORS[scope], label=_floor_label(scope)) for scope in dict.fromkeys(session.scopes.values())]
     everything = (*cases, *floors, replace(CANARY, label=CANARY_LABEL))
     start = clock()
-    reps = {c.label: calibrate(c.run, clock) for c in cases}
-    reps |= {c.label: calibrate(c.run, clock, BATCH_NS // 4) for c in everything if c.label not in reps}
-    counts = plan_rounds({c.label: batch_time_ns(c, reps[c.label], clock) for c in everything}, budget_s, least)
+    batches = {c.label: plan_batch(c, clock) for c in cases}
+    batches |= {c.label: plan_batch(c, clock, BATCH_NS // 4) for c in everything if c.label not in batches}
+    reps = {label: count for label, (count, _) in batches.items()}
+    counts = plan_rounds({label: ns for label, (_, ns) in batches.items()}, budget_s, least)
     rng = np.random.default_rng(drawn_seed(seed))
     gc.collect()  # what compiling left is nobody's fault later
     end = clock() + budget_s * 1e9

@@ -3,15 +3,18 @@
 import json
 from collections import Counter
 
+import numba
 import numpy as np
 import pytest
 from runs import isolate, start
 
 from perflib.kernels.catalog import find
+from perflib.kernels.description import Kernel
 from perflib.runs import recorder
 from perflib.runs.grid import GridPoint
-from perflib.runs.recorder import Block, measure_part, record_blocks, sample_block
+from perflib.runs.recorder import Block, compile_ahead, measure_part, record_blocks, sample_block
 from perflib.runs.store import load_run
+from perflib.timing.loops import compilations
 from perflib.timing.sampling import MAX_ROUNDS
 
 NORMS = tuple(GridPoint(find(name), 8, "call") for name in ("rms_norm_fast", "numpy_rms_norm"))
@@ -32,6 +35,12 @@ def shared(tmp_path_factory):
         whole = Block("norms", "whole", NORMS, 1e-6, divided=False)
         record_blocks(writer, [BLOCK, whole], None, progress=False, processes=3)
         return writer.finish()
+
+
+def described(body):
+    function = numba.njit(body)
+    make, flops, moved = lambda n, dtype, rng: (np.zeros(n, dtype),) * 2, lambda n: n, lambda n, itemsize: n * itemsize
+    return Kernel("own", function, make, flops, moved, compiled=function)
 
 
 def of(run, block):
@@ -89,7 +98,7 @@ def test_what_the_first_process_found_is_handed_over(monkeypatch):
     monkeypatch.setattr(
         recorder, "guarded_case", lambda *a, check, f=recorder.guarded_case: checked.append(check) or f(*a, check=check)
     )
-    monkeypatch.setattr(recorder, "calibrate", lambda run: pytest.fail("calibrated again"))
+    monkeypatch.setattr(recorder, "plan_batch", lambda one: pytest.fail("calibrated again"))
     plan = dict.fromkeys([cell.label for cell in NORMS] + ["floor call", "canary kernel"], (5, 4))
 
     rows = [row for _, batch in sample_block(NORMS, 1e-6, 0, processes=2, plan=plan, first_round=30) for row in batch]
@@ -97,6 +106,28 @@ def test_what_the_first_process_found_is_handed_over(monkeypatch):
     assert checked == [False, False]
     assert Counter(row["round"] for row in rows) == dict.fromkeys((30, 31, 32, 33), 4)
     assert all(5 <= row["reps"] <= 6 for row in rows)
+
+
+def test_what_was_compiled_ahead_is_not_compiled_again_at_any_size():
+    kernel = described(lambda x, out: None)
+    cells = tuple(GridPoint(kernel, n, dtype=dtype) for dtype in ("float32", "float64") for n in (64, 16, 32))
+
+    with compilations() as ahead:
+        steps = list(compile_ahead([Block("own", "a", cells[:2], 1e-6), Block("own", "b", cells[2:], 1e-6)]))
+    with compilations() as later:
+        for cell in cells:
+            list(sample_block([cell], 1e-6, 0))
+
+    assert len(steps) == 2
+    assert ahead.compiled > 0
+    assert later.compiled == 0
+
+
+def test_a_kernel_that_raises_ahead_is_left_to_its_measurement():
+    def broken(x, out):
+        raise ValueError("only now")
+
+    assert list(compile_ahead([Block("own", "a", (GridPoint(described(broken), 16),), 1e-6)])) == [None]
 
 
 def test_a_plan_says_how_often_each_case_is_run_and_in_how_many_rounds():

@@ -19,7 +19,7 @@ from perflib.runs.grid import GridPoint, checked_case
 from perflib.timing import placement as timing_placement
 from perflib.timing.case import Case, case
 from perflib.timing.placement import Placement, drawn_seed
-from perflib.timing.sampling import batch_time_ns, rounds
+from perflib.timing.sampling import plan_batch, rounds
 
 BRIEF = {"budget_s": 0.02}
 LARGE = 4 << 20
@@ -427,16 +427,18 @@ def test_an_output_that_everybody_writes_is_not_restored(hand_clock):
     assert any((second == -1).all() for _, second in seen)
 
 
-@pytest.mark.parametrize(("reps", "expected"), [(1, {0}), (2, {1})])
-def test_one_run_warms_up_after_a_draw_unless_a_run_fills_the_batch(hand_clock, reps, expected):
+@pytest.mark.parametrize(("cost_ns", "reps", "expected"), [(30_000_000, 1, {0}), (600_000, 2, {1})])
+def test_one_run_warms_up_after_a_draw_unless_a_run_fills_the_batch(hand_clock, cost_ns, reps, expected):
     x = numbers(8)
-    one, _, runs = placed_case("a", hand_clock, (x,), Placement((x,)))
+    one, _, runs = placed_case("a", hand_clock, (x,), Placement((x,)), cost_ns)
+    planned = plan_batch(one, hand_clock)
+    runs.clear()
 
     samples = sampled([one], hand_clock, reps=reps)
 
     assert set(runs[::2]) == expected
-    assert [s.elapsed_ns for s in samples] == [1000 * s.reps for s in samples], "not in the time"
-    assert batch_time_ns(one, reps, hand_clock) == 1000 * (reps + max(expected)), "but in the plan"
+    assert [s.elapsed_ns for s in samples] == [cost_ns * s.reps for s in samples], "not in the time"
+    assert planned == (reps, cost_ns * (reps + max(expected))), "but in the plan"
 
 
 @pytest.mark.parametrize(

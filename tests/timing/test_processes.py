@@ -8,6 +8,11 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -15,10 +20,12 @@ import scipy
 from numba import njit
 
 from perflib import compare, kernels, measure
-from perflib.errors import Unmeasurable
+from perflib.errors import Unmeasurable, WrongResult
+from perflib.kernels.catalog import find
+from perflib.kernels.rmsnorm.textbook import _rms_norm_fast
 from perflib.stats import Interval
 from perflib.timing import processes as timing_processes
-from perflib.timing.processes import _pack, in_processes
+from perflib.timing.processes import FreshProcess, _Pickler, from_fresh_process, importable, in_processes
 from perflib.timing.results import combined, pooled
 
 
@@ -27,30 +34,20 @@ def _sum(x):
     return x.sum()
 
 
-def unpacked(payload):
-    """What a fresh process reads: the path, then what is wanted."""
-    stream = io.BytesIO(payload)
-    return pickle.load(stream), pickle.load(stream)
-
-
 def add(amount):
     return lambda x: x + amount
 
 
-@pytest.mark.parametrize(
-    ("fn", "name"),
-    [
-        (_sum, (__name__, "_sum")),
-        (unpacked, (__name__, "unpacked")),
-        (kernels.matmul_tiled, ("perflib.kernels.gemm.textbook", "matmul_tiled")),
-        (os.path.join, ("posixpath", "join")),
-    ],
-)
-def test_what_a_module_holds_travels_by_name(fn, name):
-    path, (_, reference, args, settings) = unpacked(_pack(measure, fn, (1,), {"seed": 3}))
+def pickled(value):
+    stream = io.BytesIO()
+    _Pickler(stream).dump(value)
+    return stream.getvalue()
 
-    assert path == sys.path
-    assert (reference, args, settings) == (name, (1,), {"seed": 3})
+
+@pytest.mark.parametrize("fn", [_sum, add, kernels.matmul_tiled, os.path.join])
+def test_what_a_module_holds_travels_by_name(fn):
+    assert importable(fn)
+    assert pickle.loads(pickled(fn)) is fn
 
 
 @pytest.mark.parametrize(
@@ -64,23 +61,19 @@ def test_what_a_module_holds_travels_by_name(fn, name):
     ],
 )
 def test_anything_else_travels_by_value(fn):
-    _, (_, copy, _, _) = unpacked(_pack(measure, fn, (), {}))
-
-    assert copy(1) == 3
+    assert pickle.loads(pickled(fn))(1) == 3
 
 
 def test_a_function_whose_name_means_another_one_travels_by_value():
     impostor = add(2)
     impostor.__module__, impostor.__qualname__ = __name__, "add"
 
-    _, (_, copy, _, _) = unpacked(_pack(measure, impostor, (), {}))
-
-    assert copy(1) == 3
+    assert pickle.loads(pickled(impostor))(1) == 3
 
 
 def test_what_cannot_travel_is_refused_in_one_line(refused):
-    with refused(TypeError, "processes needs a function and arguments that can be pickled, got cannot pickle"):
-        _pack(measure, add, (threading.Lock(),), {})
+    with refused(TypeError, "needs a function and arguments that can be pickled, got cannot pickle"):
+        in_processes(measure, 2, add, (threading.Lock(),), {})
 
 
 def noisy(measurement, middle, **changes):
@@ -193,18 +186,16 @@ def test_both_scopes_and_the_dispatch_are_put_together(measurement):
 @pytest.mark.parametrize(
     ("code", "line"),
     [
-        ("import sys; sys.exit('ValueError: no')", "ValueError: no"),
-        ("print('noise', file=__import__('sys').stderr); raise KeyError(1)", "KeyError: 1"),
+        ("import sys; sys.exit('no')", "SystemExit: no"),
+        ("raise KeyError(1)", "KeyError: 1"),
         ("import os; os.abort()", "exit status -6"),
-        ("", "exit status 0"),
+        ("import os; os._exit(0)", "exit status 0"),
     ],
 )
-def test_a_process_that_fails_is_told_by_its_last_line(monkeypatch, refused, code, line):
-    run = subprocess.run
-    monkeypatch.setattr(timing_processes.subprocess, "run", lambda command, **how: run([sys.executable, "-c", code], **how))
-
+def test_a_process_that_fails_says_why_in_one_line(refused, code, line):
+    """Live."""
     with refused(Unmeasurable, "a fresh process could not measure it", line):
-        in_processes(measure, 2, add(2), (1,), {})
+        in_processes(lambda fn, seed: exec(code), 2, add(2), (), {})
 
 
 def test_a_lambda_is_measured_in_two_fresh_processes_whatever_it_prints():
@@ -225,7 +216,7 @@ def test_a_lambda_is_measured_in_two_fresh_processes_whatever_it_prints():
 
 def test_every_process_draws_for_itself_and_the_same_again_from_the_same_seed(monkeypatch):
     requests = []
-    monkeypatch.setattr(timing_processes, "_measure_anew", lambda payload: requests.append(unpacked(payload)[1][3]["seed"]))
+    monkeypatch.setattr(timing_processes, "_result_of", lambda job: requests.append(job.args[-1]["seed"]))
 
     for seed in (7, 7, None):
         in_processes(measure, 3, add(2), (1,), {"seed": seed})
@@ -258,7 +249,166 @@ def test_a_function_that_fails_in_a_fresh_process_gives_one_line(refused):
 
 
 def test_settings_are_refused_before_a_process_is_started(monkeypatch, refused):
-    monkeypatch.setattr(timing_processes.subprocess, "run", None)
+    monkeypatch.setattr(timing_processes.subprocess, "Popen", None)
 
     with refused(ValueError, "mode must be one of"):
         measure(add(2), 1, processes=2, mode="warm")
+
+
+def counted(numbers):
+    """Made by value: a test module is nowhere to be imported from."""
+
+    def job():
+        import os
+
+        print("noise that is no item")
+        for number in range(numbers):
+            yield os.getpid(), number
+
+    return job
+
+
+def test_items_arrive_in_order_from_one_other_process():
+    items = list(from_fresh_process(counted(3)))
+
+    assert [number for _, number in items] == [0, 1, 2]
+    (process,) = {pid for pid, _ in items}
+    assert process != os.getpid()
+
+
+def test_every_job_has_a_process_of_its_own():
+    first, second = (next(from_fresh_process(counted(1)))[0] for _ in range(2))
+
+    assert first != second
+
+
+def test_an_exception_of_the_job_is_raised_here(refused):
+    def job():
+        from perflib.errors import WrongResult
+
+        yield 1
+        raise WrongResult("the third element must be 2, got 3")
+
+    items = from_fresh_process(job)
+    assert next(items) == 1
+    with refused(WrongResult, "must be 2, got 3"):
+        next(items)
+
+
+def test_a_process_that_ends_by_itself_is_no_end_of_the_items(refused):
+    def job():
+        import os
+
+        yield 1
+        os._exit(7)
+
+    items = from_fresh_process(job)
+    assert next(items) == 1
+    with refused(Unmeasurable, "exit status 7"):
+        next(items)
+
+
+def test_a_reader_who_leaves_ends_the_process():
+    def job():
+        import os
+        import time
+
+        yield os.getpid()
+        time.sleep(600)
+
+    items = from_fresh_process(job)
+    process = next(items)
+    items.close()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_one_process_runs_two_jobs_and_the_second_after_the_first_raised():
+    def broken():
+        yield 1
+        raise ValueError("no more")
+
+    with FreshProcess() as process:
+        process.begin(broken)
+        process.begin(counted(2))
+        with pytest.raises(ValueError, match="no more"):
+            list(process.items())
+        items = list(process.items())
+
+    assert [number for _, number in items] == [0, 1]
+
+
+def test_two_processes_work_at_the_same_time():
+    """Each waits for a file that the other writes."""
+
+    def job(mine, other):
+        import time
+        from pathlib import Path
+
+        Path(mine).touch()
+        while not Path(other).exists():
+            time.sleep(0.01)
+        yield mine
+
+    with TemporaryDirectory() as folder, FreshProcess() as first, FreshProcess() as second:
+        files = [str(Path(folder) / name) for name in "ab"]
+        first.begin(partial(job, *files))
+        second.begin(partial(job, *reversed(files)))
+
+        assert [*first.items(), *second.items()] == files
+
+
+def test_a_process_that_ended_may_be_ended_again():
+    with FreshProcess() as process:
+        process.end()
+
+
+def test_a_process_whose_reader_was_killed_ends_too(tmp_path):
+    """A reader that stops without a word: its end of the pipe closes."""
+    code = "import os; from perflib.timing.processes import from_fresh_process as f; import sleeper"
+    code += "; items = f(sleeper.job); print(next(items), flush=True); os.kill(os.getpid(), 9)"
+    (tmp_path / "sleeper.py").write_text("import os, time\ndef job():\n    yield os.getpid()\n    time.sleep(600)\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    output = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=False).stdout
+    process = int(output)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"process {process} lives on")
+
+
+def test_compiled_code_that_can_be_looked_up_travels_by_name():
+    assert b"_look_up" in pickled(_rms_norm_fast)  # by value it would be found again here, but nowhere else
+    assert pickle.loads(pickled(_rms_norm_fast)) is _rms_norm_fast
+    assert pickle.loads(pickled(find("matmul_tiled"))) is find("matmul_tiled")
+    renamed = pickle.loads(pickled(replace(find("rms_norm_fast"), name="another")))
+    assert renamed.name == "another"
+    assert renamed.compiled is _rms_norm_fast
+
+
+def test_a_partial_of_a_module_function_travels():
+    assert list(from_fresh_process(partial(iter, (1, 2)))) == [1, 2]
+
+
+def test_a_job_that_fills_the_pipe_many_times_arrives_whole():
+    numbers = tuple(range(10**6, 10**6 + 300_000))
+
+    assert sum(from_fresh_process(partial(iter, numbers[::1000]))) == sum(numbers[::1000])
+    (found,) = from_fresh_process(partial(iter, (numbers,)))
+    assert found == numbers
+
+
+def test_what_raised_is_told_although_it_is_no_usual_exception():
+    def job():
+        yield 1
+        raise SystemExit("over")
+
+    items = from_fresh_process(job)
+    next(items)
+    with pytest.raises(SystemExit):
+        next(items)

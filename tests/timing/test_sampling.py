@@ -17,7 +17,7 @@ from numba import njit
 from threadpoolctl import threadpool_info
 
 from perflib.timing.case import Case
-from perflib.timing.sampling import BATCH_NS, Sample, batch_time_ns, calibrate, plan_rounds, quiet, rounds
+from perflib.timing.sampling import BATCH_NS, Sample, calibrate, plan_batch, plan_rounds, quiet, rounds
 
 
 def stopwatch_runs(run, seen):
@@ -36,7 +36,7 @@ def silent(label):
 
 @pytest.mark.parametrize("cost_ns", [1, 3, 10, 999, 12_345, 999_999, 1_000_000, 5_000_000])
 def test_a_batch_reaches_a_millisecond_and_hardly_more(hand_clock, cost_ns):
-    reps, long = (calibrate(hand_clock.arm(cost_ns), hand_clock, batch_ns) for batch_ns in (BATCH_NS, 7_000_000))
+    (reps, _), (long, _) = (calibrate(hand_clock.arm(cost_ns), hand_clock, batch_ns) for batch_ns in (BATCH_NS, 7_000_000))
 
     assert reps * cost_ns >= 1_000_000
     assert reps == 1 or reps * cost_ns <= 1.2 * 1_000_000 + cost_ns
@@ -47,7 +47,7 @@ def test_a_coarse_clock_makes_the_batch_longer(hand_clock):
     """Readings step by 10 us here: a thousand steps are 10 ms."""
     hand_clock.tick_ns = 10_000
 
-    reps = calibrate(hand_clock.arm(1000), hand_clock)
+    reps, _ = calibrate(hand_clock.arm(1000), hand_clock)
 
     assert reps * 1000 >= 9_900_000
 
@@ -56,7 +56,7 @@ def test_the_run_that_compiles_does_not_size_the_batch(hand_clock):
     seen = []
     costs = iter([500_000_000])
 
-    reps = calibrate(stopwatch_runs(hand_clock.arm(lambda: next(costs, 1000)), seen), hand_clock)
+    reps, _ = calibrate(stopwatch_runs(hand_clock.arm(lambda: next(costs, 1000)), seen), hand_clock)
 
     assert seen[0] == 1
     assert reps * 1000 >= 1_000_000
@@ -75,7 +75,7 @@ def test_the_target_must_be_reached_twice_in_a_row(hand_clock):
     seen = []
     costs = iter([1, 2_000_000, 1])
 
-    reps = calibrate(stopwatch_runs(hand_clock.arm(lambda: next(costs, 1000)), seen), hand_clock)
+    reps, _ = calibrate(stopwatch_runs(hand_clock.arm(lambda: next(costs, 1000)), seen), hand_clock)
 
     assert reps * 1000 >= 1_000_000
     assert seen[-1] == seen[-2] == reps
@@ -84,7 +84,7 @@ def test_the_target_must_be_reached_twice_in_a_row(hand_clock):
 def test_a_run_of_seconds_is_not_taken_a_third_time(hand_clock):
     seen = []
 
-    reps = calibrate(stopwatch_runs(hand_clock.arm(2_000_000_000), seen), hand_clock)
+    reps, _ = calibrate(stopwatch_runs(hand_clock.arm(2_000_000_000), seen), hand_clock)
 
     assert seen == [1, 1]
     assert reps == 1
@@ -93,7 +93,9 @@ def test_a_run_of_seconds_is_not_taken_a_third_time(hand_clock):
 def test_an_arm_that_takes_no_time_at_first_is_calibrated(hand_clock):
     costs = iter([0, 0, 0])
 
-    assert calibrate(hand_clock.arm(lambda: next(costs, 50)), hand_clock) * 50 >= 1_000_000
+    reps, _ = calibrate(hand_clock.arm(lambda: next(costs, 50)), hand_clock)
+
+    assert reps * 50 >= 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -191,12 +193,12 @@ def test_what_prepares_a_batch_comes_before_each_and_is_in_the_plan_but_not_in_t
 
     one = Case("prepared", "call", hand_clock.arm(100), prepare=prepare)
 
-    planned = batch_time_ns(one, 10, hand_clock)
+    reps, planned = plan_batch(one, hand_clock)
     taken = [
         s for batch in rounds([one], {"prepared": 10}, np.random.default_rng(0), {"prepared": 3}, hand_clock) for s in batch
     ]
 
-    assert planned == 6000
+    assert planned == 100 * reps + 5000
     assert len(done) == 4
     assert [s.elapsed_ns for s in taken] == [100 * s.reps for s in taken]
 
@@ -260,9 +262,15 @@ def test_a_sample_tells_time_per_run_and_time_in_which_it_did_not_run(elapsed_ns
     assert (found.per_run_ns, found.waited_ns) == (12.5, waited_ns)
 
 
-@pytest.mark.parametrize(("cost_ns", "taken_ns"), [(7, 700), (0, 1)])
-def test_the_time_of_a_batch_is_at_least_a_nanosecond(hand_clock, cost_ns, taken_ns):
-    assert batch_time_ns(Case("x", "call", hand_clock.arm(cost_ns)), 100, hand_clock) == taken_ns
+@pytest.mark.parametrize("cost_ns", [7, 1000, 2_000_000_000])
+def test_the_time_of_a_batch_is_planned_without_another_batch(hand_clock, cost_ns):
+    seen = []
+
+    reps, planned = plan_batch(Case("x", "call", stopwatch_runs(hand_clock.arm(cost_ns), seen)), hand_clock)
+
+    assert planned == cost_ns * reps
+    assert hand_clock.now_ns == cost_ns * sum(seen)
+    assert seen[-1] == reps
 
 
 def state():

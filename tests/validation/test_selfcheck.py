@@ -221,7 +221,7 @@ def test_a_floor_that_takes_too_much_shows_against_the_slope(hand_clock, monkeyp
         return run
 
     monkeypatch.setattr(selfcheck, "Timer", partial(Timer, hand_clock))
-    monkeypatch.setattr(selfcheck, "calibrate", lambda run: 17_000)
+    monkeypatch.setattr(selfcheck, "calibrate", lambda run: (17_000, 1_000_000))
     monkeypatch.setattr(selfcheck, "case", lambda *args: Case("kernel", "kernel", batches(57)))
     monkeypatch.setattr(selfcheck, "FLOORS", {"kernel": Case("floor", "kernel", batches(floor_ns))})
 
