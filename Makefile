@@ -5,11 +5,11 @@ RUN := env -u PERFLIB_RUN $(BIN)
 FULL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report check test lab bench faults clean
+.PHONY: help report check test test-slow lab bench faults clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 report: .venv/base ## measure this machine and write reports/index.html (FULL=1: the long grid)
 	$(BIN)/perflib record $(if $(FULL),,--quick)
@@ -24,6 +24,9 @@ test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks 
 	$(RUN)/python -m pytest -n auto --dist loadfile
 	NUMBA_DISABLE_JIT=1 $(RUN)/python -m pytest -q tests/kernels/gemm/test_textbook.py tests/kernels/rmsnorm/test_textbook.py
 	$(RUN)/python -m pytest --nbval notebooks
+
+test-slow: .venv/test ## perflib against its own targets, with 2000 drawn curves to a row of scaling: a quarter of an hour
+	$(RUN)/perflib selfcheck
 
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
 	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00-start-here.ipynb

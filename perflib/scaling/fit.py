@@ -32,7 +32,7 @@ from .exponent import Exponent, free_exponent
 from .levels import LEAST_SIZES
 from .reasons import explain
 from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
-from .sentence import left_out, may_grow_as
+from .sentence import left_out
 from .verdict import (
     BETTER,
     FEWEST,
@@ -244,9 +244,7 @@ class ScalingFit:
         )
 
     def __repr__(self) -> str:
-        verdict = expected_growth(self._evidence, self.growth, is_known=self.declared)
-        others = [] if self.declared else [one.name for one in self.classes() if one.fits and one.name != self.growth.name]
-        return may_grow_as(self, " or ".join(others)) if others and verdict == "consistent" else verdict.sentence
+        return expected_growth(self._evidence, self.growth, is_known=self.declared).sentence
 
     def _repr_html_(self) -> str:
         from .figure import growth_figure  # half a second of Matplotlib

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from ..display.text import quantity
+from .classes import CLASSES
 
 MOST_ODD = 4  # more of them are counted, not listed
 
@@ -12,6 +13,8 @@ MOST_ODD = 4  # more of them are counted, not listed
 def grows_as(fit: Any) -> str:
     """Growth that is accepted: `grows as n³: exponent 3.00 [2.99, 3.02] over 64 to 512`, and the parts of the curve."""
     growth = "stays the same" if fit.growth.name == "1" else f"grows as {fit.growth.name}"
+    if not fit.declared and fit.growth.name not in CLASSES:
+        growth = f"fits no class, the nearest power is {fit.growth.name}"
     return f"{growth}: {_exponent(fit)}{_parts(fit)}"
 
 

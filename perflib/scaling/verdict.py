@@ -27,12 +27,14 @@ FITS = 4.0
 """Units above the best up to which a growth fits as well."""
 FREE = 4.0
 """What the free exponent costs: a parameter that no class has."""
-RARE = {"n² log n": 4.0, "2ⁿ": 4.0}
-"""What a rival costs that few programs grow as: fixed costs and lower-order work look like its logarithm."""
+RARE = {"n^1.5": 3.0, "n² log n": 4.0, "2ⁿ": 4.0}
+"""What a class costs that few programs grow as: fixed costs, lower-order work and caches look like it."""
 STRANGE = 35.0
 """Units by which a power between the classes must be better for `inconsistent`: a curve that bends looks like one."""
 APART = 1.3
 """Factor over the largest level by which a rival must differ from a growth that is no class."""
+ROUGH = 0.05
+"""Model error above which fewer than eight sizes decide nothing."""
 POOR = 0.12
 """Model error above which no work describes the curve."""
 MANY, DECADE = 8, 10.0
@@ -106,11 +108,15 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
         ends = sizes[[0, -1]]
         is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))
         return Verdict("inconsistent", grows_unlike(shown, name, is_steeper))
+    if len(sizes) < MANY and shown.model_error > ROUGH:
+        rough = f"{len(sizes)} sizes that differ by {100 * shown.model_error:.0f} % are too few to say"
+        return Verdict("undecided", f"may grow as {growth.name}: {rough}", _more(evidence))
     if len(sizes) < FEWEST or sizes[-1] < LEAST_SPAN * sizes[0]:
         few = f"may grow as {growth.name}: {len(sizes)} sizes from {range_text(shown)} are too few to tell it from {rival}"
         return Verdict("undecided", few, _more(evidence))
-    if costs[rival] < own + CLEAR:
-        return Verdict("undecided", may_grow_as(shown, rival), _more(evidence))
+    clear = own + RARE.get(growth.name, 0.0) + CLEAR
+    if same := [name for name in sorted(costs, key=lambda name: costs[name]) if costs[name] < clear]:
+        return Verdict("undecided", may_grow_as(shown, " or ".join(same)), _more(evidence))
     if free < own - BETTER:
         return Verdict("undecided", may_grow_as(shown, evidence.power), _more(evidence))
     return Verdict("consistent", grows_as(shown))
@@ -156,10 +162,10 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
 
 def ranked(evidence: Evidence) -> tuple[Growth, ...]:
     """Classes by how well they fit."""
-    rivals = evidence.rivals
-    order = sorted(rivals, key=lambda name: rivals[name].cost)
-    least = min(rivals[order[0]].cost, evidence.free.best.cost + FREE)
-    distance = {name: rivals[name].cost - least for name in order}
+    costs = {name: fit.cost + RARE.get(name, 0.0) for name, fit in evidence.rivals.items()}
+    order = sorted(costs, key=lambda name: costs[name])
+    least = min(costs[order[0]], evidence.free.best.cost + FREE)
+    distance = {name: costs[name] - least for name in order}
     same = [name for name in order if distance[name] <= CLEAR]
     return tuple(
         Growth(

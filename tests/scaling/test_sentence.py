@@ -20,7 +20,7 @@ ONE = (level(64, 512, 0.9),)
 def fit(growth=3, levels=ONE, odd=(), fixed=0.0, sizes=(64, 512)):
     exponent, cost = Interval(3.0, 2.99, 3.02, 0.95), Interval(fixed, fixed, fixed, 0.95)
     parts = {"regimes": levels, "odd_sizes": odd, "fixed_cost": cost, "exponent": exponent}
-    return SimpleNamespace(growth=work_of(growth), sizes=sizes, **parts)
+    return SimpleNamespace(growth=work_of(growth), sizes=sizes, declared=True, **parts)
 
 
 def test_growth_alone_is_its_class_and_exponent_over_its_range():
@@ -71,3 +71,11 @@ def test_growth_that_cannot_be_told_names_both():
 @pytest.mark.parametrize(("ns", "words"), [(0.0444, "44.4 ps"), (0.9123, "0.912 ns"), (1234.5, "1.23 µs")])
 def test_a_price_has_three_digits_and_the_unit_that_suits(ns, words):
     assert price_text(ns) == words
+
+
+def test_a_power_between_the_classes_is_no_class_unless_it_was_declared():
+    between = fit("n^1.34")
+
+    assert grows_as(between).startswith("grows as n^1.34: ")
+    between.declared = False
+    assert grows_as(between).startswith("fits no class, the nearest power is n^1.34: ")
