@@ -6,9 +6,11 @@ Each command imports what it needs, so that `--help` and a wrong word wait for n
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
+    perflib growth FILE [--expect CLASS] [--at-most CLASS] [--unit UNIT] [--html FILE]
 
 Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. Of `compare` also: 0 no
-regression, 3 at least one case is slower beyond doubt, 4 nothing comparable. An error is one line.
+regression, 3 at least one case is slower beyond doubt, 4 nothing comparable. `growth` ends with 1 if a curve is refused or
+inconsistent with its class. An error is one line.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NothingComparable, PerflibError, RunError
+from .errors import NothingComparable, PerflibError, RunError, SampleError
 
 if TYPE_CHECKING:
     from .runs.store import Run
@@ -94,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("after", metavar="RUN", help="likewise; from another machine it is held against its own limits")
     compare.add_argument("--json", type=Path, metavar="FILE", help="write the figures and every case there")
     compare.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page")
+
+    words = "how times grow with the size, from a file of any tool: CSV, pyperf or google/benchmark JSON"
+    growth = commands.add_parser("growth", help=words)
+    growth.add_argument("file", type=Path, metavar="FILE", help="size and time, and a name for each of several curves")
+    growth.add_argument("--expect", metavar="CLASS", help='an exponent or a class: 2, n, "n log n", n^2')
+    growth.add_argument("--at-most", metavar="CLASS", help="an upper bound: what grows slower is fine")
+    growth.add_argument("--unit", metavar="UNIT", help="of times that name none: ns, us, ms or s (default)")
+    growth.add_argument("--html", type=Path, metavar="FILE", help="write sentences and figures there as one page")
 
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: NAME.ipynb in this folder")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
@@ -234,6 +244,49 @@ def _compare(args: argparse.Namespace) -> int:
         write_page(args.html, f"{comparison.after} against {comparison.before}", comparison)
     print(comparison)
     return comparison.status
+
+
+def _growth(args: argparse.Namespace) -> int:
+    from .scaling.classes import work_of
+    from .scaling.files import read_curves
+    from .scaling.fit import fit_scaling
+
+    expected, bound = (_class(text) for text in (args.expect, args.at_most))
+    for known in (expected, bound):
+        if known is not None:
+            work_of(known)  # a wrong word is refused once, not for every curve
+    fits, status = {}, 0
+    for curve in read_curves(args.file, args.unit):
+        try:
+            fit = fit_scaling(curve.sizes, curve.times_ns, work=expected)
+            verdicts = [] if expected is None else [fit.verdict(expected)]
+            if bound is not None:
+                verdicts.append(fit.verdict(at_most=bound))
+        except SampleError as problem:
+            print(f"perflib: {curve.name}: {problem}", file=sys.stderr)
+            status = 1
+            continue
+        lines = [f"{verdict}: {verdict.sentence}" for verdict in verdicts] or [str(fit)]
+        print(f"{curve.name}: {'; '.join(lines)}")
+        for advice in filter(None, dict.fromkeys(verdict.advice for verdict in verdicts)):
+            print(f"    to decide: {advice}")
+        fits[curve.name] = fit, lines
+        status = max(status, int("inconsistent" in verdicts))
+    if args.html:
+        from .report.own_page import write_page  # half a second of figures
+        from .scaling.figure import growth_figure
+
+        parts = [part for name, (fit, lines) in fits.items() for part in (f"# {name}", *lines, growth_figure(fit), fit)]
+        write_page(args.html, f"How the times of {args.file.name} grow", *parts)
+    return status
+
+
+def _class(text: str | None) -> float | str | None:
+    """An exponent where it is a number, else the name of a class."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _new(args: argparse.Namespace) -> None:

@@ -101,7 +101,8 @@ class Explorer:
     def _show(self, name: str) -> None:
         """Figures and numbers of a run below what was shown before, the newest first."""
         run, parts = load_run(name), []
-        pictures = [draw(run, TOPIC) for draw in (grid_figures.times, grid_figures.rates, grid_figures.roofline)]
+        pictures = [*grid_figures.growths(run, TOPIC)]
+        pictures += [draw(run, TOPIC) for draw in (grid_figures.times, grid_figures.rates, grid_figures.roofline)]
         for picture in [*pictures, grid_figures.heat_map(run, TOPIC, "tile")]:
             if isinstance(picture, Picture):
                 image = self._widgets.Image(value=picture.png, format="png", width=picture.size[0])

@@ -228,3 +228,90 @@ def test_importing_perflib_leaves_ctrl_c_alone():
     script = "import signal, perflib; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
 
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def growth_file(tmp_path, **laws):
+    """A CSV with a curve for each law, and its name."""
+    sizes = (64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 640, 800)
+    lines = [f"{name},{n},{law(n)}" for name, law in laws.items() for n in sizes]
+    (tmp_path / "times.csv").write_text("\n".join(["kernel,size,time_us", *lines]))
+    return str(tmp_path / "times.csv")
+
+
+def test_growth_prints_a_sentence_for_each_curve(tmp_path, capsys):
+    file = growth_file(tmp_path, line=lambda n: n, square=lambda n: n * n)
+
+    assert cli.run(["growth", file]) == 0
+
+    one, two = capsys.readouterr().out.splitlines()
+    assert one.startswith("line: ")
+    assert two.startswith("square: ")
+    assert "2.00" in two
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "start"),
+    [
+        (["--expect", "2"], 0, "k: consistent: "),
+        (["--expect", "n^2"], 0, "k: consistent: "),
+        (["--expect", "n"], 1, "k: inconsistent: "),
+        (["--expect", "n log n"], 1, "k: inconsistent: "),
+        (["--at-most", "n^3"], 0, "k: consistent: "),
+        (["--at-most", "n"], 1, "k: inconsistent: "),
+    ],
+)
+def test_growth_is_held_against_a_class(tmp_path, capsys, words, status, start):
+    assert cli.run(["growth", growth_file(tmp_path, k=lambda n: 3 * n * n), *words]) == status
+
+    assert capsys.readouterr().out.startswith(start)
+
+
+def test_growth_that_is_undecided_says_what_would_decide(tmp_path, capsys):
+    (tmp_path / "few.csv").write_text("size,time\n100,1\n150,1.5\n200,2\n")
+
+    assert cli.run(["growth", str(tmp_path / "few.csv"), "--expect", "n log n"]) == 0
+
+    verdict, advice = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("size: undecided: ")
+    assert advice.startswith("    to decide: ")
+
+
+def test_growth_refuses_a_curve_in_one_line_and_shows_the_others(tmp_path, capsys):
+    file = growth_file(tmp_path, bad=lambda n: -1 if n == 100 else n, good=lambda n: n)
+
+    assert cli.run(["growth", file]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith("perflib: bad: times must be above 0")
+    assert printed.err.count("\n") == 1
+    assert printed.out.startswith("good: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["--expect", "n!"], "'n!' is no growth class"), (["--unit", "hours"], "unit is 'hours'; give one of ns, us, ms, s")],
+)
+def test_growth_refuses_a_wrong_word_once(tmp_path, capsys, words, told):
+    assert cli.run(["growth", growth_file(tmp_path, a=lambda n: n, b=lambda n: n), *words]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"perflib: {told}")
+    assert printed.err.count("\n") == 1
+
+
+def test_growth_of_a_file_that_is_not_there_is_one_line(tmp_path, capsys):
+    assert cli.run(["growth", str(tmp_path / "none.csv")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_growth_writes_a_page_with_every_figure(tmp_path, capsys):
+    page = tmp_path / "page.html"
+
+    file = growth_file(tmp_path, line=lambda n: n, square=lambda n: n * n)
+    assert cli.run(["growth", file, "--expect", "n", "--html", str(page)]) == 1
+
+    text = page.read_text()
+    assert text.count('src="data:image/png;base64,') >= 2
+    assert "<h2>line</h2>" in text
+    assert "consistent: " in text

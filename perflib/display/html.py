@@ -7,8 +7,9 @@ Pictures are SVG of fixed size whose numbers have one digit: the same data give 
 text around them, so that they are seen on any ground, and say in words what is to be seen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -64,15 +65,11 @@ def bar(share: float, what: str) -> Drawn:
     return _picture(f'<rect x="0" y="6" width="{width:.1f}" height="12" fill="{COLOUR}"/>', what)
 
 
-def trail(x: Sequence[float], y: Sequence[float], line: Callable[[float], float], what: str) -> Drawn:
-    """Points on logarithmic axes, and a power law as the straight line from the first of them to the last."""
-    height = 3 * HEIGHT
-    logs, ys, ends = np.log(x), np.log(y), np.log([line(x[0]), line(x[-1])])
-    low, high = min(*ys, *ends), max(*ys, *ends)
-    places = _places(logs, logs[0], logs[-1], WIDTH)
-    start, end = _heights(ends, low, high, height)
-    path = f'<path d="M{places[0]:.1f} {start:.1f}L{places[-1]:.1f} {end:.1f}" stroke="currentColor" opacity="0.6"/>'
-    return _picture(path + _dots(places, _heights(ys, low, high, height)), what, height)
+def image(picture: Any) -> Drawn:
+    """A figure as an image that the page holds, with its sentence as the alternative."""
+    width, height = picture.size
+    source = f"data:image/png;base64,{picture.base64}"
+    return Drawn(f'<img src="{source}" alt="{escape(picture.alt)}" width="{width}" height="{height}"/>')
 
 
 def _places(values: Sequence[float], low: float, high: float, length: float) -> np.ndarray:

@@ -44,6 +44,24 @@ def _lines_by_set(n: int, rows: int, width: int, itemsize: int, shape: Geometry)
     return np.bincount(lines % shape.sets, minlength=shape.sets)
 
 
+def crowded_rows(row_bytes: int, rows: int, cache: Cache, width_bytes: int = 1, page_bytes: int = 4096) -> float:
+    """Share of the lines of a walk down `rows` rows that meet more lines in their set than it has ways.
+
+    row_bytes: from one row to the next; width_bytes: of each row that are touched. A walk that comes back finds none of
+    these lines (reuse in a cycle defeats least-recently-used). A cache of several colours takes each page in a colour by
+    chance, as in `colour_misses`.
+    """
+    positive_integer("row_bytes", row_bytes)
+    positive_integer("rows", rows)
+    shape = geometry(cache)
+    colours = max(1, shape.sets * shape.line_bytes // page_bytes)
+    by_place = _lines_by_set(row_bytes, rows, width_bytes, 1, Geometry(shape.sets // colours, shape.ways, shape.line_bytes))
+    if colours == 1:
+        return _crowded_share(by_place, shape.ways)
+    missing = scipy.stats.binom.sf(shape.ways - 1, np.maximum(by_place - 1, 0), 1 / colours)
+    return float(by_place @ missing / by_place.sum())
+
+
 def tile_misses(n: int, tile: int, itemsize: int, cache: Cache) -> float:
     """Misses per multiply-add of matmul_tiled in one level, its inner loop walking down `tile` rows of B.
 

@@ -8,7 +8,7 @@ What the run lacks is left out; a claim that it cannot judge is undecided and sa
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,10 +19,10 @@ from ..errors import RunError, SampleError
 from ..models.tile_choice import best_tile, default_losses
 from ..runs.queries import copy_gb_per_s, peak_gflops, ratio, summary
 from ..runs.store import Run
-from ..studies.matmul_scaling import matmul_rates
+from ..studies.matmul_scaling import matmul_growth, matmul_rates
 from ..studies.published import ALONE
-from ..studies.rmsnorm import rms_bandwidth, rms_ratio
-from ..studies.summary import judge_all
+from ..studies.rmsnorm import rms_bandwidth, rms_growth, rms_ratio
+from ..studies.summary import growth_sentences, judge_all
 from ..studies.tile_size import tile_map
 from .guide_page import text_or_not_recorded
 from .markup import render
@@ -65,6 +65,7 @@ def first_page(run: Run, pages: Sequence[Page], samples: Mapping[str, Any]) -> P
         quoted=shlex.quote,
         counts=Counter(claim.verdict for claim in claims),
         claims=[(claim, stems.get(claim.id)) for claim in claims],
+        sentences=growth_sentences(run),
         answers=[_link(answer, by_stem) for answer in answers(run)],
         briefly=[(name, run.machine.facts()[name]) for name in ("CPU", "caches")] + limits,
         facts=[*run.machine.facts().items(), *limits],
@@ -135,5 +136,11 @@ def _limits(run: Run) -> list[tuple[str, str]]:
 
 def overview(run: Run) -> list[tuple[Picture, str]]:
     """The main figures, and the stem of the notebook that tells more about each."""
-    figures = ((matmul_rates, "02-matmul-scaling"), (tile_map, "03-tile-size"), (rms_bandwidth, "04-rmsnorm"))
+    figures: tuple[tuple[Callable[[Run], Any], str], ...] = (
+        (matmul_growth, "02-matmul-scaling"),
+        (rms_growth, "04-rmsnorm"),
+        (matmul_rates, "02-matmul-scaling"),
+        (tile_map, "03-tile-size"),
+        (rms_bandwidth, "04-rmsnorm"),
+    )
     return [(picture, stem) for draw, stem in figures if isinstance(picture := draw(run), Picture)]

@@ -11,21 +11,31 @@ where one of several values of a parameter must be chosen.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import compress
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..display.figure import curve, label_ends, level, log_axes, picture, plain_ticks, share_map
+from ..display.figure import Picture, curve, label_ends, level, log_axes, picture, plain_ticks, share_map
 from ..display.table import Table, or_missing
 from ..display.text import quantity, text, unit_of
 from ..errors import RunError
-from ..runs.queries import by_size, copy_gb_per_s, interval_of, net_times, parameters, peak_gflops, select, summary
+from ..runs.queries import by_size, copy_gb_per_s, interval_of, net_times, parameters, peak_gflops, select, summary, work
 from ..runs.store import Run
-from ..scaling import ScalingFit, fit_scaling
+from ..scaling.classes import work_of
+from ..scaling.figure import growth_figure
+from ..scaling.fit import ScalingFit, fit_scaling
+from ..scaling.reasons import explain
 from ..stats import Interval
+from .layouts import layout_of
+
+Growth = float | str | Callable[[Any], Any]
+"""An exponent, a class such as "n log n", or a function of n."""
+VERDICT_COLUMNS = ("verdict", "how it grows", "exponent [95 %]", "least squares", "Theil-Sen", "what would decide it")
 
 
 @picture
@@ -126,25 +136,105 @@ def grid_table(run: Run, topic: str) -> Table:
 
 
 @or_missing
-def growth_table(run: Run, topic: str, expected: float, **wanted: object) -> Table:
-    """Exponent of every kernel of a topic, its verdict, and what would resolve it where it is inconclusive."""
+def growth(run: Run, topic: str, kernel: str | None = None, expected: Growth | None = None, **wanted: object) -> Picture:
+    """Time per unit of work against n, with levels, steps and odd sizes; the title is the verdict's sentence.
+
+    kernel: not needed where the topic has one. expected: as for `growth_table`.
+    """
+    if kernel is None:
+        kernel, *others = dict.fromkeys(select(net_times(run, topic), **wanted)["kernel"])
+        if others:
+            raise ValueError(f"kernel must be chosen, {topic} has {', '.join([kernel, *others])}")
+    fit = scaling(run, topic, kernel, **wanted)
+    verdict = fit.verdict(counted_growth(run, topic, kernel, **wanted) if expected is None else expected)
+    return growth_figure(fit, run.machine.data_caches(), f"{kernel} {verdict.sentence}")
+
+
+def growths(run: Run, topic: str) -> list[Picture]:
+    """The growth of each kernel of a topic that has one curve: not where one of several parameter values must be chosen."""
+    pictures = []
+    for kernel in dict.fromkeys(net_times(run, topic)["kernel"]):
+        with suppress(ValueError):
+            pictures.append(growth(run, topic, kernel))
+    return [picture for picture in pictures if isinstance(picture, Picture)]
+
+
+@or_missing
+def growth_table(run: Run, topic: str, expected: Growth | None = None, **wanted: object) -> Table:
+    """How every kernel of a topic grows: the verdict, its sentence, and what would decide where it is undecided.
+
+    expected: an exponent, a class such as "n log n" or a function of n; by default the work that the run counted. Beside it
+    the exponents of one straight line: least squares, and Theil-Sen, which odd sizes do not move.
+    """
     rows = []
     for kernel in dict.fromkeys(select(net_times(run, topic), **wanted)["kernel"]):
         fit = scaling(run, topic, kernel, **wanted)
-        local = f"{min(fit.local):.2f} ... {max(fit.local):.2f}"
-        cells = (f"{fit.exponent:.2f}", f"{fit.theil_sen.value:.2f}", local, fit.verdict(expected), fit.advice(expected))
-        rows.append((kernel, f"{expected:g}", *cells))
-    header = ("kernel", "expected", "exponent [95 %]", "Theil-Sen", "local exponents", "verdict", "what would resolve it")
-    return Table(header, tuple(rows))
+        growth = counted_growth(run, topic, kernel, **wanted) if expected is None else expected
+        rows.append((kernel, growth_text(growth), *verdict_cells(fit, growth)))
+    return Table(("kernel", "expected", *VERDICT_COLUMNS), tuple(rows))
 
 
-def scaling(run: Run, topic: str, kernel: str, **wanted: object) -> ScalingFit:
-    """Exponent of a kernel's time in n; `wanted` chooses where a topic has several scopes, types or parameter values."""
+def growth_text(expected: Growth) -> str:
+    """As a person writes it: `n³`, or `as counted` for a function."""
+    return "as counted" if callable(expected) else work_of(expected).name
+
+
+def verdict_cells(fit: ScalingFit, expected: Growth) -> tuple[str, ...]:
+    """The cells below `VERDICT_COLUMNS`."""
+    verdict = fit.verdict(expected)
+    line = (text(fit.least_squares), f"{fit.theil_sen.value:.2f}")
+    return str(verdict), verdict.sentence, text(fit.exponent), *line, verdict.advice
+
+
+def scaling(
+    run: Run, topic: str, kernel: str, between: tuple[float, float] = (0, math.inf), **wanted: object
+) -> ScalingFit:
+    """How a kernel's time grows with n; `wanted` chooses where a topic has several scopes, types or parameter values.
+
+    between: sizes from and to. Steps and odd sizes have a reason where the run's caches and the counted bytes support one.
+    """
     samples = select(net_times(run, topic), kernel=kernel, **wanted)
     for name in ("scope", "dtype", "tile", "rows", *parameters(samples)):
         if len(values := samples[name].dropna().unique()) > 1:
             raise ValueError(f"{name} must be chosen, {topic} has {kernel} with {', '.join(map(str, values))}")
-    return fit_scaling(*by_size(run, topic, kernel, **wanted))
+    sizes, times = by_size(run, topic, kernel, **wanted)
+    inside = [place for place, n in enumerate(sizes) if between[0] <= n <= between[1]]
+    case, sizes = samples.iloc[0], [sizes[place] for place in inside]
+    counts = _counts(run, case, sizes)
+    moved = [count[1] for count in counts if count[1]]
+    known = moved if len(moved) == len(sizes) else None
+    fit = fit_scaling(sizes, times[:, inside], work=_growth_of(sizes, counts), bytes=known)
+    tile = {} if pd.isna(case["tile"]) else {"tile": int(case["tile"])}
+    layout = layout_of(kernel, np.dtype(case["dtype"]).itemsize, run.machine, **tile)
+    return explain(fit, run.machine.data_caches(), layout)
+
+
+def counted_growth(run: Run, topic: str, kernel: str, **wanted: object) -> Growth:
+    """How the counted work grows, as an exponent where it is a power of n; RunError where nothing is counted."""
+    sizes, _ = by_size(run, topic, kernel, **wanted)
+    case = select(net_times(run, topic), kernel=kernel, **wanted).iloc[0]
+    growth = _growth_of(sizes, _counts(run, case, sizes))
+    if growth is None:
+        raise RunError(f"run {run.id} counts no work of {kernel} in {topic}")
+    return growth
+
+
+def _counts(run: Run, case: pd.Series, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Flops and bytes at each size; empty where nobody counted them."""
+    counts = [work(run, {**case, "n": n}) for n in sizes]
+    return [] if None in counts else [count for count in counts if count]
+
+
+def _growth_of(sizes: Sequence[int], counts: Sequence[tuple[int, int]]) -> Growth | None:
+    """An exponent, or a function that is a power law from size to size: of flops, or of bytes where there are none."""
+    amounts = np.array([flops or moved for flops, moved in counts], float)
+    if len(amounts) < 2 or not (amounts > 0).all():
+        return None
+    x, y = np.log(sizes), np.log(amounts)
+    slopes = np.diff(y) / np.diff(x)
+    if np.ptp(slopes) < 1e-6:
+        return round(float(slopes[0]), 6)
+    return lambda n: np.exp(np.interp(np.log(n), x, y))
 
 
 def _series(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..display.figure import LOOKS, cache_lines, curve, label_ends, level, log_axes, picture, shares
+from ..display.figure import LOOKS, Picture, cache_lines, curve, label_ends, level, log_axes, picture, shares
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..errors import RunError
@@ -18,7 +18,16 @@ from ..runs.grid import GridPoint
 from ..runs.queries import peak_gflops, ratio, scaling_rows, select, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
-from .published import fitted, matmul_fit, published_factor, published_figures, published_points, rms_fit
+from .grid_figures import VERDICT_COLUMNS, growth_text, verdict_cells
+from .published import (
+    fitted,
+    growth_picture,
+    matmul_fit,
+    published_factor,
+    published_figures,
+    published_points,
+    rms_fit,
+)
 
 CODEGEN = (*TEXTBOOK_VARIANTS, "rms_norm_fast")
 LOOPS = ("matmul_tiled_vectorised", "matmul_ikj", "matmul_register_blocked")
@@ -38,7 +47,8 @@ def matmul_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
     sizes = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
     sizes64, beyond = sizes[::2], (1536, 2048)
     if quick:
-        sizes, sizes64, beyond = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512), (64, 128, 192, 256, 384), (1024,)
+        sizes, beyond = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512), (1024,)
+        sizes64 = (64, 80, 96, 128, 160, 192, 256, 320, 384)  # as many as a verdict needs
     matmuls = [f"{name}_matmul" for name in libraries]
 
     def block(name: str, sizes: Sequence[int], budget_s: float, variants: Sequence[str] = MATMUL_VARIANTS) -> Block:
@@ -142,15 +152,18 @@ def library_table(run: Run) -> Table:
 
 
 @or_missing
-def fit_table(run: Run) -> Table:
-    """Exponents with the wider of noise and model interval, Theil-Sen beside them, and the verdict."""
-    fits = [(name, matmul_fit(run, name), 3) for name in _variants(run)]
-    fits += [(name, rms_fit(run, name), 1) for name in ("rms_norm_standard", "rms_norm_fast")]
-    rows = []
-    for name, fit, expected in fits:
-        local = f"{min(fit.local):.2f} ... {max(fit.local):.2f}"
-        rows.append((name, str(expected), text(fit.exponent), f"{fit.theil_sen.value:.2f}", local, fit.verdict(expected)))
-    return Table(("kernel", "expected", "exponent [95 %]", "Theil-Sen", "local exponents", "verdict"), tuple(rows))
+def fit_table(run: Run, dtype: str = "float32") -> Table:
+    """How every variant and norm grows against its counted work, with one straight line's exponents beside it."""
+    fits = [(name, matmul_fit(run, name, dtype), 3) for name in _variants(run)]
+    fits += [(name, rms_fit(run, name, dtype), 1) for name in ("rms_norm_standard", "rms_norm_fast")]
+    rows = tuple((name, growth_text(expected), *verdict_cells(fit, expected)) for name, fit, expected in fits)
+    return Table(("kernel", "expected", *VERDICT_COLUMNS), rows)
+
+
+@or_missing
+def matmul_growth(run: Run, kernel: str = "matmul_tiled") -> Picture:
+    """Time per unit of work of a matrix multiplication against n, with levels, steps, odd sizes and the sentence on S1."""
+    return growth_picture(run, matmul_fit(run, kernel), kernel, 3)
 
 
 def _mark_caches(axes: Axes, run: Run, at: float) -> None:
@@ -195,27 +208,6 @@ def matmul_times(axes: Axes, run: Run) -> str:
     _mark_caches(axes, run, at=0.02)
     axes.legend(loc="upper left")
     return (
-        f"Time of matmul_tiled against n with the fitted line of slope {fit.exponent.value:.2f}, and the seed's published "
+        f"Time of matmul_tiled against n with its fit, exponent {fit.exponent.value:.2f}, and the seed's published "
         f"times at 64, 128 and 256, which lie {published_factor(published, rows):.1f} times as high."
-    )
-
-
-@picture
-def local_exponents(axes: Axes, run: Run) -> str:
-    """Exponent between neighbouring sizes: where the curve bends, and at which cache."""
-    lowest, highest = {}, {}
-    for name in ("matmul_naive", "matmul_tiled", "matmul_ikj"):
-        fit = matmul_fit(run, name)
-        middles = np.sqrt(np.array(fit.sizes[1:]) * np.array(fit.sizes[:-1]))
-        curve(axes, name, middles, np.array(fit.local))
-        lowest[name], highest[name] = min(fit.local), max(fit.local)
-    axes.axhline(3, color="black", linestyle="--", linewidth=1)
-    log_axes(axes, fit.sizes, "n between two neighbouring sizes", "local exponent of n")
-    axes.set_yscale("linear")
-    _mark_caches(axes, run, at=0.75)
-    label_ends(axes)
-    name = max(highest, key=highest.get)
-    return (
-        f"Local exponents scatter around 3, from {min(lowest.values()):.1f} to {max(highest.values()):.1f}; the largest "
-        f"belongs to {LOOKS[name][0]}."
     )

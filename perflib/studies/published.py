@@ -3,53 +3,54 @@
 Published times come from another machine; their precision is half a step of the last digit.
 """
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
 
+from ..display.figure import Picture
 from ..display.table import Table, or_missing
 from ..errors import RunError
 from ..files import PUBLISHED
 from ..kernels.catalog import find
 from ..kernels.gemm.textbook import DEFAULT_TILE
-from ..runs.queries import by_size, select, summary
+from ..runs.queries import select, summary
 from ..runs.store import Run
-from ..scaling import ScalingFit, fit_scaling
+from ..scaling.figure import growth_figure
+from ..scaling.fit import ScalingFit
+from .grid_figures import scaling
 
 ALONE = {"scope": "kernel", "dtype": "float32", "threads": 1}
 PUBLISHED_TILE = {**ALONE, "tile": 64}
 RMS = {**ALONE, "block": "float32 scaling"}
+MATMUL_RANGE, RMS_RANGE = (64, 512), (512, 8192)
+"""Sizes from and to over which S1 and S2 are judged."""
 RMS_SIZES = (512, 1024, 2048)
 PUBLISHED_COLOUR = "#E69F00"
 
 
-def matmul_fit(run: Run, kernel: str = "matmul_tiled") -> ScalingFit:
-    """Exponent of a matrix multiplication over the sizes 64 to 512, float32, kernel scope, tile 64 where it has one."""
+def matmul_fit(run: Run, kernel: str = "matmul_tiled", dtype: str = "float32") -> ScalingFit:
+    """How a matrix multiplication grows over the sizes 64 to 512, kernel scope, tile 64 where it has one."""
     tile = PUBLISHED_TILE["tile"] if "tile" in find(kernel).tuning else None
-    return _fit(run, "matmul", kernel, 64, 512, {**ALONE, "tile": tile, "block": "float32 scaling"})
+    conditions = {**ALONE, "dtype": dtype, "tile": tile, "block": f"{dtype} scaling"}
+    return scaling(run, "matmul", kernel, MATMUL_RANGE, **conditions)
 
 
-def rms_fit(run: Run, kernel: str = "rms_norm_fast") -> ScalingFit:
-    """Exponent of an RMS norm over the sizes 512 to 8192, float32, kernel scope."""
-    return _fit(run, "rmsnorm", kernel, 512, 8192, RMS)
+def rms_fit(run: Run, kernel: str = "rms_norm_fast", dtype: str = "float32") -> ScalingFit:
+    """How an RMS norm grows over the sizes 512 to 8192, kernel scope."""
+    return scaling(run, "rmsnorm", kernel, RMS_RANGE, **{**RMS, "dtype": dtype, "block": f"{dtype} scaling"})
 
 
-def _fit(run: Run, topic: str, kernel: str, least: int, most: int, conditions: dict) -> ScalingFit:
-    sizes, times = by_size(run, topic, kernel, **conditions)
-    inside = [i for i, n in enumerate(sizes) if least <= n <= most]
-    if len(inside) < 8:
-        raise RunError(f"{kernel} has {len(inside)} sizes in {least} to {most}, 8 are needed")
-    return fit_scaling([sizes[i] for i in inside], times[:, inside])
+def growth_picture(run: Run, fit: ScalingFit, kernel: str, expected: float) -> Picture:
+    """The figure of a fit, with the verdict's sentence as its title and the caches of the run's machine."""
+    return growth_figure(fit, run.machine.data_caches(), f"{kernel} {fit.verdict(expected).sentence}")
 
 
 def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:
-    """The fitted line over the sizes that it was fitted to, with its slope in the legend."""
-    ends = np.array([fit.sizes[0], fit.sizes[-1]])
-    label = f"fit: slope {fit.exponent.value:.2f} [{fit.exponent.low:.2f}, {fit.exponent.high:.2f}]"
-    times = [fit.predict_ns(n) / unit for n in ends]
-    return axes.plot(ends, times, color="black", linestyle="--", linewidth=1, label=label)[0]
+    """The fitted curve without its odd sizes, from the first size to the last."""
+    times = [fit.curve(n) / unit for n in fit.sizes]
+    label = f"fit: exponent {fit.exponent.value:.2f} [{fit.exponent.low:.2f}, {fit.exponent.high:.2f}]"
+    return axes.plot(fit.sizes, times, color="black", linestyle="--", linewidth=1, label=label)[0]
 
 
 def published_points(axes: Axes, published: pd.DataFrame, unit: float = 1.0) -> ErrorbarContainer:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..display.figure import LOOKS, cache_lines, curve, label_ends, level, log_axes, picture
+from ..display.figure import LOOKS, Picture, cache_lines, curve, label_ends, level, log_axes, picture
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..kernels.catalog import RMSNORM_VARIANTS, find
@@ -16,7 +16,16 @@ from ..runs.recorder import Block
 from ..runs.store import Run
 from ..stats import Interval
 from .drawing import log_scales
-from .published import RMS, RMS_SIZES, fitted, published_factor, published_figures, published_points, rms_fit
+from .published import (
+    RMS,
+    RMS_SIZES,
+    fitted,
+    growth_picture,
+    published_factor,
+    published_figures,
+    published_points,
+    rms_fit,
+)
 
 
 def rms_ratio(run: Run, n: int, kernel: str = "rms_norm_fast") -> Interval:
@@ -69,9 +78,15 @@ def pass_table(n: int = 256) -> Table:
     return Table(("kernel", "reads per element", "writes per element", "passes", "temporary arrays"), tuple(rows))
 
 
+@or_missing
+def rms_growth(run: Run, kernel: str = "rms_norm_fast") -> Picture:
+    """Time per unit of work of an RMS norm against n, with levels, steps, odd sizes and the sentence on S2."""
+    return growth_picture(run, rms_fit(run, kernel), kernel, 1)
+
+
 @picture
 def rms_times(axes: Axes, run: Run) -> str:
-    """Time of each RMS norm against n, the fitted line of the fast one, and the published whole microseconds."""
+    """Time of each RMS norm against n, the fitted curve of the fast one, and the published whole microseconds."""
     table = summary(run, "rmsnorm", dtype="float32", rows=1)
     table = table[table["n"] <= 8192]
     for name in _norms(table):
@@ -85,7 +100,7 @@ def rms_times(axes: Axes, run: Run) -> str:
     label_ends(axes)
     fast = scaling_rows(table, "rms_norm_fast", "kernel")
     return (
-        f"RMS-norm time against n: the fast kernel follows a line of slope {fit.exponent.value:.2f}; the seed's published "
+        f"RMS-norm time against n: the fast kernel has the exponent {fit.exponent.value:.2f}; the seed's published "
         f"microseconds lie {published_factor(published, fast):.0f} times as high."
     )
 

@@ -2,7 +2,6 @@
 
     interval_coverage(trials, seed)     -> IntervalCoverage: how often the interval that ended a session covers the median
     recording_coverage(trials, seed)    -> RecordingCoverage: the same of recordings that several processes shared
-    exponent_coverage(trials, seed)     -> ExponentCoverage: how often `fit_scaling` covers the exponent of a known law
 
 Each simulation draws samples as a machine might give them, hands them to the function that judges real ones, and counts.
 The same seed gives the same figures. Raises `SampleError` for too few trials.
@@ -12,11 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import scipy
 
 from ..errors import SampleError
-from ..scaling import FEWEST_SIZES, ScalingFit, fit_scaling
 from ..stats import Medians, median_interval, prior_of
 from ..timing.diagnostics import drifts
 from ..timing.session import HALF_WIDTH, further_rounds
@@ -38,19 +35,6 @@ EFFECTS = ((0.008, 0.5), (0.012, 0.7), (0.006, 0.3))
 they scatter around it, in logarithms."""
 SLOW = 0.15, float(np.log(1.3))
 """Share of placements that are slow, and by how much."""
-
-LAWS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "n": lambda n: n,
-    "n log n": lambda n: n * np.log(n),
-    "n^2": lambda n: n**2,
-    "n^2.81": lambda n: n**2.81,
-    "n^3": lambda n: n**3,
-}
-NOISE = 0.03
-"""Standard deviation of the logarithm of a time: 3 %."""
-ROUNDS = (6, 9, 30)
-RHO = 0.5
-"""Correlation of neighbouring rounds; the reference run has 0.3 to 0.5."""
 
 
 @dataclass(frozen=True)
@@ -139,87 +123,3 @@ def _recorded(rng: np.random.Generator, processes: int, rounds: int, is_sensitiv
         lambda x: (1 - share) * normal(x / spread) + share * normal((x - cost) / spread) - 0.5, -1, 1
     )
     return Medians.of(list(np.exp(logs))), truth
-
-
-@dataclass(frozen=True)
-class ExponentCoverage:
-    """Shares of the fits of `exponent_coverage`, from 0 to 1."""
-
-    fits: int
-    overall: float
-    """The interval contains the exponent."""
-    by_law: Mapping[str, float]
-    by_noise: Mapping[str, float]
-    told_apart: float
-    """Of the fits of n^2.81 those that exclude 3, and of the fits of n^3 those that exclude 2.81."""
-
-    def __repr__(self) -> str:
-        laws = ", ".join(f"{law} {share:.3f}" for law, share in self.by_law.items())
-        return f"{self.overall:.3f} of {self.fits} intervals cover ({laws}); n^2.81 told from n^3 in {self.told_apart:.3f}"
-
-
-def exponent_coverage(trials: int = 300, seed: int = 0) -> ExponentCoverage:
-    """Fit `trials` series of each law with 3 % noise, over 8 to 12 sizes and 6, 9 or 30 rounds, and count.
-
-    The exponent to cover is the slope that least squares gives the noiseless curve on the same sizes: the power itself, and
-    for n log n, whose slope 1 + 1 / log n falls with the size, a mean of it. Noise: each kind of NOISES in turn.
-    """
-    if trials < len(NOISES):
-        raise SampleError(f"trials must be at least {len(NOISES)}, one for each kind of noise, got {trials}")
-    rng = np.random.default_rng(seed)
-    hits, exclusions = [], []
-    for number in range(trials):
-        for law in LAWS:
-            noise = tuple(NOISES)[number % len(NOISES)]
-            fit, exponent = _trial(rng, law, noise)
-            hits.append((law, noise, _contains(fit, exponent)))
-            if law in ("n^2.81", "n^3"):
-                exclusions.append(not _contains(fit, 3 if law == "n^2.81" else 2.81))
-    table = pd.DataFrame(hits, columns=["law", "noise", "hit"])
-    by_law, by_noise = (table.groupby(name, sort=False)["hit"].mean().to_dict() for name in ("law", "noise"))
-    return ExponentCoverage(len(table), float(table["hit"].mean()), by_law, by_noise, float(np.mean(exclusions)))
-
-
-def _trial(rng: np.random.Generator, law: str, noise: str) -> tuple[ScalingFit, float]:
-    """A fit of noisy times, and the exponent of the noiseless ones."""
-    sizes = np.round(np.geomspace(64, rng.integers(512, 4097), rng.integers(FEWEST_SIZES, 13)))
-    logs = np.log(LAWS[law](sizes))
-    scatter = NOISES[noise](rng, int(rng.choice(ROUNDS)), len(sizes))
-    return fit_scaling(sizes, np.exp(logs + scatter)), float(np.polyfit(np.log(sizes), logs, 1)[0])
-
-
-def _independent(rng: np.random.Generator, rounds: int, sizes: int) -> np.ndarray:
-    return NOISE * rng.standard_normal((rounds, sizes))
-
-
-def _drifting(rng: np.random.Generator, rounds: int, sizes: int) -> np.ndarray:
-    """A machine that slows down and recovers: every round has a factor in common, a random walk."""
-    walk = NOISE * np.cumsum(rng.standard_normal((rounds, 1)), axis=0)
-    return walk + _independent(rng, rounds, sizes)
-
-
-def _tilting(rng: np.random.Generator, rounds: int, sizes: int) -> np.ndarray:
-    """Every round has an exponent of its own, half of the variance: the scatter around a line does not show that."""
-    lean = np.linspace(-1, 1, sizes)
-    tilts = NOISE * rng.standard_normal((rounds, 1)) * lean / lean.std()
-    return (tilts + _independent(rng, rounds, sizes)) / np.sqrt(2)
-
-
-def _correlated(rng: np.random.Generator, rounds: int, sizes: int) -> np.ndarray:
-    """Each size keeps part of its deviation for the next round: a stationary autoregression of order one."""
-    series = rng.standard_normal((rounds, sizes))
-    for number in range(1, rounds):
-        series[number] = RHO * series[number - 1] + np.sqrt(1 - RHO**2) * series[number]
-    return NOISE * series
-
-
-NOISES: Mapping[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
-    "independent": _independent,
-    "drifting": _drifting,
-    "tilting": _tilting,
-    "correlated": _correlated,
-}
-
-
-def _contains(fit: ScalingFit, exponent: float) -> bool:
-    return fit.exponent.low <= exponent <= fit.exponent.high

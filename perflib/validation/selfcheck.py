@@ -34,7 +34,7 @@ from ..timing.loops import canary
 from ..timing.measure import compare, measure
 from ..timing.sampling import calibrate, quiet
 from ..timing.session import take
-from .interval_coverage import exponent_coverage, interval_coverage
+from .interval_coverage import interval_coverage
 from .scorecard import Score, Scorecard, Target, at_least, at_most
 
 ROUNDS = 101
@@ -44,7 +44,6 @@ TARGETS: dict[str, tuple[str, Target]] = {
     "aa_false_positive_rate_busy": ("the same beside a busy process per core", at_most(0.05)),
     "power_5_percent": ("planted slow-down of 5 % found", at_least(0.95)),
     "interval_coverage": ("coverage of 95 % intervals, simulated", Target("0.93 to 0.98", 0.93, 0.98)),
-    "exponent_coverage": ("coverage of exponents, simulated", at_least(0.93)),
     "kernel_scope_error": ("kernel scope against the slope over batch lengths", at_most(0.03)),
     "timer_overhead_ns": ("Timer, start and elapsed (ns)", Target("< 1000", high=math.nextafter(1000, 0))),
     "timer_overhead_ratio": ("the same / two bare readings of the clock", at_most(5)),
@@ -100,7 +99,6 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
             ("kernel scope", _kernel_scope),
             ("timer", _timer),
             ("coverage of intervals", lambda: {"interval_coverage": interval_coverage(300 if quick else 2000).overall}),
-            ("coverage of exponents", lambda: {"exponent_coverage": exponent_coverage(100 if quick else 1000).overall}),
             ("time to 1 %", lambda: _against_pyperf(quick)),
         ):
             with step(bar, what):

@@ -1,5 +1,6 @@
 """What results show in a notebook and in a terminal: text is text, and the same data give the same bytes."""
 
+import base64
 import re
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -8,7 +9,8 @@ import pytest
 from runs import MACHINE
 
 from perflib import fit_scaling
-from perflib.display.html import bar, reach, strip, table, trail
+from perflib.display.figure import Picture
+from perflib.display.html import bar, image, reach, strip, table
 from perflib.display.text import aligned, on_one_line
 from perflib.performance_stats import PerformanceStats
 from perflib.stats import Interval
@@ -49,8 +51,8 @@ def test_a_result_in_a_notebook_is_one_well_formed_table_without_an_element_of_t
 
     elements = {element.tag for element in ElementTree.fromstring(html).iter()}
 
-    assert {"table", "svg"} <= elements
-    assert elements <= {"table", "caption", "thead", "tbody", "tr", "th", "td", "svg", "rect", "circle", "path"}
+    assert {"table", "img" if kind == "fit" else "svg"} <= elements
+    assert elements <= {"table", "caption", "thead", "tbody", "tr", "th", "td", "svg", "rect", "circle", "path", "div", "img"}
     assert "script" not in elements
 
 
@@ -163,10 +165,10 @@ def test_a_bar_is_as_long_as_its_share(share, width):
     assert places(bar(share, "share"), "rect", "width") == [(width,)]
 
 
-def test_the_points_of_a_power_law_lie_on_its_line():
-    picture = trail([1, 10, 100], [1, 100, 10_000], lambda n: n**2, "times")
+def test_a_figure_is_an_image_in_the_page_with_its_words():
+    png = b"\x89PNG\r\n\x1a\n" + bytes(8) + (40).to_bytes(4, "big") + (20).to_bytes(4, "big")
 
-    ends = [tuple(map(float, pair.split())) for pair in re.search(r'd="M([^L]+)L([^"]+)"', picture).groups()]
-    dots = places(picture, "circle", "cx", "cy")
-    assert ends == [dots[0], dots[-1]]
-    assert dots[1] == pytest.approx((60, 36))
+    element = ElementTree.fromstring(image(Picture(png, 'a "figure" <b>')))
+    assert element.attrib["alt"] == 'a "figure" <b>'
+    assert (element.attrib["width"], element.attrib["height"]) == ("20", "10")
+    assert base64.b64decode(element.attrib["src"].removeprefix("data:image/png;base64,")) == png

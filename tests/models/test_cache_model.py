@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from perflib.kernels.caches import Cache
-from perflib.models.cache_model import colour_misses, model_tile, tile_cost, tile_limit, tile_misses
+from perflib.models.cache_model import colour_misses, crowded_rows, model_tile, tile_cost, tile_limit, tile_misses
 
 CACHE = Cache(1, "Data", 48 << 10, line_bytes=64, ways=12, sets=64)  # 64 sets: a stride of 4 KiB meets the same set
 SECOND = Cache(2, "Unified", 2 << 20, line_bytes=64, ways=16, sets=2048)
@@ -129,3 +129,27 @@ def test_a_single_colour_is_a_step_and_nothing_misses_nowhere():
     cache = Cache(2, "Unified", 16 << 20, 64, 8)
 
     assert [colour_misses(size << 20, cache, 2 << 20) for size in (1, 16, 18)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("row_bytes", "rows", "share"), [(1024, 64, 1.0), (1280, 64, 0.0), (512, 64, 0.0), (512, 65, 9 / 65)])
+def test_rows_that_crowd_counted_by_hand(row_bytes, rows, share):
+    """64 sets of eight ways: rows of 1 KiB fall into four of them, of 512 bytes into eight, of 1280 into sixteen."""
+    assert crowded_rows(row_bytes, rows, Cache(1, "Data", 32 << 10, 64, 8)) == pytest.approx(share)
+
+
+def test_rows_on_pages_of_chance_colours_crowd_as_simulated():
+    """512 rows of 2 KiB, two on a page, 32 colours of eight ways."""
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(200):
+        colour = rng.integers(0, 32, 256)
+        lines = np.array([colour[row // 2] * 64 + row % 2 * 32 for row in range(512)])
+        by_set = np.bincount(lines, minlength=2048)
+        shares.append((by_set[lines] > 8).mean())
+
+    assert crowded_rows(2048, 512, Cache(2, "Unified", 1 << 20, 64, 8)) == pytest.approx(np.mean(shares), abs=0.02)
+
+
+@pytest.mark.parametrize(("row_bytes", "rows"), [(0, 8), (8, 0), (1.5, 8)])
+def test_rows_that_cannot_be_are_refused(refused, row_bytes, rows):
+    with refused(ValueError if row_bytes != 1.5 else TypeError, "must be"):
+        crowded_rows(row_bytes, rows, Cache(1, "Data", 32 << 10, 64, 8))

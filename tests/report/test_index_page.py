@@ -50,7 +50,7 @@ def test_the_answers_and_the_machine_come_before_verdicts_and_verdicts_before_fi
     ]
 
     assert places == sorted(places)
-    assert shown.count("<figure") == 3
+    assert shown.count("<figure") == 5
 
 
 def test_each_claim_leads_to_the_page_that_tells_it(shown):

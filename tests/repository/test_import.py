@@ -69,7 +69,7 @@ KERNEL_EXAMPLES = ["kernels.gemm.textbook", "kernels.rmsnorm.textbook", "kernels
 
 
 @pytest.mark.parametrize(
-    "name", ["timer", "stats", "display.text", "display.html", "scaling", "timing.measure", *KERNEL_EXAMPLES]
+    "name", ["timer", "stats", "display.text", "display.html", "scaling.fit", "timing.measure", *KERNEL_EXAMPLES]
 )
 def test_the_examples_of_a_module_are_true(name):
     module = importlib.import_module(f"perflib.{name}")

@@ -65,8 +65,59 @@ def test_a_table_has_one_unit_and_four_digits_that_count():
 def test_growth_is_judged_by_the_rule_of_fit_scaling(exponent, verdict):
     told = grid_figures.growth_table(record(("mine", "all sizes", power("k", exponent))), "mine", 3)
 
-    assert told.rows[0][:2] == ("k", "3")
-    assert told.rows[0][5] == verdict
+    assert told.rows[0][:3] == ("k", "n³", verdict)
+
+
+def test_growth_is_held_against_the_counted_work_by_itself():
+    """Flops where there are any, else bytes; a count that is no power of n is a function."""
+    run = record(("mine", "all sizes", [*power("matmul_ikj", 3), *power("copy_loop", 2)]))
+    told = grid_figures.growth_table(run, "mine")
+
+    assert [row[:3] for row in told.rows] == [("matmul_ikj", "n³", "consistent"), ("copy_loop", "n", "inconsistent")]
+    assert isinstance(grid_figures.growth_table(record(("mine", "all sizes", power("k", 3))), "mine"), Missing)
+
+
+def test_counts_that_are_no_power_are_a_function_between_the_sizes():
+    counts = [(2 * n + 3 * n * n, 0) for n in SIZES]
+
+    growth = grid_figures._growth_of(SIZES, counts)
+
+    assert [growth(n) for n in SIZES] == pytest.approx([flops for flops, _ in counts])
+    assert counts[0][0] < growth(70) < counts[1][0]
+    assert grid_figures.growth_text(growth) == "as counted"
+
+
+def test_the_figure_of_a_growth_has_the_sentence_of_its_verdict():
+    run = record(("mine", "all sizes", power("matmul_ikj", 3)))
+
+    drawn = grid_figures.growth(run, "mine")
+
+    assert isinstance(drawn, Picture)
+    assert "matmul_ikj grows as n³" in drawn.alt
+    assert [picture.alt for picture in grid_figures.growths(run, "mine")] == [drawn.alt]
+
+
+def test_a_figure_of_one_kernel_is_asked_for_its_name_where_there_are_two(refused):
+    run = record(("mine", "all sizes", [*power("matmul_ikj", 3), *power("matmul_naive", 3)]))
+
+    with refused(ValueError, "kernel must be chosen, mine has matmul_ikj, matmul_naive"):
+        grid_figures.growth(run, "mine")
+    assert len(grid_figures.growths(run, "mine")) == 2
+
+
+def test_an_odd_size_of_a_tiled_product_has_its_reason():
+    """Rows of 256 floats share sets of the first cache of the run's machine, those of 320 do not."""
+    slow = [cell("matmul_tiled", n, noisy(n**3 * (2.0 if n == 256 else 1.0), 0.001), tile=64) for n in SIZES]
+
+    fit = grid_figures.scaling(record(("mine", "all sizes", slow)), "mine", "matmul_tiled")
+
+    assert [(one.size, one.reason) for one in fit.odd_sizes] == [(256, "rows share sets of L1")]
+
+
+def test_a_fit_between_two_sizes_leaves_the_others_out():
+    fit = grid_figures.scaling(record(("mine", "all sizes", power("k", 2))), "mine", "k", between=(80, 256))
+
+    assert (fit.sizes[0], fit.sizes[-1]) == (80, 256)
 
 
 def test_an_exponent_is_asked_for_one_value_of_each_parameter(refused):

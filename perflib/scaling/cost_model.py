@@ -1,0 +1,190 @@
+"""The cost model of a curve for one given work: what is fixed, what is of lower order, what drifts, found by search.
+
+    time(n) = (fixed + work(n) * (1 + lower * n0 / n) * (n / n1)^drift * price(level)) * (1, or a factor at an odd size)
+
+A cost is twice the negative log-likelihood of the log times, plus what each part of the structure costs, so that curves of
+different work can be compared. The drift is a price that grows slowly, as it does while caches fill: a little of it is
+likely everywhere, and its cost rises with its square.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..kernels.jit.compile import compiled
+from .levels import FIXED, FLOOR, LEAST_SIZES, LOWER, MOST_RISES, arrange
+
+COSTS = np.array([2.0, 1.0, 3.0, 4.0, 3.0])
+"""Of a step, a size on a ramp, an odd size (each plus the negative logarithm of a variance), fixed cost, lower-order work.
+
+Calibrated by simulation: curves without structure show some in less than 2 of 100 (validation/scaling_coverage.py).
+"""
+PILOTS = np.array([0.012, 0.035])
+"""Model errors for which levels and odd sizes are looked for."""
+DRIFT = 0.1
+"""Usual drift of the price over the whole range of sizes, in logarithms."""
+FIXED_GRID = np.array([0.0, -1.0, -0.4, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9, 0.95])
+"""Fixed cost as a share of the shortest time."""
+LEAST_FIXED, MOST_FIXED = -1.5, 0.97
+LOWER_GRID = np.array([0.0, 0.4, 1.2, 3.0])
+"""Lower-order work as a share of the declared one at the smallest size."""
+DRIFT_GRID = np.array([-2.5, -1.0, 1.0, 2.5])
+"""In units of the usual one."""
+NONE = np.zeros(1)
+
+
+@compiled
+def _try(t, n, w, noise, x, usual, pilot, rises, most_odd, costs, level, odd, price, residual):
+    """`arrange` at x = (fixed, lower, drift), with the costs of all three."""
+    work = w * (1 + x[1] * n[0] / n) * (n / n[-1]) ** x[2] if x[1] or x[2] else w
+    cost, tau, levels = arrange(t, work, noise, pilot, x[0], rises, most_odd, costs, level, odd, price, residual)
+    extra = (costs[FIXED] if x[0] else 0.0) + (costs[LOWER] if x[1] else 0.0) + ((x[2] / usual) ** 2 if x[2] else 0.0)
+    return cost + extra, tau, levels
+
+
+@compiled
+def _moved(best, axis, sign, reach, usual, x):
+    """Set x to the best of now with one of its parts moved; False where that part is absent or would leave its range."""
+    x[:] = best[1:4]
+    if axis == 0:
+        x[0] += sign * reach * max(0.4 * abs(x[0]), 1.0 - x[0]) * 0.5
+        return best[1] != 0 and LEAST_FIXED <= x[0] <= MOST_FIXED and x[0] * best[1] > 0
+    if axis == 1:
+        x[1] *= (1 + reach) ** sign
+        return best[2] != 0 and x[1] <= 3.0
+    x[2] += sign * reach * usual
+    return usual > 0
+
+
+@compiled
+def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift_grid, usual, pilots, refinements, best):
+    """Fill best with (cost, fixed, lower, drift, pilot) of the cheapest candidate."""
+    level, odd = np.empty(len(t), np.int64), np.empty(len(t), np.bool_)
+    price, residual = np.empty(rises + 1), np.empty(len(t))
+    x, values = np.zeros(3), np.full(len(fixed_grid), np.inf)
+    best[0] = np.inf
+    for pilot in pilots:
+        for j in range(len(fixed_grid)):
+            x[0] = fixed_grid[j]
+            value = _try(t, n, w, noise, x, usual, pilot, rises, most_odd, costs, level, odd, price, residual)[0]
+            values[j] = min(values[j], value)
+            if value < best[0]:
+                best[0], best[1], best[4] = value, x[0], pilot
+    for j in np.argsort(values)[:3]:
+        for lower in lower_grid[1:]:
+            x[0], x[1] = fixed_grid[j], lower
+            value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
+            if value < best[0]:
+                best[0], best[1:4] = value, x
+    start = best[1:3].copy()
+    for drift in drift_grid:
+        for plain in range(2 if start.any() else 1):
+            x[0], x[1], x[2] = (0.0, 0.0, drift * usual) if plain else (start[0], start[1], drift * usual)
+            value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
+            if value < best[0]:
+                best[0], best[1:4] = value, x
+    reach = 0.5
+    for _ in range(refinements):
+        for axis in range(3):
+            for sign in (-1, 1):
+                if _moved(best, axis, sign, reach, usual, x):
+                    value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
+                    if value < best[0]:
+                        best[0], best[1:4] = value, x
+        reach /= 1.6
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a fit knows of a curve: sizes in rising order, median times over the shortest, variances of their logarithms."""
+
+    sizes: np.ndarray
+    times: np.ndarray
+    variance: np.ndarray
+
+    @property
+    def rises(self) -> int:
+        """As many as leave three sizes to every level."""
+        return max(0, min(MOST_RISES, len(self.sizes) // LEAST_SIZES - 1))
+
+    @property
+    def most_odd(self) -> int:
+        """A fifth of the sizes."""
+        return len(self.sizes) // 5
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The cost model fitted with one work; times and prices are in units of the shortest time."""
+
+    cost: float
+    log_work: np.ndarray
+    """At the sizes, less its largest value."""
+    offset: float
+    """That largest value."""
+    fixed: float
+    lower: float
+    drift: float
+    levels: np.ndarray
+    """Level of each size, -1 on a ramp."""
+    odd: np.ndarray
+    prices: np.ndarray
+    """Logarithm of each level's price."""
+    model_error: float
+    residuals: np.ndarray
+
+    @property
+    def freedom(self) -> int:
+        """Sizes that are neither odd nor on a ramp, less what was fitted to them; at least 1."""
+        free = int(((self.levels >= 0) & ~self.odd).sum())
+        return max(1, free - len(self.prices) - bool(self.fixed) - bool(self.lower))
+
+    def fitted(self, sizes: np.ndarray) -> np.ndarray:
+        """The curve at the sizes, a size on a ramp at its own price, odd factors left out."""
+        x = np.log(sizes)
+        price = np.array([self.price_at(at, x) for at in x])
+        work = np.exp(self.log_work + price) * self.shape(sizes, sizes)
+        return np.maximum(self.fixed + work, FLOOR * work)
+
+    def shape(self, n: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """What lower-order work and drift make of the work at n."""
+        return (1 + self.lower * sizes[0] / n) * (n / sizes[-1]) ** self.drift
+
+    def price_at(self, at: float, x: np.ndarray) -> float:
+        """Logarithm of the price at a logarithm of n: flat in a level, straight between two."""
+        ends = [(x[self.levels == k][0], x[self.levels == k][-1]) for k in range(len(self.prices))]
+        return float(np.interp(at, np.ravel(ends), np.repeat(self.prices, 2)))
+
+
+def usable(log_work: np.ndarray) -> bool:
+    """Whether the work is finite and spans less than floating-point numbers do."""
+    return bool(np.isfinite(log_work).all() and np.ptp(log_work) < 600)
+
+
+def fit_work(
+    data: Data, log_work: np.ndarray, free: bool = False, pilots: np.ndarray = PILOTS, refinements: int = 6
+) -> Arrangement:
+    """The cheapest arrangement for one work, given by its logarithm at the sizes.
+
+    free: the work is one of many powers that are tried, beside which lower-order work and drift could not be told apart.
+    """
+    offset = float(log_work.max())
+    work = np.exp(log_work - offset)
+    span, reach = float(np.ptp(log_work)), float(np.ptp(np.log(data.sizes)))
+    fixed_grid = FIXED_GRID if span > 1e-9 else NONE
+    lower_grid = LOWER_GRID if not free and span > 1.02 * reach else NONE
+    usual = 0.0 if free else DRIFT / reach
+    best = np.zeros(5)
+    shape = (data.times, data.sizes, work, data.variance)
+    limits = (data.rises, data.most_odd, COSTS)
+    grids = (fixed_grid, lower_grid, DRIFT_GRID if usual else DRIFT_GRID[:0])
+    _search(*shape, *limits, *grids, usual, pilots, refinements, best)
+    size = len(work)
+    level, odd = np.empty(size, np.int64), np.empty(size, np.bool_)
+    price, residual = np.empty(data.rises + 1), np.empty(size)
+    cost, tau, levels = _try(*shape, best[1:4], usual, best[4], *limits, level, odd, price, residual)
+    fixed, lower, drift = best[1:4].tolist()
+    prices = price[:levels].copy()
+    return Arrangement(
+        float(cost), log_work - offset, offset, fixed, lower, drift, level, odd, prices, float(tau), residual
+    )

@@ -1,0 +1,317 @@
+"""How a time grows with the size: growth, levels of price, odd sizes and a fixed cost told apart, and a verdict.
+
+    >>> sizes = [64, 80, 100, 128, 160, 200, 256, 320]
+    >>> fit = fit_scaling(sizes, [n**3 for n in sizes])
+    >>> fit.verdict(3)
+    'consistent'
+    >>> fit.verdict(2)
+    'inconsistent'
+
+Raises `SampleError` for fewer than three sizes, sizes within a factor of 1.5, and times that are not above 0 and finite.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy  # loads scipy.stats, half a second, when it is used
+
+from ..display.html import image, table
+from ..errors import SampleError
+from ..stats import Interval
+from . import inputs
+from .classes import CLASSES, Expected, Work, counted, power, work_of
+from .cost_model import PILOTS, Arrangement, Data, fit_work, usable
+from .exponent import Exponent, free_exponent
+from .reasons import explain
+from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
+from .sentence import may_grow_as
+from .verdict import BETTER, FITS, FREE, Evidence, bounded, expected_growth, fit_of, ranked
+
+FAR = 3.0
+"""Times the range beyond which a prediction is an extrapolation."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScalingFit:
+    """A curve taken apart: time(n) = (fixed cost + work(n) * price(level)) * (1, or a factor at an odd size)."""
+
+    sizes: tuple[float, ...]
+    times_ns: tuple[float, ...]
+    """Medians over the rounds."""
+    noise: tuple[float, ...]
+    """Relative standard error of each median; 0 where there is one round."""
+    rounds: int
+    exponent: Interval
+    """The p of n^p that fits best, with levels, odd sizes and a fixed cost of its own."""
+    fixed_cost: Interval
+    """ns; exactly 0 where none shows."""
+    model_error: float
+    regimes: tuple[Regime, ...]
+    odd_sizes: tuple[OddSize, ...]
+    bytes: tuple[float, ...] | None
+    confidence: float
+    declared: bool
+    """Whether the caller gave the work."""
+    growth: Work
+    """The work that prices are per unit of: the declared one, else the class or the power that fits best."""
+    arrangement: Arrangement
+    rivals: dict[str, Arrangement]
+    """The fit of every class."""
+    free: Exponent
+    data: Data
+    unit_ns: float
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Where the price rises."""
+        return tuple(Step(a.last, b.first, b.price.value / a.price.value) for a, b in pairwise(self.regimes))
+
+    @property
+    def local(self) -> tuple[float, ...]:
+        """Exponent between neighbouring sizes, one fewer than sizes."""
+        return tuple((np.diff(np.log(self.times_ns)) / np.diff(np.log(self.sizes))).tolist())
+
+    @cached_property
+    def least_squares(self) -> Interval:
+        """Slope of one straight line through all log times, as textbooks do it."""
+        line = scipy.stats.linregress(np.log(self.sizes), np.log(self.times_ns))
+        reach = float(scipy.stats.t.ppf((1 + self.confidence) / 2, len(self.sizes) - 2) * line.stderr)
+        return Interval(float(line.slope), float(line.slope) - reach, float(line.slope) + reach, self.confidence)
+
+    @cached_property
+    def theil_sen(self) -> Interval:
+        """Median of pairwise slopes: the exponent that a few odd sizes cannot move (Sen, JASA 63, 1968)."""
+        slope, _, low, high = scipy.stats.theilslopes(np.log(self.times_ns), np.log(self.sizes), self.confidence)
+        attained = 1 - 2 / math.factorial(len(self.sizes))  # of the smallest and the largest slope together
+        return Interval(float(slope), float(low), float(high), min(self.confidence, attained))
+
+    def work(self, n: float) -> float:
+        """Units of work at n."""
+        return float(np.exp(self.growth.log(np.array([float(n)]))[0]))
+
+    def curve(self, n: float) -> float:
+        """The fitted time in ns, without the factors of odd sizes."""
+        return self._curve(n, self.growth, self.arrangement)
+
+    def _curve(self, n: float, growth: Work, fit: Arrangement) -> float:
+        log_work = float(growth.log(np.array([float(n)]))[0]) - fit.offset
+        price = fit.price_at(float(np.log(n)), np.log(self.data.sizes))
+        work = math.exp(min(log_work + price, 700.0)) * float(fit.shape(np.array(n), self.data.sizes))
+        return self.unit_ns * max(fit.fixed + work, 0.03 * work)
+
+    def _plausible(self) -> list[tuple[Work, Arrangement]]:
+        """What may stand behind the data: the fit, the ends of the exponent's interval, classes that fit as well."""
+        low, high = self.exponent.low, self.exponent.high
+        fits = [(power(low), self.free.ends[0]), (power(high), self.free.ends[1])]
+        least = min(fit.cost for fit in self.rivals.values())
+        return fits + [(CLASSES[name], fit) for name, fit in self.rivals.items() if fit.cost <= least + FITS]
+
+    def predict_ns(self, n: float) -> Prediction:
+        """The time at n, with the interval over all growths that fit these data."""
+        if not 0 < n < math.inf:
+            raise SampleError(f"n must be above 0 and finite, got {n:g}")
+        value = self.curve(n)
+        others = [self._curve(n, growth, fit) for growth, fit in self._plausible()]
+        spread = math.exp(2 * math.hypot(self.model_error, max(self.noise)))
+        far = n > FAR * self.sizes[-1] or n < self.sizes[0] / FAR
+        return Prediction(value, min([value, *others]) / spread, max([value, *others]) * spread, far)
+
+    def largest(self, seconds: float = 1.0) -> Prediction:
+        """The largest n that takes at most this long, with its interval."""
+        if not 0 < seconds < math.inf:
+            raise SampleError(f"seconds must be above 0 and finite, got {seconds:g}")
+        spread = math.exp(2 * math.hypot(self.model_error, max(self.noise)))
+        value = self._inverse(seconds * 1e9, self.growth, self.arrangement)
+        ends = [
+            self._inverse(seconds * 1e9 * factor, growth, fit)
+            for growth, fit in [(self.growth, self.arrangement), *self._plausible()]
+            for factor in (1 / spread, spread)
+        ]
+        far = not self.sizes[0] / FAR <= value <= FAR * self.sizes[-1]
+        return Prediction(value, min(ends), max(ends), far)
+
+    def _inverse(self, time_ns: float, growth: Work, fit: Arrangement) -> float:
+        """The n at which a curve reaches a time, by halving log n; infinite where it never does."""
+        low, high = math.log(self.sizes[0]) - 30, math.log(self.sizes[-1]) + 200
+        if self._curve(math.exp(high), growth, fit) < time_ns:
+            return math.inf
+        for _ in range(60):
+            middle = (low + high) / 2
+            if self._curve(math.exp(middle), growth, fit) <= time_ns:
+                low = middle
+            else:
+                high = middle
+        return math.exp(low)
+
+    @cached_property
+    def _evidence(self) -> Evidence:
+        level = max(self.regimes, key=lambda regime: regime.last / regime.first)
+        return Evidence(self.data, self.rounds, self.rivals, self.free, (level.first, level.last), self)
+
+    def classes(self) -> tuple[Growth, ...]:
+        """Every class, the best first."""
+        return ranked(self._evidence)
+
+    def verdict(self, expected: Expected | None = None, *, at_most: Expected | None = None) -> Verdict:
+        """Whether the time grows as `expected`, or at most as fast as `at_most`: a number, a class name, a function of n."""
+        if at_most is not None:
+            if expected is not None:
+                raise SampleError("verdict takes an expected growth or at_most, not both")
+            return bounded(self._evidence, work_of(at_most))
+        if expected is None and not self.declared:
+            raise SampleError("the expected growth is missing: write verdict(3) or verdict('n log n')")
+        return expected_growth(self._evidence, self.growth if expected is None else work_of(expected))
+
+    def seen_as(self, growth: Work, arrangement: Arrangement) -> "ScalingFit":
+        """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay."""
+        if growth.name == self.growth.name:
+            return self
+        reasons = {one.size: one.reason for one in self.odd_sizes}
+        levels = {one.first: one.reason for one in self.regimes}
+        regimes = _regimes(self.data, arrangement, self.unit_ns, self.confidence)
+        return replace(
+            self,
+            growth=growth,
+            arrangement=arrangement,
+            model_error=arrangement.model_error,
+            fixed_cost=_fixed_cost(self.data, growth, arrangement, self.unit_ns, self.confidence),
+            regimes=tuple(replace(one, reason=levels.get(one.first, "")) for one in regimes),
+            odd_sizes=tuple(replace(one, reason=reasons.get(one.size, "")) for one in _odd_sizes(self.data, arrangement)),
+        )
+
+    def __repr__(self) -> str:
+        verdict = expected_growth(self._evidence, self.growth)
+        others = [] if self.declared else [one.name for one in self.classes() if one.fits and one.name != self.growth.name]
+        return may_grow_as(self, " or ".join(others)) if others and verdict == "consistent" else verdict.sentence
+
+    def _repr_html_(self) -> str:
+        from .figure import growth_figure  # half a second of Matplotlib
+
+        row = (*(f"{one:.3f}" for one in (self.exponent, self.least_squares, self.theil_sen)), len(self.sizes), self.rounds)
+        header = ("exponent [95 %]", "least squares", "Theil-Sen", "sizes", "rounds")
+        return f"<div>{image(growth_figure(self))}{table(header, [row])}</div>"
+
+
+def fit_scaling(
+    sizes: Any,
+    times: Any = None,
+    work: Expected | Sequence[float] | np.ndarray | None = None,
+    bytes: Callable[[float], float] | Sequence[float] | np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> ScalingFit:
+    """Take a curve of times apart.
+
+    sizes, times: lists, or times as rounds x sizes with NaN where a size sat a round out; a tidy DataFrame with a column of
+    sizes and one of times; a sweep, with its topic as times. Times in ns. work: a class name, a power, a function of n, or
+    counts per size; without it the class or power that fits best. bytes: working set per size, or a function of n.
+    """
+    if not 0 < confidence < 1:
+        raise SampleError(f"confidence must lie between 0 and 1, got {confidence}")
+    n, times_table = inputs.read(sizes, times)
+    medians = np.nanmedian(times_table, axis=0)
+    noise = inputs.noise_of(times_table)
+    unit = float(medians.min())
+    data = Data(n, medians / unit, noise**2)
+    inputs.check_shape(data)
+    logs = {name: growth.log(n) for name, growth in CLASSES.items()}
+    rivals = {name: fit_work(data, log) for name, log in logs.items() if usable(log)}
+    best = min(rivals, key=lambda name: rivals[name].cost)
+    free = free_exponent(data, confidence, PILOTS[[np.argmin(abs(PILOTS - rivals[best].model_error))]])
+    growth, fit = CLASSES[best], rivals[best]
+    if work is not None:
+        growth = _declared(work, sizes, n)
+        fit = fit_of(data, growth, rivals)
+    elif free.best.cost + FREE < fit.cost - BETTER:
+        growth, fit = power(round(free.interval.value, 2)), free.best
+    fitted = ScalingFit(
+        sizes=tuple(int(v) if v == int(v) else float(v) for v in n.tolist()),
+        times_ns=tuple(medians.tolist()),
+        noise=tuple(noise.tolist()),
+        rounds=int((~np.isnan(times_table)).sum(axis=0).min()),
+        exponent=free.interval,
+        fixed_cost=_fixed_cost(data, growth, fit, unit, confidence),
+        model_error=fit.model_error,
+        regimes=_regimes(data, fit, unit, confidence),
+        odd_sizes=_odd_sizes(data, fit),
+        bytes=_working_sets(bytes, sizes, n),
+        confidence=confidence,
+        declared=work is not None,
+        growth=growth,
+        arrangement=fit,
+        rivals=rivals,
+        free=free,
+        data=data,
+        unit_ns=unit,
+    )
+    return explain(fitted)
+
+
+def _declared(work: Any, sizes: Any, n: np.ndarray) -> Work:
+    if isinstance(work, (list, tuple, np.ndarray)):
+        return counted(np.asarray(sizes, dtype=float), np.asarray(work, dtype=float))
+    return work_of(work)
+
+
+def _working_sets(bytes: Any, sizes: Any, n: np.ndarray) -> tuple[float, ...] | None:
+    if bytes is None:
+        return None
+    work = work_of(bytes) if callable(bytes) else counted(np.asarray(sizes, dtype=float), np.asarray(bytes, dtype=float))
+    return tuple(np.exp(work.log(n)).tolist())
+
+
+def _fixed_cost(data: Data, growth: Work, fit: Arrangement, unit: float, confidence: float) -> Interval:
+    """The fixed cost with the interval of a linearised fit with prices and cost free; 0 where the model has none."""
+    if not fit.fixed:
+        return Interval(0.0, 0.0, 0.0, confidence)
+    curve = fit.fitted(data.sizes)
+    used = (fit.levels >= 0) & ~fit.odd
+    columns = [(curve - fit.fixed) / curve * (fit.levels == k) for k in range(len(fit.prices))] + [1 / curve]
+    weight = 1 / np.sqrt(data.variance + fit.model_error**2)
+    design = (np.array(columns) * weight).T[used]
+    error = math.sqrt(max(np.linalg.pinv(design.T @ design)[-1, -1], 0.0))
+    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, fit.freedom)) * error
+    return Interval(fit.fixed * unit, (fit.fixed - reach) * unit, (fit.fixed + reach) * unit, confidence)
+
+
+def _regimes(data: Data, fit: Arrangement, unit: float, confidence: float) -> tuple[Regime, ...]:
+    regimes = []
+    curve = fit.fitted(data.sizes)
+    share = (curve - fit.fixed) / curve
+    variance = data.variance + fit.model_error**2
+    t = float(scipy.stats.t.ppf((1 + confidence) / 2, fit.freedom))
+    for k, price in enumerate(fit.prices):
+        inside = fit.levels == k
+        used = inside & ~fit.odd
+        first, last = data.sizes[inside][[0, -1]].tolist()
+        error = t / math.sqrt(float((share**2 / variance)[used].sum()))
+        value = math.exp(price - fit.offset) * unit
+        interval = Interval(value, value * math.exp(-error), value * math.exp(error), confidence)
+        regimes.append(Regime(first, last, interval, _inside(data, fit, used, share, variance, t, confidence)))
+    return tuple(regimes)
+
+
+def _inside(
+    data: Data, fit: Arrangement, used: np.ndarray, share: np.ndarray, variance: np.ndarray, t: float, confidence: float
+) -> Interval | None:
+    """Exponent of the work inside a regime: what is left over, tilted, beside the growth that was fitted."""
+    if used.sum() < 3:
+        return None
+    x = np.log(data.sizes[used])
+    y = (fit.log_work + np.log(fit.shape(data.sizes, data.sizes)))[used] + (fit.residuals / share)[used]
+    weight = (share**2 / variance)[used]
+    centred = x - np.average(x, weights=weight)
+    power_of_x = float(weight @ centred**2)
+    slope, reach = float(weight @ (centred * y)) / power_of_x, t / math.sqrt(power_of_x)
+    return Interval(slope, slope - reach, slope + reach, confidence)
+
+
+def _odd_sizes(data: Data, fit: Arrangement) -> tuple[OddSize, ...]:
+    return tuple(
+        OddSize(size, float(np.exp(residual)))
+        for size, residual in zip(data.sizes[fit.odd].tolist(), fit.residuals[fit.odd], strict=True)
+    )

@@ -1,0 +1,171 @@
+"""The verdict: a growth against its rivals, each with its best arrangement of levels, odd sizes, fixed cost and drift.
+
+`consistent`     it fits, and no rival that could be told from it over the largest level fits as well
+`inconsistent`   a rival is better by ten units of twice the log-likelihood
+`undecided`      both fit, or nothing does; the sentence names the rival, the advice what would decide
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import SampleError
+from .classes import CLASSES, Work, power
+from .cost_model import Arrangement, Data, fit_work, usable
+from .exponent import Exponent
+from .records import Growth, Verdict
+from .sentence import grows_as, grows_unlike, may_grow_as, range_text
+
+BETTER = 10.0
+"""Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
+CLEAR = 6.0
+"""Units by which a growth must be better than every rival for `consistent`."""
+FITS = 4.0
+"""Units above the best up to which a growth fits as well."""
+FREE = 4.0
+"""What the free exponent costs: a parameter that no class has."""
+RARE = {"n² log n": 4.0, "2ⁿ": 4.0}
+"""What a rival costs that few programs grow as: fixed costs and lower-order work look like its logarithm."""
+STRANGE = 3.0
+"""How many times BETTER a power between the classes must be: a curve that bends looks like one."""
+APART = 1.3
+"""Factor over the largest level by which a rival must differ from a growth that is no class."""
+POOR = 0.12
+"""Model error above which no work describes the curve."""
+MANY, DECADE = 8, 10.0
+"""Sizes, and the factor that they span, below which a rival must be better by twice as much."""
+FEWEST, LEAST_SPAN = 5, 3.0
+"""Sizes, and the factor that they span, below which a growth is never called consistent."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict is reached from; `shown` is the `ScalingFit` that a sentence describes."""
+
+    data: Data
+    rounds: int
+    rivals: Mapping[str, Arrangement]
+    free: Exponent
+    level: tuple[float, float]
+    """Ends of the level that spans the largest factor."""
+    shown: Any
+
+    @property
+    def power(self) -> str:
+        """The free exponent as a name."""
+        return power(round(self.free.interval.value, 2)).name
+
+
+def fit_of(data: Data, growth: Work, rivals: Mapping[str, Arrangement]) -> Arrangement:
+    """The fit of a growth: of a class as it is, of any other work now."""
+    if growth.name in rivals:
+        return rivals[growth.name]
+    log_work = growth.log(data.sizes)
+    if not usable(log_work):
+        raise SampleError(f"{growth.name} spans too many powers of ten over {data.sizes[0]:g} to {data.sizes[-1]:g}")
+    return fit_work(data, log_work)
+
+
+def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
+    """Whether the time grows as declared."""
+    sizes, fit = evidence.data.sizes, fit_of(evidence.data, growth, evidence.rivals)
+    own, shown = fit.cost, evidence.shown.seen_as(growth, fit)
+    costs = {
+        name: fit.cost + RARE.get(name, 0.0)
+        for name, fit in evidence.rivals.items()
+        if _is_rival(evidence, growth, CLASSES[name])
+    }
+    rival = min(costs, key=lambda name: costs[name])
+    free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
+    if error := _nothing_fits(evidence):
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
+    margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
+    within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
+    if not within and (costs[rival] < own - margin or free < own - STRANGE * margin):
+        better = CLASSES[rival] if costs[rival] <= free else power(round(evidence.free.interval.value, 2))
+        ends = sizes[[0, -1]]
+        is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))
+        return Verdict("inconsistent", grows_unlike(shown, better.name, is_steeper))
+    if len(sizes) < FEWEST or sizes[-1] < LEAST_SPAN * sizes[0]:
+        few = f"may grow as {growth.name}: {len(sizes)} sizes from {range_text(shown)} are too few to tell it from {rival}"
+        return Verdict("undecided", few, _more(evidence))
+    if costs[rival] < own + CLEAR:
+        return Verdict("undecided", may_grow_as(shown, rival), _more(evidence))
+    if free < own - BETTER:
+        return Verdict("undecided", may_grow_as(shown, evidence.power), _more(evidence))
+    return Verdict("consistent", grows_as(shown))
+
+
+def bounded(evidence: Evidence, growth: Work) -> Verdict:
+    """An upper bound holds where nothing faster fits as well, and fails where only faster growth fits."""
+    ends = evidence.data.sizes[[0, -1]]
+    limit = float(np.ptp(growth.log(ends))) + 1e-9
+    faster = {name: fit.cost + RARE.get(name, 0.0) for name, fit in evidence.rivals.items() if np.ptp(CLASSES[name].log(ends)) > limit}
+    slower = [fit.cost for name, fit in evidence.rivals.items() if name not in faster]
+    within = min([*slower, fit_of(evidence.data, growth, evidence.rivals).cost])
+    beyond = min(faster.values(), default=math.inf)
+    if error := _nothing_fits(evidence):
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
+    if beyond < within - BETTER:
+        return Verdict("inconsistent", f"{evidence.shown!r}; that is more than {growth.name}")
+    if beyond < within + CLEAR:
+        rival = min(faster, key=lambda name: faster[name])
+        return Verdict("undecided", f"{evidence.shown!r}; {growth.name} and {rival} fit as well", _more(evidence))
+    return Verdict("consistent", f"{evidence.shown!r}; that is at most {growth.name}")
+
+
+def ranked(evidence: Evidence) -> tuple[Growth, ...]:
+    """Classes by how well they fit."""
+    rivals = evidence.rivals
+    order = sorted(rivals, key=lambda name: rivals[name].cost)
+    least = min(rivals[order[0]].cost, evidence.free.best.cost + FREE)
+    distance = {name: rivals[name].cost - least for name in order}
+    same = [name for name in order if distance[name] <= CLEAR]
+    return tuple(
+        Growth(
+            name,
+            distance[name] <= BETTER,
+            distance[name],
+            tuple(other for other in same if other != name) if name in same else (),
+        )
+        for name in order
+    )
+
+
+def _nothing_fits(evidence: Evidence) -> float:
+    """The model error of the best fit where it is poor, else 0."""
+    best = min(evidence.rivals.values(), key=lambda fit: fit.cost)
+    error = min(best.model_error, evidence.free.best.model_error)
+    return error if error > POOR else 0.0
+
+
+def _is_rival(evidence: Evidence, growth: Work, rival: Work) -> bool:
+    """A class rivals every other class, and any other work from which it differs over the largest level."""
+    if growth.name in CLASSES:
+        return rival.name != growth.name
+    ends = np.array(evidence.level)
+    return abs(np.ptp(rival.log(ends)) - np.ptp(growth.log(ends))) > math.log(APART)
+
+
+def _told_apart(evidence: Evidence, growth: Work) -> tuple[float, float]:
+    """Exponents that do not differ from the declared growth over the largest level: from, to."""
+    ends = np.array(evidence.level)
+    reach = float(np.ptp(np.log(ends)))
+    slope = float(np.diff(growth.log(ends))[0]) / reach
+    return slope - math.log(APART) / reach, slope + math.log(APART) / reach
+
+
+def _more(evidence: Evidence) -> str:
+    """Which sizes or how many rounds would decide."""
+    sizes, advice = evidence.data.sizes, []
+    first, last = sizes[0], sizes[-1]
+    if len(sizes) < 12:
+        advice.append(f"measure 12 sizes or more between {first:g} and {max(last, 10 * first):g} instead of {len(sizes)}")
+    elif last < 10 * first:
+        advice.append(f"spread the sizes up to {10 * first:g}")
+    if evidence.rounds < 6:
+        advice.append(f"take 6 rounds or more instead of {evidence.rounds}")
+    return ", and ".join(advice) or f"add sizes above {last:g}, or twice as many between {first:g} and {last:g}"
