@@ -39,6 +39,10 @@ class SampleError(PerflibError, ValueError):
     """The samples cannot answer the question that was asked of them."""
 
 
+class Interrupted(PerflibError, KeyboardInterrupt):
+    """A measurement that somebody interrupted; what is complete is kept, and the same call goes on."""
+
+
 class GeometryError(PerflibError, ValueError):
     """A cache that cannot be."""
 

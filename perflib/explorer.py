@@ -16,8 +16,8 @@ from .errors import PerflibError
 from .kernels.catalog import known
 from .runs.recorder import StopEarly
 from .runs.store import load_run
-from .runs.sweep import sweep
 from .studies import grid_figures
+from .sweeps.sweep import sweep
 
 TOPIC = "explore"
 PAUSE_S = 0.02  # compiled loops hold the interpreter: between two rounds it is the buttons' turn

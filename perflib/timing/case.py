@@ -38,6 +38,8 @@ class Case:
     """Called before every batch, untimed."""
     placement: Placement | None = None
     """Where its arrays lie, drawn anew in every round; None: they stay where they are."""
+    batch: int = 0
+    """Runs per batch, where they are not to be found: what is changed by each run cannot be tried at will."""
 
 
 def is_compiled(fn: Any) -> bool:

@@ -120,6 +120,12 @@ def rounds(
 
 def plan_batch(case: Case, clock: Clock = time.perf_counter_ns, batch_ns: int = BATCH_NS) -> tuple[int, int]:
     """Runs per batch, and the nanoseconds of a batch with what prepares it and warms it up."""
+    if case.batch:
+        start = clock()
+        if case.prepare:
+            case.prepare()
+        case.run(case.batch)
+        return case.batch, max(1, clock() - start)
     reps, elapsed = calibrate(case.run, clock, batch_ns)
     elapsed += elapsed * _warm_up_runs(case, reps) // reps
     if case.prepare:

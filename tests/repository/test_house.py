@@ -30,6 +30,7 @@ FLOORS = (  # the lowest first; nothing imports what stands after it
     ("studies",),
     ("validation",),
     ("report",),
+    ("sweeps",),
     ("explorer", "cli"),
     ("__init__", "__main__"),
 )

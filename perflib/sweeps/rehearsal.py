@@ -1,0 +1,199 @@
+"""What is seen of every function at every size before anything is timed: it ends well, in time, with the same result.
+
+    rehearse(points, ordered, limit_s, check)   what can be measured, and sentences on what is left out or differs
+
+A function that raises or takes longer than `limit_s` is not called at larger sizes. One that changes its arguments gets
+arguments of its own for every run, and so do the others of that size, for a fair comparison.
+"""
+
+import time
+import types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..display.text import first_line, quantity
+from ..runs.fresh import copied
+from ..runs.grid import GridPoint
+from ..timing.loops import compilations
+from ..timing.preflight import _fingerprint
+from ..timing.sampling import BATCH_NS, BY_FAR, quiet
+from .alike import alike
+
+LONG_NS = 1e9  # from here on each call counts, and none is spent on calibration
+SHORT_NS = BY_FAR * BATCH_NS  # a second call costs nothing that anybody notices
+CONTAINERS = (list, dict, set, bytearray)
+LAZY = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, map, filter, zip)
+Check = bool | Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The points that can be measured, and what a reader should know."""
+
+    points: tuple[GridPoint, ...]
+    ended: tuple[str, ...]
+    """A sentence for each curve that ends early."""
+    differing: tuple[str, ...]
+    """A sentence for each function whose results are not those of the first."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One call: how long it took, what came of it, and whether it changed its arguments."""
+
+    point: GridPoint
+    ns: float
+    outcome: Any
+    changes: bool
+
+
+class _Refused(Exception):
+    """A function or its arguments that cannot be measured at a size, in words."""
+
+
+def rehearse(
+    points: Sequence[GridPoint],
+    ordered: bool,
+    limit_s: float,
+    check: Check = True,
+    step: Callable[[GridPoint], Any] = lambda point: None,
+) -> Rehearsal:
+    """Call every function at every point, on arguments of its own.
+
+    ordered: the sizes are numbers, and a function that fails at one is not called at larger ones. step: called before each
+    point.
+    """
+    ended: dict[tuple, str] = {}
+    differing: dict[tuple[str, str], list[str]] = {}
+    measurable: list[GridPoint] = []
+    met: set[str] = set()
+    groups: dict[tuple, list[GridPoint]] = {}
+    for point in points:
+        groups.setdefault(_shared(point), []).append(point)
+    for group in groups.values():
+        trials: list[_Trial] = []
+        made: tuple | None = None
+        for point in (p for p in group if not (ordered and _curve(p) in ended)):
+            step(point)
+            try:
+                made = _made(point) if made is None else made
+                trials.append(_tried(point, made, limit_s, is_first=point.kernel.name not in met))
+            except _Refused as problem:
+                ended[_curve(point) if ordered else (point.label,)] = f"{point.label} is left out: {problem}"
+            met.add(point.kernel.name)
+        if not trials:
+            continue
+        for name, other, size in _differences(trials, check):
+            differing.setdefault((name, other), []).append(size)
+        apart = any(t.changes for t in trials) or any(isinstance(arg, CONTAINERS) for arg in made)
+        measurable += [_planned(trial, apart) for trial in trials]
+    sentences = [
+        f"{other} and {name} return different results at n = {', '.join(at)}" for (name, other), at in differing.items()
+    ]
+    return Rehearsal(tuple(measurable), tuple(ended.values()), tuple(sentences))
+
+
+def _shared(point: GridPoint) -> tuple:
+    """What points have in common whose functions get the same arguments."""
+    return point.threads, point.n, point.dtype, tuple(point.values_of(point.kernel.params).items())
+
+
+def _curve(point: GridPoint) -> tuple:
+    """The curve that a point belongs to."""
+    return point.kernel.name, point.scope, point.dtype, point.threads, *sorted(point.values.items())
+
+
+def _made(point: GridPoint) -> tuple:
+    """The arguments at a size."""
+    try:
+        rng = np.random.default_rng()
+        return point.kernel.make(point.n, point.dtype, rng, **point.values_of(point.kernel.params))
+    except Exception as problem:  # make raises whatever it does
+        raise _Refused(f"make raised {_words(problem)}") from problem
+
+
+def _tried(point: GridPoint, made: tuple, limit_s: float, is_first: bool) -> _Trial:
+    """A call on copies, repeated where it is short, or where a long one is the first, which may load or compile."""
+    with quiet(point.threads):
+        trial, compiled = _called(point, made)
+        if trial.ns < min(SHORT_NS, LONG_NS) or (trial.ns >= min(LONG_NS, limit_s * 1e9) and (compiled or is_first)):
+            again, _ = _called(point, made)
+            trial = replace(trial, ns=min(trial.ns, again.ns))
+    if isinstance(trial.outcome, LAZY):
+        what = type(trial.outcome).__name__
+        raise _Refused(f"it returns a {what}, so nothing of its body runs; let it return the list")
+    if trial.ns > limit_s * 1e9:
+        raise _Refused(f"a call takes {quantity(trial.ns)}, limit_s is {limit_s:g}")
+    return trial
+
+
+def _called(point: GridPoint, made: tuple) -> tuple[_Trial, int]:
+    """One call, and how often Numba compiled in it."""
+    kernel = point.kernel
+    own = tuple(map(copied, made))
+    args = kernel.native(*own, *point.values_of(kernel.tuning).values())
+    try:
+        with compilations() as count:
+            start = time.perf_counter_ns()
+            result = kernel.call(*args)
+            ns = time.perf_counter_ns() - start
+    except Exception as problem:  # the function raises whatever it does
+        raise _Refused(f"it raised {_words(problem)}") from problem
+    changed = [i for i, (one, now) in enumerate(zip(made, own, strict=True)) if _is_changed(one, now)]
+    outcome = result
+    if result is None and changed:
+        outcome = own[changed[0]] if len(changed) == 1 else tuple(own[i] for i in changed)
+    if kernel.output is not None:
+        outcome = own[kernel.output]
+    changes = any(i != kernel.output and not _is_output(point, made, own, i) for i in changed)
+    return _Trial(point, max(1.0, ns), outcome, changes), count.compiled
+
+
+def _is_changed(before: Any, after: Any) -> bool:
+    return isinstance(before, (np.ndarray, *CONTAINERS)) and _fingerprint(before) != _fingerprint(after)
+
+
+def _is_output(point: GridPoint, made: tuple, own: tuple, index: int) -> bool:
+    """Whether a function only writes an argument: on other contents, it leaves the same or what it does not touch."""
+    before = made[index]
+    if not isinstance(before, np.ndarray) or before.dtype.kind not in "iuf" or not before.size:
+        return False
+    low, high = (before.min(), before.max()) if before.dtype.kind in "iu" else (-2.0, 2.0)
+    rng = np.random.default_rng(0)
+    other = (low + (high - low) * rng.random(before.shape)).astype(before.dtype)  # integers may be indices
+    args = tuple(other.copy() if i == index else copied(arg) for i, arg in enumerate(made))
+    try:
+        point.kernel.call(*point.kernel.native(*args, *point.values_of(point.kernel.tuning).values()))
+    except Exception:  # it reads what it was given
+        return False
+    return bool(((args[index] == own[index]) | (args[index] == other)).all())
+
+
+def _differences(trials: Sequence[_Trial], check: Check) -> Iterator[tuple[str, str, str]]:
+    """Names and size of each function whose outcome is not that of the first with the same values of keywords."""
+    firsts: dict[tuple, _Trial] = {}
+    for one in trials if check is not False else ():
+        first = firsts.setdefault(tuple(one.point.values.items()), one)
+        if first is one:
+            continue
+        try:
+            same = alike(one.outcome, first.outcome) if check is True else check(one.outcome, first.outcome) is not False
+        except AssertionError:  # as the functions of numpy.testing say it
+            same = False
+        if not same:
+            (name, _, where), (other, *_) = (t.point.label.rpartition(" at n = ") for t in (one, first))
+            yield name, other, f"({where})" if "," in where else where
+
+
+def _planned(trial: _Trial, apart: bool) -> GridPoint:
+    """The point with what its trial showed."""
+    if apart:
+        return replace(trial.point, scope="call", fresh_ns=trial.ns)
+    return replace(trial.point, long_ns=trial.ns if trial.ns >= LONG_NS else 0.0)
+
+
+def _words(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {first_line(problem)}"
