@@ -42,7 +42,7 @@ def _draw(axes: Axes, curves: Mapping[str, Sequence[Any]], growths: Mapping[str,
     looks = dict(zip(curves, range(len(curves)), strict=True))
     for name, points in shown.items():
         growth = growths.get(name)
-        label = f"{name}, {growth.growth.name}" if growth else name
+        label = f"{name}{_growth(growth)}" if growth else name
         odd = {one.size for one in growth.odd_sizes} if growth else set()
         ends = [(p.time_ns.value / factor, p.time_ns.low / factor, p.time_ns.high / factor) for p in points]
         _curve(axes, label, looks[name], [places[p.n] for p in points], ends, _hollow(points, odd), is_numeric)
@@ -62,6 +62,12 @@ def _draw(axes: Axes, curves: Mapping[str, Sequence[Any]], growths: Mapping[str,
         label_ends(lower)
     label_ends(axes)
     return f"Time against n: {'; '.join(map(on_one_line, sentences))}."
+
+
+def _growth(fit: Any) -> str:
+    """The class where the times tell it from every other, else the exponent with its interval."""
+    told = sum(one.fits for one in fit.classes()) == 1 and not fit.exponent.half_width > 0.5
+    return f" ∝ {fit.growth.name}" if told else f" ∝ n^{fit.exponent:.2f}"
 
 
 def _hollow(points: Sequence[Any], odd: set) -> list[bool]:
