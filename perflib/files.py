@@ -13,6 +13,7 @@ NOTEBOOKS = CLONE / "notebooks"
 REPORTS = CLONE / "reports"
 README = CLONE / "README.md"
 PUBLISHED = CLONE / "data" / "published" / "published.csv"
+SCALING_CASES = CLONE / "data" / "scaling"
 
 
 def data_folder() -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from runs import isolate, start, write
 
 from perflib import cli
 from perflib.errors import WrongResult
+from perflib.files import SCALING_CASES
 from perflib.startup import WINDOWS
 
 
@@ -264,6 +266,19 @@ def test_growth_is_held_against_a_class(tmp_path, capsys, words, status, start):
     assert cli.run(["growth", growth_file(tmp_path, k=lambda n: 3 * n * n), *words]) == status
 
     assert capsys.readouterr().out.startswith(start)
+
+
+def test_growth_says_a_sentence_on_every_published_case_or_refuses_it(capsys):
+    cases = {case["id"]: case for case in json.loads((SCALING_CASES / "cases.json").read_text())}
+
+    assert cli.run(["growth", str(SCALING_CASES / "cases.json")]) == 1
+
+    printed = capsys.readouterr()
+    said = dict(line.split(": ", 1) for line in printed.out.splitlines())
+    refused = dict(line.removeprefix("perflib: ").split(": ", 1) for line in printed.err.splitlines())
+    assert {**said, **refused}.keys() == cases.keys()
+    assert {name for name, case in cases.items() if case.get("refuse")} <= refused.keys()
+    assert all(re.match(r"(grows as|may grow as|stays the same|follows no growth)\b", words) for words in said.values())
 
 
 def test_growth_that_is_undecided_says_what_would_decide(tmp_path, capsys):

@@ -7,6 +7,7 @@ different work can be compared. The drift is a price that grows slowly, as it do
 likely everywhere, and its cost rises with its square.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ..kernels.jit.compile import compiled
 from .levels import FIXED, FLOOR, LEAST_SIZES, LOWER, MOST_RISES, arrange
 
-COSTS = np.array([2.0, 1.0, 3.0, 4.0, 3.0])
+COSTS = np.array([3.5, 1.0, 4.5, 4.0, 3.0])
 """Of a step, a size on a ramp, an odd size (each plus the negative logarithm of a variance), fixed cost, lower-order work.
 
 Calibrated by simulation: curves without structure show some in less than 2 of 100 (validation/scaling_coverage.py).
@@ -23,11 +24,13 @@ PILOTS = np.array([0.012, 0.035])
 """Model errors for which levels and odd sizes are looked for."""
 DRIFT = 0.1
 """Usual drift of the price over the whole range of sizes, in logarithms."""
-FIXED_GRID = np.array([0.0, -1.0, -0.4, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9, 0.95])
+FIXED_GRID = np.array([0.0, -1.0, -0.4, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9, 0.97])
 """Fixed cost as a share of the shortest time."""
-LEAST_FIXED, MOST_FIXED = -1.5, 0.97
+LARGEST_GIFT, LARGEST_FIXED = -1.5, 0.995
 LOWER_GRID = np.array([0.0, 0.4, 1.2, 3.0])
 """Lower-order work as a share of the declared one at the smallest size."""
+HOPELESS = 60.0
+"""Units above the best of other works at which drift and lower-order work will not mend a fit."""
 DRIFT_GRID = np.array([-2.5, -1.0, 1.0, 2.5])
 """In units of the usual one."""
 NONE = np.zeros(1)
@@ -48,7 +51,7 @@ def _moved(best, axis, sign, reach, usual, x):
     x[:] = best[1:4]
     if axis == 0:
         x[0] += sign * reach * max(0.4 * abs(x[0]), 1.0 - x[0]) * 0.5
-        return best[1] != 0 and LEAST_FIXED <= x[0] <= MOST_FIXED and x[0] * best[1] > 0
+        return best[1] != 0 and LARGEST_GIFT <= x[0] <= LARGEST_FIXED and x[0] * best[1] > 0
     if axis == 1:
         x[1] *= (1 + reach) ** sign
         return best[2] != 0 and x[1] <= 3.0
@@ -57,7 +60,7 @@ def _moved(best, axis, sign, reach, usual, x):
 
 
 @compiled
-def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift_grid, usual, pilots, refinements, best):
+def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift_grid, usual, pilots, refinements, limit, best):
     """Fill best with (cost, fixed, lower, drift, pilot) of the cheapest candidate."""
     level, odd = np.empty(len(t), np.int64), np.empty(len(t), np.bool_)
     price, residual = np.empty(rises + 1), np.empty(len(t))
@@ -70,6 +73,8 @@ def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drif
             values[j] = min(values[j], value)
             if value < best[0]:
                 best[0], best[1], best[4] = value, x[0], pilot
+        if best[0] > limit:
+            return
     for j in np.argsort(values)[:3]:
         for lower in lower_grid[1:]:
             x[0], x[1] = fixed_grid[j], lower
@@ -162,29 +167,37 @@ def usable(log_work: np.ndarray) -> bool:
 
 
 def fit_work(
-    data: Data, log_work: np.ndarray, free: bool = False, pilots: np.ndarray = PILOTS, refinements: int = 6
+    data: Data,
+    log_work: np.ndarray,
+    free: bool = False,
+    pilots: np.ndarray = PILOTS,
+    refinements: int = 6,
+    costs: np.ndarray = COSTS,
+    fixed: np.ndarray = FIXED_GRID,
+    limit: float = math.inf,
 ) -> Arrangement:
     """The cheapest arrangement for one work, given by its logarithm at the sizes.
 
     free: the work is one of many powers that are tried, beside which lower-order work and drift could not be told apart.
+    fixed: fixed costs to begin with; limit: a cost above which the search is not worth its end.
     """
     offset = float(log_work.max())
     work = np.exp(log_work - offset)
     span, reach = float(np.ptp(log_work)), float(np.ptp(np.log(data.sizes)))
-    fixed_grid = FIXED_GRID if span > 1e-9 else NONE
+    fixed_grid = fixed if span > 1e-9 else NONE
     lower_grid = LOWER_GRID if not free and span > 1.02 * reach else NONE
     usual = 0.0 if free else DRIFT / reach
     best = np.zeros(5)
     shape = (data.times, data.sizes, work, data.variance)
-    limits = (data.rises, data.most_odd, COSTS)
+    limits = (data.rises, data.most_odd, costs)
     grids = (fixed_grid, lower_grid, DRIFT_GRID if usual else DRIFT_GRID[:0])
-    _search(*shape, *limits, *grids, usual, pilots, refinements, best)
+    _search(*shape, *limits, *grids, usual, pilots, refinements, limit, best)
     size = len(work)
     level, odd = np.empty(size, np.int64), np.empty(size, np.bool_)
     price, residual = np.empty(data.rises + 1), np.empty(size)
     cost, tau, levels = _try(*shape, best[1:4], usual, best[4], *limits, level, odd, price, residual)
-    fixed, lower, drift = best[1:4].tolist()
+    constant, lower, drift = best[1:4].tolist()
     prices = price[:levels].copy()
     return Arrangement(
-        float(cost), log_work - offset, offset, fixed, lower, drift, level, odd, prices, float(tau), residual
+        float(cost), log_work - offset, offset, constant, lower, drift, level, odd, prices, float(tau), residual
     )

@@ -25,7 +25,7 @@ from ..errors import SampleError
 from ..stats import Interval
 from . import inputs
 from .classes import CLASSES, Expected, Work, counted, power, work_of
-from .cost_model import PILOTS, Arrangement, Data, fit_work, usable
+from .cost_model import DRIFT, HOPELESS, PILOTS, Arrangement, Data, fit_work, usable
 from .exponent import Exponent, free_exponent
 from .reasons import explain
 from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
@@ -158,7 +158,7 @@ class ScalingFit:
         return ranked(self._evidence)
 
     def verdict(self, expected: Expected | None = None, *, at_most: Expected | None = None) -> Verdict:
-        """Whether the time grows as `expected`, or at most as fast as `at_most`: a number, a class name, a function of n."""
+        """Whether the time grows as `expected`, or at most as `at_most`: a number, a class name, a function of n."""
         if at_most is not None:
             if expected is not None:
                 raise SampleError("verdict takes an expected growth or at_most, not both")
@@ -167,10 +167,13 @@ class ScalingFit:
             raise SampleError("the expected growth is missing: write verdict(3) or verdict('n log n')")
         return expected_growth(self._evidence, self.growth if expected is None else work_of(expected))
 
-    def seen_as(self, growth: Work, arrangement: Arrangement) -> "ScalingFit":
-        """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay."""
-        if growth.name == self.growth.name:
-            return self
+    def seen_as(self, growth: Work, arrangement: Arrangement | None) -> "ScalingFit":
+        """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay.
+
+        arrangement: None where the growth has none, because it spans more than any times do.
+        """
+        if arrangement is None or arrangement is self.arrangement:
+            return replace(self, growth=growth)
         reasons = {one.size: one.reason for one in self.odd_sizes}
         levels = {one.first: one.reason for one in self.regimes}
         regimes = _regimes(self.data, arrangement, self.unit_ns, self.confidence)
@@ -213,18 +216,18 @@ def fit_scaling(
     if not 0 < confidence < 1:
         raise SampleError(f"confidence must lie between 0 and 1, got {confidence}")
     n, times_table = inputs.read(sizes, times)
+    given = sizes if isinstance(sizes, (list, tuple, np.ndarray)) else n
     medians = np.nanmedian(times_table, axis=0)
     noise = inputs.noise_of(times_table)
     unit = float(medians.min())
     data = Data(n, medians / unit, noise**2)
     inputs.check_shape(data)
-    logs = {name: growth.log(n) for name, growth in CLASSES.items()}
-    rivals = {name: fit_work(data, log) for name, log in logs.items() if usable(log)}
+    rivals = _rivals(data)
     best = min(rivals, key=lambda name: rivals[name].cost)
     free = free_exponent(data, confidence, PILOTS[[np.argmin(abs(PILOTS - rivals[best].model_error))]])
     growth, fit = CLASSES[best], rivals[best]
     if work is not None:
-        growth = _declared(work, sizes, n)
+        growth = _declared(work, given, n)
         fit = fit_of(data, growth, rivals)
     elif free.best.cost + FREE < fit.cost - BETTER:
         growth, fit = power(round(free.interval.value, 2)), free.best
@@ -238,7 +241,7 @@ def fit_scaling(
         model_error=fit.model_error,
         regimes=_regimes(data, fit, unit, confidence),
         odd_sizes=_odd_sizes(data, fit),
-        bytes=_working_sets(bytes, sizes, n),
+        bytes=_working_sets(bytes, given, n),
         confidence=confidence,
         declared=work is not None,
         growth=growth,
@@ -249,6 +252,17 @@ def fit_scaling(
         unit_ns=unit,
     )
     return explain(fitted)
+
+
+def _rivals(data: Data) -> dict[str, Arrangement]:
+    """The fit of every class, those first that grow about as the times do: what is far from the best is not searched on."""
+    logs = {name: growth.log(data.sizes) for name, growth in CLASSES.items()}
+    growth = float(np.log(data.times[-1] / data.times[0]))
+    fits: dict[str, Arrangement] = {}
+    for name in sorted(filter(lambda name: usable(logs[name]), logs), key=lambda name: abs(np.ptp(logs[name]) - growth)):
+        limit = min((fit.cost for fit in fits.values()), default=math.inf) + HOPELESS
+        fits[name] = fit_work(data, logs[name], limit=limit)
+    return {name: fits[name] for name in logs if name in fits}
 
 
 def _declared(work: Any, sizes: Any, n: np.ndarray) -> Work:
@@ -265,15 +279,18 @@ def _working_sets(bytes: Any, sizes: Any, n: np.ndarray) -> tuple[float, ...] | 
 
 
 def _fixed_cost(data: Data, growth: Work, fit: Arrangement, unit: float, confidence: float) -> Interval:
-    """The fixed cost with the interval of a linearised fit with prices and cost free; 0 where the model has none."""
+    """The fixed cost with the interval of a linearised fit, prices and drift beside it; 0 where the model has none."""
     if not fit.fixed:
         return Interval(0.0, 0.0, 0.0, confidence)
     curve = fit.fitted(data.sizes)
     used = (fit.levels >= 0) & ~fit.odd
-    columns = [(curve - fit.fixed) / curve * (fit.levels == k) for k in range(len(fit.prices))] + [1 / curve]
+    share, x = (curve - fit.fixed) / curve, np.log(data.sizes)
+    columns = [share * (fit.levels == k) for k in range(len(fit.prices))] + [share * x, 1 / curve]
     weight = 1 / np.sqrt(data.variance + fit.model_error**2)
     design = (np.array(columns) * weight).T[used]
-    error = math.sqrt(max(np.linalg.pinv(design.T @ design)[-1, -1], 0.0))
+    information = design.T @ design
+    information[-2, -2] += (np.ptp(x) / DRIFT) ** 2
+    error = math.sqrt(max(np.linalg.pinv(information)[-1, -1], 0.0))
     reach = float(scipy.stats.t.ppf((1 + confidence) / 2, fit.freedom)) * error
     return Interval(fit.fixed * unit, (fit.fixed - reach) * unit, (fit.fixed + reach) * unit, confidence)
 
@@ -289,7 +306,8 @@ def _regimes(data: Data, fit: Arrangement, unit: float, confidence: float) -> tu
         used = inside & ~fit.odd
         first, last = data.sizes[inside][[0, -1]].tolist()
         error = t / math.sqrt(float((share**2 / variance)[used].sum()))
-        value = math.exp(price - fit.offset) * unit
+        tilt = float(np.log(fit.shape(data.sizes[used], data.sizes)).mean())  # what lower-order work and drift make of it
+        value = math.exp(price + tilt - fit.offset) * unit
         interval = Interval(value, value * math.exp(-error), value * math.exp(error), confidence)
         regimes.append(Regime(first, last, interval, _inside(data, fit, used, share, variance, t, confidence)))
     return tuple(regimes)

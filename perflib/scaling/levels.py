@@ -19,6 +19,9 @@ USUAL_TAU = 0.02
 LEAST_RISE, MOST_RISE, LEAST_ODD = math.log(1.1), math.log(5.0), math.log(1.15)
 MOST_RISES, LEAST_SIZES = 3, 3
 MOST_CHEAPER = 0.8  # of the smallest work, at most: what a negative fixed cost takes off
+MOST_FIXED, LEAST_GROWTH = 0.92, 0.5
+"""A fixed cost is at most this share of the shortest time, or the work ends as at least this share of it: else every
+growth would fit a constant."""
 FLOOR = 0.03  # share of a time that is work, at least: below it the time says nothing about a price
 STEP, RAMP, ODD, FIXED, LOWER = range(5)
 """Places of the costs of a step, a size on a ramp, an odd size, a fixed cost and lower-order work."""
@@ -73,36 +76,55 @@ def _between(z, weight, odd_cost, ramp_cost, first, last, low, high):
 
 
 @compiled
+def _rest(cost, odd_cost, ramp_cost, step_cost):
+    """Least cost of the sizes from i on as levels that may rise or fall: what any arrangement of them costs at least."""
+    n = len(cost)
+    level, after = np.full(n + 1, np.inf), np.full(n + 1, np.inf)
+    after[n] = 0.0
+    for i in range(n - LEAST_SIZES, -1, -1):
+        for b in range(i + LEAST_SIZES - 1, n):
+            level[i] = min(level[i], cost[i, b] + after[b + 1])
+        after[i] = step_cost + level[i]
+        on_ramp = 0.0
+        for gap in range(1, min(3, n - i)):
+            on_ramp += min(ramp_cost[i + gap - 1], odd_cost[i + gap - 1])
+            after[i] = min(after[i], step_cost + on_ramp + level[i + gap])
+    return level, after
+
+
+@compiled
 def _levels(z, weight, share, odd_cost, ramp_cost, step_cost, most_odd, rises, level, odd):
     """Fill level (of a size on a ramp: -1) and odd with the cheapest arrangement; returns the number of levels."""
     n = len(z)
     cost, mean = np.empty((n, n)), np.empty((n, n))
-    count = np.zeros((n, n), np.int64)
+    count = np.empty((n, n), np.int64)
     _segments(z, weight, share, odd_cost, most_odd, cost, mean, count)
     best = np.full((rises + 1, n, n), np.inf)  # of the sizes up to b, with the last level a..b
-    start, end = np.zeros((rises + 1, n, n), np.int64), np.zeros((rises + 1, n, n), np.int64)
+    start, end = np.empty((rises + 1, n, n), np.int64), np.empty((rises + 1, n, n), np.int64)
     best[0, 0] = cost[0]
     bound = cost[0, n - 1]
+    level_rest, rest = _rest(cost, odd_cost, ramp_cost, step_cost)
     for m in range(1, rises + 1):
         for a in range(LEAST_SIZES, n - LEAST_SIZES + 1):
             for gap in range(3):
                 e = a - 1 - gap
                 for a0 in range(e - LEAST_SIZES + 2):
                     base = best[m - 1, a0, e] + step_cost
-                    if base >= bound:
+                    if base + level_rest[a] >= bound:
                         continue
                     low = mean[a0, e]
                     for b in range(a + LEAST_SIZES - 1, n):
                         total = base + cost[a, b]
                         rise = mean[a, b] - low
-                        if total >= best[m, a, b] or rise <= LEAST_RISE or rise > MOST_RISE:
+                        if total >= best[m, a, b] or total + rest[b + 1] >= bound or rise <= LEAST_RISE or rise > MOST_RISE:
                             continue
                         if gap:
                             total += _between(z, weight, odd_cost, ramp_cost, e + 1, a - 1, low, mean[a, b])
                         if total < best[m, a, b]:
                             best[m, a, b] = total
                             start[m, a, b], end[m, a, b] = a0, e
-            bound = min(bound, best[m, a, n - 1])
+                            if b == n - 1 and total < bound:
+                                bound = total + 1e-9
     m, a = 0, 0
     for rise in range(rises + 1):
         for first in range(n):
@@ -192,7 +214,7 @@ def arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price
     logv = np.log(variance)
     odd_cost, ramp_cost, step_cost = costs[ODD] - logv, costs[RAMP] - logv, costs[STEP] - logv.mean()
     levels = 0
-    for attempt in range(2 if fixed > 0.4 else 1):
+    for attempt in range(2 if fixed > 0.5 else 1):
         for i in range(n):
             if attempt == 0 or level[i] < 0 or odd[i]:
                 share[i] = max(1 - fixed / t[i], FLOOR)
@@ -217,7 +239,8 @@ def arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price
             price[k] = top / bottom
         _settle(logt, w, variance, fixed, level, odd, levels, price, residual)
     cost, tau = np.inf, TAUS[0]
-    if fixed < -MOST_CHEAPER * w[0] * math.exp(price[0]):
+    last = w[-1] * math.exp(price[levels - 1])
+    if fixed < -MOST_CHEAPER * w[0] * math.exp(price[0]) or fixed > MOST_FIXED and last < LEAST_GROWTH * fixed:
         return cost, tau, levels
     for candidate in TAUS:
         value = _cost(residual, noise, candidate, level, odd, levels, costs)

@@ -21,7 +21,7 @@ from .sentence import grows_as, grows_unlike, may_grow_as, range_text
 
 BETTER = 10.0
 """Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
-CLEAR = 6.0
+CLEAR = 5.0
 """Units by which a growth must be better than every rival for `consistent`."""
 FITS = 4.0
 """Units above the best up to which a growth fits as well."""
@@ -29,8 +29,8 @@ FREE = 4.0
 """What the free exponent costs: a parameter that no class has."""
 RARE = {"n² log n": 4.0, "2ⁿ": 4.0}
 """What a rival costs that few programs grow as: fixed costs and lower-order work look like its logarithm."""
-STRANGE = 3.0
-"""How many times BETTER a power between the classes must be: a curve that bends looks like one."""
+STRANGE = 35.0
+"""Units by which a power between the classes must be better for `inconsistent`: a curve that bends looks like one."""
 APART = 1.3
 """Factor over the largest level by which a rival must differ from a growth that is no class."""
 POOR = 0.12
@@ -69,10 +69,17 @@ def fit_of(data: Data, growth: Work, rivals: Mapping[str, Arrangement]) -> Arran
     return fit_work(data, log_work)
 
 
+def _cost(evidence: Evidence, growth: Work) -> float:
+    """Of a growth; infinite where it spans more than floating-point numbers, which no times do."""
+    if not usable(growth.log(evidence.data.sizes)):
+        return math.inf
+    return fit_of(evidence.data, growth, evidence.rivals).cost
+
+
 def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     """Whether the time grows as declared."""
-    sizes, fit = evidence.data.sizes, fit_of(evidence.data, growth, evidence.rivals)
-    own, shown = fit.cost, evidence.shown.seen_as(growth, fit)
+    sizes, own = evidence.data.sizes, _cost(evidence, growth)
+    shown = evidence.shown.seen_as(growth, fit_of(evidence.data, growth, evidence.rivals) if own < math.inf else None)
     costs = {
         name: fit.cost + RARE.get(name, 0.0)
         for name, fit in evidence.rivals.items()
@@ -81,10 +88,10 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     rival = min(costs, key=lambda name: costs[name])
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
-        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
     margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
-    if not within and (costs[rival] < own - margin or free < own - STRANGE * margin):
+    if not within and (costs[rival] < own - margin or free < own - STRANGE):
         better = CLASSES[rival] if costs[rival] <= free else power(round(evidence.free.interval.value, 2))
         ends = sizes[[0, -1]]
         is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))
@@ -103,12 +110,16 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
     """An upper bound holds where nothing faster fits as well, and fails where only faster growth fits."""
     ends = evidence.data.sizes[[0, -1]]
     limit = float(np.ptp(growth.log(ends))) + 1e-9
-    faster = {name: fit.cost + RARE.get(name, 0.0) for name, fit in evidence.rivals.items() if np.ptp(CLASSES[name].log(ends)) > limit}
+    faster = {
+        name: fit.cost + RARE.get(name, 0.0)
+        for name, fit in evidence.rivals.items()
+        if np.ptp(CLASSES[name].log(ends)) > limit
+    }
     slower = [fit.cost for name, fit in evidence.rivals.items() if name not in faster]
-    within = min([*slower, fit_of(evidence.data, growth, evidence.rivals).cost])
+    within = min([*slower, _cost(evidence, growth)])
     beyond = min(faster.values(), default=math.inf)
     if error := _nothing_fits(evidence):
-        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {error:.0%}", _more(evidence))
+        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
     if beyond < within - BETTER:
         return Verdict("inconsistent", f"{evidence.shown!r}; that is more than {growth.name}")
     if beyond < within + CLEAR:

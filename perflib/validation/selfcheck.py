@@ -35,6 +35,7 @@ from ..timing.measure import compare, measure
 from ..timing.sampling import calibrate, quiet
 from ..timing.session import take
 from .interval_coverage import interval_coverage
+from .scaling_coverage import scaling_figures
 from .scorecard import Score, Scorecard, Target, at_least, at_most
 
 ROUNDS = 101
@@ -44,6 +45,18 @@ TARGETS: dict[str, tuple[str, Target]] = {
     "aa_false_positive_rate_busy": ("the same beside a busy process per core", at_most(0.05)),
     "power_5_percent": ("planted slow-down of 5 % found", at_least(0.95)),
     "interval_coverage": ("coverage of 95 % intervals, simulated", Target("0.93 to 0.98", 0.93, 0.98)),
+    "scaling_right": ("growth of decidable curves: right", at_least(0.95)),
+    "scaling_undecided": ("the same: undecided", at_most(0.04)),
+    "scaling_false_accept": ("curves that a false growth is consistent with", at_most(0.01)),
+    "scaling_false_reject": ("curves whose growth is called inconsistent", at_most(0.01)),
+    "scaling_false_findings": ("steps, odd sizes or fixed costs found where none are", at_most(0.02)),
+    "scaling_simple": ("growth behind sharp steps or odd sizes alone: right", at_least(0.98)),
+    "scaling_told_apart": ("n told from n log n, n^2.81 from n^3 over four decades", at_least(0.95)),
+    "scaling_coverage": ("coverage of exponents, simulated", at_least(0.93)),
+    "scaling_width": ("width of their intervals / that of an oracle", at_most(2)),
+    "scaling_steps_found": ("steps of 1.5 times and more found within one size", at_least(0.9)),
+    "scaling_cases": ("published curves judged rightly", at_least(1)),
+    "scaling_ladders_decided": ("real ladders over a decade decided", at_least(0.85)),
     "kernel_scope_error": ("kernel scope against the slope over batch lengths", at_most(0.03)),
     "timer_overhead_ns": ("Timer, start and elapsed (ns)", Target("< 1000", high=math.nextafter(1000, 0))),
     "timer_overhead_ratio": ("the same / two bare readings of the clock", at_most(5)),
@@ -82,7 +95,8 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
     """Run every experiment; raises RunError where another measurement runs."""
     pairs, slow_downs = (24, 8) if quick else (200, 40)
     figures: dict[str, Any] = {"aa_comparisons": pairs, "power_trials": slow_downs}
-    with measuring_lock(), progress_bar(2 * pairs + slow_downs + 5, progress) as bar:
+    curves = 40 if quick else 2000
+    with measuring_lock(), progress_bar(2 * pairs + slow_downs + curves + 4, progress) as bar:
 
         def share(what: str, trial: Callable[[int], bool], count: int) -> float:
             hits = 0
@@ -103,6 +117,7 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
         ):
             with step(bar, what):
                 figures |= experiment()
+        figures |= scaling_figures(curves, partial(step, bar, "growth of drawn curves"))
     return Selfcheck(figures, quick)
 
 

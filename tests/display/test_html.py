@@ -52,7 +52,21 @@ def test_a_result_in_a_notebook_is_one_well_formed_table_without_an_element_of_t
     elements = {element.tag for element in ElementTree.fromstring(html).iter()}
 
     assert {"table", "img" if kind == "fit" else "svg"} <= elements
-    assert elements <= {"table", "caption", "thead", "tbody", "tr", "th", "td", "svg", "rect", "circle", "path", "div", "img"}
+    assert elements <= {
+        "table",
+        "caption",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "svg",
+        "rect",
+        "circle",
+        "path",
+        "div",
+        "img",
+    }
     assert "script" not in elements
 
 

@@ -131,7 +131,7 @@ def test_a_single_colour_is_a_step_and_nothing_misses_nowhere():
     assert [colour_misses(size << 20, cache, 2 << 20) for size in (1, 16, 18)] == [0, 0, 1]
 
 
-@pytest.mark.parametrize(("row_bytes", "rows", "share"), [(1024, 64, 1.0), (1280, 64, 0.0), (512, 64, 0.0), (512, 65, 9 / 65)])
+@pytest.mark.parametrize(("row_bytes", "rows", "share"), [(1024, 64, 1), (1280, 64, 0), (512, 64, 0), (512, 65, 9 / 65)])
 def test_rows_that_crowd_counted_by_hand(row_bytes, rows, share):
     """64 sets of eight ways: rows of 1 KiB fall into four of them, of 512 bytes into eight, of 1280 into sixteen."""
     assert crowded_rows(row_bytes, rows, Cache(1, "Data", 32 << 10, 64, 8)) == pytest.approx(share)

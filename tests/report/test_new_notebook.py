@@ -59,7 +59,7 @@ def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
     assert sorted(file.name for file in path.parent.iterdir()) == ["mine.html", "mine.ipynb"]
     assert pages.problems(path.with_name("mine.html")) == []
     assert path.with_name("mine.html").read_text().count("<figure>") == 3

@@ -17,13 +17,27 @@ from perflib.timing.case import Case
 from perflib.validation import selfcheck
 from perflib.validation.selfcheck import TARGETS, Selfcheck
 
+SCALING = {
+    "scaling_right": 0.95,
+    "scaling_undecided": 0.04,
+    "scaling_false_accept": 0.01,
+    "scaling_false_reject": 0.01,
+    "scaling_false_findings": 0.02,
+    "scaling_simple": 0.98,
+    "scaling_told_apart": 0.95,
+    "scaling_coverage": 0.93,
+    "scaling_width": 2.0,
+    "scaling_steps_found": 0.9,
+    "scaling_cases": 1.0,
+    "scaling_ladders_decided": 0.85,
+}
 ASKED = {  # what the JSON file must hold, whatever else it holds
     "aa_false_positive_rate",
     "aa_false_positive_rate_busy",
     "aa_comparisons",
     "power_5_percent",
     "interval_coverage",
-    "exponent_coverage",
+    *SCALING,
     "kernel_scope_error",
     "timer_overhead_ns",
     "timer_overhead_ratio",
@@ -34,7 +48,7 @@ GOOD = {
     "aa_false_positive_rate_busy": 0.05,
     "power_5_percent": 0.95,
     "interval_coverage": 0.95,
-    "exponent_coverage": 0.93,
+    **SCALING,
     "kernel_scope_error": 0.03,
     "timer_overhead_ns": 999.0,
     "timer_overhead_ratio": 5.0,
@@ -64,13 +78,15 @@ def answers(monkeypatch):
     monkeypatch.setattr(selfcheck, "_kernel_scope", lambda: {"kernel_scope_error": 0.01, "kernel_ns": 57.0})
     monkeypatch.setattr(selfcheck, "_timer", lambda: {"timer_overhead_ns": 300.0, "timer_overhead_ratio": 4.0})
     monkeypatch.setattr(selfcheck, "_against_pyperf", lambda quick: {"seconds_to_1_percent": 0.4})
-    for name in ("interval_coverage", "exponent_coverage"):
-        monkeypatch.setattr(selfcheck, name, lambda trials: asked.append(trials) or SimpleNamespace(overall=0.95))
+    monkeypatch.setattr(
+        selfcheck, "interval_coverage", lambda trials: asked.append(trials) or SimpleNamespace(overall=0.95)
+    )
+    monkeypatch.setattr(selfcheck, "scaling_figures", lambda curves, step: asked.append(curves) or SCALING)
     return asked
 
 
 @pytest.mark.parametrize(
-    ("quick", "pairs", "planted", "simulated"), [(True, 24, 8, [300, 100]), (False, 200, 40, [2000, 1000])]
+    ("quick", "pairs", "planted", "simulated"), [(True, 24, 8, [300, 40]), (False, 200, 40, [2000, 2000])]
 )
 def test_every_figure_that_was_asked_for_is_there_from_as_many_trials(answers, quick, pairs, planted, simulated):
     found = selfcheck.selfcheck(quick, progress=False)
@@ -101,7 +117,18 @@ def test_figures_on_their_bars_are_met():
         ("power_5_percent", 0.925),
         ("interval_coverage", 0.925),
         ("interval_coverage", 0.985),
-        ("exponent_coverage", 0.925),
+        ("scaling_right", 0.945),
+        ("scaling_undecided", 0.041),
+        ("scaling_false_accept", 0.011),
+        ("scaling_false_reject", 0.011),
+        ("scaling_false_findings", 0.021),
+        ("scaling_simple", 0.975),
+        ("scaling_told_apart", 0.945),
+        ("scaling_coverage", 0.925),
+        ("scaling_width", 2.01),
+        ("scaling_steps_found", 0.89),
+        ("scaling_cases", 0.99),
+        ("scaling_ladders_decided", 0.84),
         ("kernel_scope_error", 0.031),
         ("timer_overhead_ns", 1000.0),
         ("timer_overhead_ratio", 5.1),
