@@ -39,7 +39,7 @@ MODULES_IN_A_FOLDER = 15
 ENTRIES_AT_THE_TOP = 24
 FILES_AT_THE_TOP = 14
 LOCAL_IMPORTS = 30
-LINES_OF_CODE = 14_300
+LINES_OF_CODE = 15_300
 FACES = ("perflib/__init__.py", "perflib/kernels/__init__.py")
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

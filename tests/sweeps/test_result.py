@@ -72,9 +72,9 @@ def test_the_samples_work_on_the_sweep_as_on_a_table(two):
     assert two.groupby("kernel").size()["slow"] == 12 * len(SIZES)
     assert two.attrs["run"] == two.run.id
     with pytest.raises(AttributeError):
-        getattr(two, "no_such_thing")
+        _ = two.no_such_thing
     with pytest.raises(AttributeError):
-        getattr(two, "_ipython_display_")
+        _ = two._ipython_display_
 
 
 def test_growth_is_a_sentence_for_each_function_and_a_verdict_where_one_is_expected(two):
