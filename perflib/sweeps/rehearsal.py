@@ -38,6 +38,8 @@ class Rehearsal:
     """A sentence for each curve that ends early."""
     differing: tuple[str, ...]
     """A sentence for each function whose results are not those of the first."""
+    apart: str = ""
+    """Why runs work on arguments of their own; empty where they share them."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def rehearse(
     differing: dict[tuple[str, str], list[str]] = {}
     measurable: list[GridPoint] = []
     met: set[str] = set()
+    changing: dict[str, None] = {}
     groups: dict[tuple, list[GridPoint]] = {}
     for point in points:
         groups.setdefault(_shared(point), []).append(point)
@@ -88,12 +91,30 @@ def rehearse(
             continue
         for name, other, size in _differences(trials, check):
             differing.setdefault((name, other), []).append(size)
+        changing |= {_name(t.point): None for t in trials if t.changes}
         apart = any(t.changes for t in trials) or any(isinstance(arg, CONTAINERS) for arg in made)
         measurable += [_planned(trial, apart) for trial in trials]
     sentences = [
         f"{other} and {name} return different results at n = {', '.join(at)}" for (name, other), at in differing.items()
     ]
-    return Rehearsal(tuple(measurable), tuple(ended.values()), tuple(sentences))
+    return Rehearsal(tuple(measurable), tuple(ended.values()), tuple(sentences), _why_apart(measurable, list(changing)))
+
+
+def _why_apart(points: Sequence[GridPoint], changing: Sequence[str]) -> str:
+    """The sentence on runs that each work on arguments of their own."""
+    if not any(point.fresh_ns for point in points):
+        return ""
+    verb = "changes" if len(changing) == 1 else "change"
+    reason = f", for {', '.join(changing)} {verb} them" if changing else ""
+    compiled = (
+        ", compiled functions too called from Python" if any(p.fresh_ns and p.kernel.compiled for p in points) else ""
+    )
+    return f"every run works on arguments of its own, drawn by make{reason}{compiled}"
+
+
+def _name(point: GridPoint) -> str:
+    """The name that the user gave."""
+    return point.label.rpartition(" at n = ")[0]
 
 
 def _shared(point: GridPoint) -> tuple:
@@ -184,8 +205,8 @@ def _differences(trials: Sequence[_Trial], check: Check) -> Iterator[tuple[str, 
         except AssertionError:  # as the functions of numpy.testing say it
             same = False
         if not same:
-            (name, _, where), (other, *_) = (t.point.label.rpartition(" at n = ") for t in (one, first))
-            yield name, other, f"({where})" if "," in where else where
+            where = one.point.label.rpartition(" at n = ")[2]
+            yield _name(one.point), _name(first.point), f"({where})" if "," in where else where
 
 
 def _planned(trial: _Trial, apart: bool) -> GridPoint:

@@ -302,6 +302,14 @@ def test_the_neighbour_of_a_function_that_changes_its_arguments_works_on_other_i
     assert len(firsts) > 5
 
 
+def test_compiled_code_that_changes_its_argument_is_called_from_python_and_says_so():
+    s = sweep({"sort": njit(lambda x: x.sort())}, [64], make=numbers, **SHORT)
+
+    assert {point.scope for point in s.points} == {"call"}
+    (note,) = s.notes
+    assert note.endswith("for sort changes them, compiled functions too called from Python")
+
+
 def test_an_argument_that_is_only_written_is_an_output_and_shared():
     def doubled(x, out):
         np.multiply(x, 2, out=out)
@@ -329,9 +337,11 @@ def test_a_function_that_changes_its_argument_is_compared_by_what_it_leaves():
             **SHORT,
         )
 
-    assert s.notes == ("sorted and reversed return different results at n = 8, 16",)
-    assert s.notes[0] in repr(s)
-    assert s.notes[0] in s._repr_html_()
+    own, differing = s.notes
+    assert own == "every run works on arguments of its own, drawn by make, for in place changes them"
+    assert differing == "sorted and reversed return different results at n = 8, 16"
+    assert own in repr(s)
+    assert differing in s._repr_html_()
 
 
 def test_results_are_compared_at_every_size_on_arguments_of_their_own():
