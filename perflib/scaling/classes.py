@@ -28,7 +28,7 @@ class Work:
 def power(p: float) -> Work:
     """n^p, by the name that a reader would write."""
     names = {0.0: "1", 0.5: "√n", 1.0: "n", 2.0: "n²", 3.0: "n³"}
-    return Work(names.get(p, f"n^{p:.4g}"), lambda n: p * np.log(n), p)
+    return Work(names.get(p, f"n^{p:.3g}"), lambda n: p * np.log(n), p)
 
 
 def _log_log(n: np.ndarray) -> np.ndarray:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.jit.compile import compiled
-from .levels import FIXED, FLOOR, LEAST_SIZES, LOWER, MOST_RISES, arrange
+from .levels import FLOOR, LEAST_SIZES, MOST_RISES, evaluate, search
 
 COSTS = np.array([3.5, 1.0, 4.5, 4.0, 3.0])
 """Of a step, a size on a ramp, an odd size (each plus the negative logarithm of a variance), fixed cost, lower-order work.
@@ -26,7 +25,6 @@ DRIFT = 0.1
 """Usual drift of the price over the whole range of sizes, in logarithms."""
 FIXED_GRID = np.array([0.0, -1.0, -0.4, 0.25, 0.45, 0.6, 0.72, 0.82, 0.9, 0.97])
 """Fixed cost as a share of the shortest time."""
-LARGEST_GIFT, LARGEST_FIXED = -1.5, 0.995
 LOWER_GRID = np.array([0.0, 0.4, 1.2, 3.0])
 """Lower-order work as a share of the declared one at the smallest size."""
 HOPELESS = 60.0
@@ -34,69 +32,6 @@ HOPELESS = 60.0
 DRIFT_GRID = np.array([-2.5, -1.0, 1.0, 2.5])
 """In units of the usual one."""
 NONE = np.zeros(1)
-
-
-@compiled
-def _try(t, n, w, noise, x, usual, pilot, rises, most_odd, costs, level, odd, price, residual):
-    """`arrange` at x = (fixed, lower, drift), with the costs of all three."""
-    work = w * (1 + x[1] * n[0] / n) * (n / n[-1]) ** x[2] if x[1] or x[2] else w
-    cost, tau, levels = arrange(t, work, noise, pilot, x[0], rises, most_odd, costs, level, odd, price, residual)
-    extra = (costs[FIXED] if x[0] else 0.0) + (costs[LOWER] if x[1] else 0.0) + ((x[2] / usual) ** 2 if x[2] else 0.0)
-    return cost + extra, tau, levels
-
-
-@compiled
-def _moved(best, axis, sign, reach, usual, x):
-    """Set x to the best of now with one of its parts moved; False where that part is absent or would leave its range."""
-    x[:] = best[1:4]
-    if axis == 0:
-        x[0] += sign * reach * max(0.4 * abs(x[0]), 1.0 - x[0]) * 0.5
-        return best[1] != 0 and LARGEST_GIFT <= x[0] <= LARGEST_FIXED and x[0] * best[1] > 0
-    if axis == 1:
-        x[1] *= (1 + reach) ** sign
-        return best[2] != 0 and x[1] <= 3.0
-    x[2] += sign * reach * usual
-    return usual > 0
-
-
-@compiled
-def _search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift_grid, usual, pilots, refinements, limit, best):
-    """Fill best with (cost, fixed, lower, drift, pilot) of the cheapest candidate."""
-    level, odd = np.empty(len(t), np.int64), np.empty(len(t), np.bool_)
-    price, residual = np.empty(rises + 1), np.empty(len(t))
-    x, values = np.zeros(3), np.full(len(fixed_grid), np.inf)
-    best[0] = np.inf
-    for pilot in pilots:
-        for j in range(len(fixed_grid)):
-            x[0] = fixed_grid[j]
-            value = _try(t, n, w, noise, x, usual, pilot, rises, most_odd, costs, level, odd, price, residual)[0]
-            values[j] = min(values[j], value)
-            if value < best[0]:
-                best[0], best[1], best[4] = value, x[0], pilot
-        if best[0] > limit:
-            return
-    for j in np.argsort(values)[:3]:
-        for lower in lower_grid[1:]:
-            x[0], x[1] = fixed_grid[j], lower
-            value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
-            if value < best[0]:
-                best[0], best[1:4] = value, x
-    start = best[1:3].copy()
-    for drift in drift_grid:
-        for plain in range(2 if start.any() else 1):
-            x[0], x[1], x[2] = (0.0, 0.0, drift * usual) if plain else (start[0], start[1], drift * usual)
-            value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
-            if value < best[0]:
-                best[0], best[1:4] = value, x
-    reach = 0.5
-    for _ in range(refinements):
-        for axis in range(3):
-            for sign in (-1, 1):
-                if _moved(best, axis, sign, reach, usual, x):
-                    value = _try(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
-                    if value < best[0]:
-                        best[0], best[1:4] = value, x
-        reach /= 1.6
 
 
 @dataclass(frozen=True)
@@ -191,11 +126,11 @@ def fit_work(
     shape = (data.times, data.sizes, work, data.variance)
     limits = (data.rises, data.most_odd, costs)
     grids = (fixed_grid, lower_grid, DRIFT_GRID if usual else DRIFT_GRID[:0])
-    _search(*shape, *limits, *grids, usual, pilots, refinements, limit, best)
+    search(*shape, *limits, *grids, usual, pilots, refinements, limit, best)
     size = len(work)
     level, odd = np.empty(size, np.int64), np.empty(size, np.bool_)
     price, residual = np.empty(data.rises + 1), np.empty(size)
-    cost, tau, levels = _try(*shape, best[1:4], usual, best[4], *limits, level, odd, price, residual)
+    cost, tau, levels = evaluate(*shape, best[1:4], usual, best[4], *limits, level, odd, price, residual)
     constant, lower, drift = best[1:4].tolist()
     prices = price[:levels].copy()
     return Arrangement(

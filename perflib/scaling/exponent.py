@@ -12,7 +12,7 @@ from .cost_model import FIXED_GRID, Arrangement, Data, fit_work
 LEAST, MOST, COARSE = -1.0, 8.0, 0.2
 FINEST = 0.005
 COARSE_FIXED = FIXED_GRID[[0, 2, 4, 6, 8, 9]]
-WIDER = 1.15
+WIDER = 1.25
 """The structure is chosen by the data that the interval is taken from; simulated, so much covers as promised."""
 
 

@@ -230,7 +230,7 @@ def fit_scaling(
         growth = _declared(work, given, n)
         fit = fit_of(data, growth, rivals)
     elif free.best.cost + FREE < fit.cost - BETTER:
-        growth, fit = power(round(free.interval.value, 2)), free.best
+        growth, fit = power(free.interval.value), free.best
     fitted = ScalingFit(
         sizes=tuple(int(v) if v == int(v) else float(v) for v in n.tolist()),
         times_ns=tuple(medians.tolist()),

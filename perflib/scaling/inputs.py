@@ -118,10 +118,10 @@ def _merge(n: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def noise_of(table: np.ndarray) -> np.ndarray:
-    """Standard error of the logarithm of every size's median: its own, and that of all sizes where rounds are few.
+    """Standard error of the logarithm of each size's median: its own, and that of all sizes where rounds are few.
 
-    What a round has in common, a machine that slowed down, is taken off first: it moves every size alike. 0 where every size
-    has one round: noise and model error are one there.
+    What a round has in common, a machine that slowed down, is taken off first: it moves every size alike. 0 where all sizes
+    have one round: noise and model error are one there.
     """
     logs = np.log(table)
     present = ~np.isnan(logs)
@@ -133,7 +133,6 @@ def noise_of(table: np.ndarray) -> np.ndarray:
     deviations = logs - median(logs, axis=0)
     if table.shape[1] >= SHARED:
         deviations -= median(deviations, axis=1, keepdims=True)
-        deviations /= math.sqrt(1 - np.pi / 2 / table.shape[1])  # what the median of as many takes with it
     squares = np.where(present, deviations, 0.0) ** 2
     common = float(squares.sum() / degrees.sum())
     single = squares.sum(axis=0) / np.maximum(degrees, 1)

@@ -4,7 +4,8 @@
 
 Steps are found as by the Potts functional (Boysen et al., Ann. Statist. 37, 2009), with at most three rises and at least
 three sizes per level. Compiled, because a fit asks for a thousand arrangements. Written for logarithms of the price,
-z = log((t - fixed) / work), whose variance is that of log t over the square of the share of the time that is work.
+z = log((t - fixed) / work), whose variance is that of log t over the square of the share of the time that is work. All that
+is compiled stands in this file: Numba's cache does not see an edited callee in another one.
 """
 
 import math
@@ -22,6 +23,8 @@ MOST_CHEAPER = 0.8  # of the smallest work, at most: what a negative fixed cost 
 MOST_FIXED, LEAST_GROWTH = 0.92, 0.5
 """A fixed cost is at most this share of the shortest time, or the work ends as at least this share of it: else every
 growth would fit a constant."""
+LARGEST_GIFT, LARGEST_FIXED = -1.5, 0.995
+"""The range in which a fixed cost is searched, as a share of the shortest time."""
 FLOOR = 0.03  # share of a time that is work, at least: below it the time says nothing about a price
 STEP, RAMP, ODD, FIXED, LOWER = range(5)
 """Places of the costs of a step, a size on a ramp, an odd size, a fixed cost and lower-order work."""
@@ -247,3 +250,67 @@ def arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price
         if value < cost:
             cost, tau = value, candidate
     return cost, tau, levels
+
+
+@compiled
+def evaluate(t, n, w, noise, x, usual, pilot, rises, most_odd, costs, level, odd, price, residual):
+    """`arrange` at x = (fixed, lower, drift), with the costs of all three."""
+    work = w * (1 + x[1] * n[0] / n) * (n / n[-1]) ** x[2] if x[1] or x[2] else w
+    cost, tau, levels = arrange(t, work, noise, pilot, x[0], rises, most_odd, costs, level, odd, price, residual)
+    extra = (costs[FIXED] if x[0] else 0.0) + (costs[LOWER] if x[1] else 0.0) + ((x[2] / usual) ** 2 if x[2] else 0.0)
+    return cost + extra, tau, levels
+
+
+@compiled
+def _moved(best, axis, sign, reach, usual, x):
+    """Set x to the best of now with one of its parts moved; False where that part is absent or would leave its range."""
+    x[:] = best[1:4]
+    if axis == 0:
+        x[0] += sign * reach * max(0.4 * abs(x[0]), 1.0 - x[0]) * 0.5
+        return best[1] != 0 and LARGEST_GIFT <= x[0] <= LARGEST_FIXED and x[0] * best[1] > 0
+    if axis == 1:
+        x[1] *= (1 + reach) ** sign
+        return best[2] != 0 and x[1] <= 3.0
+    x[2] += sign * reach * usual
+    return usual > 0
+
+
+@compiled
+def search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift_grid, usual, pilots, rounds, limit, best):
+    """Fill best with (cost, fixed, lower, drift, pilot) of the cheapest candidate."""
+    level, odd = np.empty(len(t), np.int64), np.empty(len(t), np.bool_)
+    price, residual = np.empty(rises + 1), np.empty(len(t))
+    x, values = np.zeros(3), np.full(len(fixed_grid), np.inf)
+    best[0] = np.inf
+    for pilot in pilots:
+        for j in range(len(fixed_grid)):
+            x[0] = fixed_grid[j]
+            value = evaluate(t, n, w, noise, x, usual, pilot, rises, most_odd, costs, level, odd, price, residual)[0]
+            values[j] = min(values[j], value)
+            if value < best[0]:
+                best[0], best[1], best[4] = value, x[0], pilot
+        if best[0] > limit:
+            return
+    for j in np.argsort(values)[:3]:
+        for lower in lower_grid[1:]:
+            x[0], x[1] = fixed_grid[j], lower
+            value = evaluate(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
+            if value < best[0]:
+                best[0], best[1:4] = value, x
+    start = best[1:3].copy()
+    for drift in drift_grid:
+        for plain in range(2 if start.any() else 1):
+            x[0], x[1], x[2] = (0.0, 0.0, drift * usual) if plain else (start[0], start[1], drift * usual)
+            value = evaluate(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
+            if value < best[0]:
+                best[0], best[1:4] = value, x
+    reach = 0.5
+    for _ in range(rounds):
+        for axis in range(3):
+            for sign in (-1, 1):
+                if not _moved(best, axis, sign, reach, usual, x):
+                    continue
+                value = evaluate(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
+                if value < best[0]:
+                    best[0], best[1:4] = value, x
+        reach /= 1.6

@@ -37,6 +37,8 @@ POOR = 0.12
 """Model error above which no work describes the curve."""
 MANY, DECADE = 8, 10.0
 """Sizes, and the factor that they span, below which a rival must be better by twice as much."""
+LAST = 3
+"""Sizes at the end on which alone no rejection may rest: as many as a level has at least."""
 FEWEST, LEAST_SPAN = 5, 3.0
 """Sizes, and the factor that they span, below which a growth is never called consistent."""
 
@@ -92,10 +94,13 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
     if not within and (costs[rival] < own - margin or free < own - STRANGE):
-        better = CLASSES[rival] if costs[rival] <= free else power(round(evidence.free.interval.value, 2))
+        better = CLASSES[rival] if costs[rival] <= free else power(evidence.free.interval.value)
+        name = rival if costs[rival] <= free else evidence.power
+        if not _stands_without_last(evidence, growth, better):
+            return Verdict("undecided", f"{may_grow_as(shown, name)}; the last {LAST} sizes alone decide", _beyond(sizes))
         ends = sizes[[0, -1]]
         is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))
-        return Verdict("inconsistent", grows_unlike(shown, better.name, is_steeper))
+        return Verdict("inconsistent", grows_unlike(shown, name, is_steeper))
     if len(sizes) < FEWEST or sizes[-1] < LEAST_SPAN * sizes[0]:
         few = f"may grow as {growth.name}: {len(sizes)} sizes from {range_text(shown)} are too few to tell it from {rival}"
         return Verdict("undecided", few, _more(evidence))
@@ -104,6 +109,22 @@ def expected_growth(evidence: Evidence, growth: Work) -> Verdict:
     if free < own - BETTER:
         return Verdict("undecided", may_grow_as(shown, evidence.power), _more(evidence))
     return Verdict("consistent", grows_as(shown))
+
+
+def _stands_without_last(evidence: Evidence, growth: Work, rival: Work) -> bool:
+    """Whether the rival is better without the last sizes too, if it has a level there, which may end beyond them."""
+    data = evidence.data
+    levels = evidence.rivals.get(rival.name, evidence.free.best).levels
+    if len(data.sizes) < MANY or levels[-LAST - 1] == levels[-1] or not usable(growth.log(data.sizes)):
+        return True
+    shorter = Data(data.sizes[:-LAST], data.times[:-LAST], data.variance[:-LAST])
+    costs = [fit_work(shorter, work.log(shorter.sizes)).cost for work in (growth, rival)]
+    return costs[1] < costs[0] - BETTER
+
+
+def _beyond(sizes: np.ndarray) -> str:
+    last = sizes[-1]
+    return f"add three sizes or more between {last:g} and {4 * last:g}: a level of price may begin below {last:g}"
 
 
 def bounded(evidence: Evidence, growth: Work) -> Verdict:

@@ -82,6 +82,15 @@ def test_a_fixed_cost_is_found_with_its_interval(fixed):
     assert fit.verdict("n") == "consistent"
 
 
+def test_the_curve_of_a_power_between_the_classes_goes_through_the_times():
+    sizes = np.geomspace(1e3, 1e7, 14).round()
+
+    fit = fit_scaling(sizes, 7 * sizes**2.4137)
+
+    assert fit.growth.name == "n^2.41"
+    assert [fit.curve(n) for n in sizes] == pytest.approx(7 * sizes**2.4137, rel=0.02)
+
+
 def test_a_price_is_per_unit_of_the_declared_work():
     fit = fit_scaling(SIZES, noisy(3.0 * SIZES**3), work=lambda n: 2 * n**3)
 

@@ -147,3 +147,14 @@ def test_a_verdict_needs_one_question(refused):
         fit.verdict()
     with refused(SampleError, "not both"):
         fit.verdict(2, at_most=3)
+
+
+def test_a_level_that_begins_with_the_last_sizes_rejects_nothing():
+    """rms_norm_fast of the reference run, ps per element: the last three sizes are on their way to L2's price."""
+    sizes = np.array([512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192])
+    price = np.array([108.0, 97.1, 91.5, 82.3, 77.1, 74.5, 70.4, 71.5, 112.1, 127.3, 138.6])
+
+    verdict = fit_scaling(sizes, noisy(sizes * price / 1000, rounds=30)).verdict("n")
+
+    assert verdict != "inconsistent"
+    assert "add three sizes or more between 8192 and 32768" in verdict.advice or verdict == "consistent"

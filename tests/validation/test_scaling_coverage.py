@@ -131,6 +131,7 @@ def test_a_wrong_tool_is_found_out(monkeypatch):
     coverage = scaling_coverage(12)
 
     assert coverage.told_apart == 0
+    assert not coverage.right > 0.2
     assert coverage.coverage < 0.5
     assert coverage.false_accept > 0.3
     assert coverage.false_reject > 0.5

@@ -78,9 +78,8 @@ def answers(monkeypatch):
     monkeypatch.setattr(selfcheck, "_kernel_scope", lambda: {"kernel_scope_error": 0.01, "kernel_ns": 57.0})
     monkeypatch.setattr(selfcheck, "_timer", lambda: {"timer_overhead_ns": 300.0, "timer_overhead_ratio": 4.0})
     monkeypatch.setattr(selfcheck, "_against_pyperf", lambda quick: {"seconds_to_1_percent": 0.4})
-    monkeypatch.setattr(
-        selfcheck, "interval_coverage", lambda trials: asked.append(trials) or SimpleNamespace(overall=0.95)
-    )
+    covered = SimpleNamespace(overall=0.95)
+    monkeypatch.setattr(selfcheck, "interval_coverage", lambda trials: asked.append(trials) or covered)
     monkeypatch.setattr(selfcheck, "scaling_figures", lambda curves, step: asked.append(curves) or SCALING)
     return asked
 
