@@ -47,5 +47,9 @@ class GeometryError(PerflibError, ValueError):
     """A cache that cannot be."""
 
 
+class CallError(PerflibError, TypeError):
+    """A call that passes something else than a function and its arguments."""
+
+
 class WrongResult(PerflibError, ValueError):
     """A kernel's result lies outside the error bound of its oracle."""

@@ -54,7 +54,7 @@ def fresh_case(label: str, fn: Callable[..., Any], drawn: Sets, arrange: Callabl
         call_each(fn, itertools.islice(itertools.cycle(sets), reps))
 
     note = f"every run on one of {len(sets)} sets of arguments, each drawn by itself, filled again before every batch"
-    return Case(label, "call", run, (note,), prepare=refill, batch=count)
+    return Case(label, "call", run, (note,), prepare=refill, most=count)
 
 
 def copied(value: Any) -> Any:

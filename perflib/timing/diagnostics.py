@@ -44,6 +44,10 @@ class Evidence:
     peak_gflops: float = float("inf")
     varies: bool = False
     """Whether two calls with the same arguments returned different results."""
+    wrong: Sequence[str] = ()
+    """Reasons of the preflight: why it is not the time of the work."""
+    libraries: str = ""
+    """Whose threads they are where more cores were busy than declared."""
     overflowed: bool = False
     """Whether a chain of runs ended in NaN or infinity."""
 
@@ -71,6 +75,7 @@ def drifts(times: Sequence[float] | np.ndarray) -> str | None:
 
 def _invalid(e: Evidence) -> Iterator[str]:
     """What makes a number wrong."""
+    yield from e.wrong
     if compilations := sum(s.compiled for s in e.own):
         yield f"{compilations} compilations during the timed part"
     if e.net.low <= (e.floor.high if e.scope == "kernel" else 0):
@@ -103,7 +108,8 @@ def _disturbances(e: Evidence) -> Iterator[str]:
         yield f"page faults in {faults} of {count} samples"
     cores = float(np.median([s.process_ns / max(1, s.elapsed_ns) for s in e.own]))
     if cores > 1.2 * e.threads:
-        yield f"{cores:.1f} cores were busy where threads = {e.threads} was declared"
+        whose = f" by {e.libraries}" if e.libraries else ""
+        yield f"{cores:.1f} cores were busy{whose} where threads = {e.threads} was declared"
     low, middle, high = np.percentile([s.per_run_ns for s in e.canary], [10, 50, 90])
     if (spread := (high - low) / middle) > CANARY_SPREAD:
         yield f"the canary moved by {change(spread)}: clock frequency or stolen time"

@@ -135,6 +135,8 @@ class Comparison:
     """`faster`, `slower`, `equivalent` or `unresolved`; `unresolved` too where a measurement is invalid."""
     again: Interval
     bound: float
+    notes: tuple[str, ...] = ()
+    """What a reader should know: alternatives whose results differ."""
 
     def __str__(self) -> str:
         lines = self.measurements[self.baseline]._lines()
@@ -142,7 +144,7 @@ class Comparison:
             verdict = f"{self.verdicts[name]} (smallest claim {change(self.bound, 1)})"
             ratio = f"{self._ratio(name)} of {self.baseline}{self._pairs(name)}"
             lines += [*self.measurements[name]._lines(), ("", f"{ratio}: {verdict}")]
-        return _pad([*lines, ("", self.meaning)])
+        return _pad([*lines, *(("", note) for note in self.notes), ("", self.meaning)])
 
     @property
     def meaning(self) -> str:
@@ -164,7 +166,7 @@ class Comparison:
         scope = self.measurements[self.baseline].scope
         header = (f"{scope} scope", "time [95 %]", f"of {self.baseline}", "verdict", "state", "ratio, 1 dashed")
         places = [f"{name}, {line}" for name, m in self.measurements.items() for line in m._places()]
-        return table(header, rows, "; ".join((self.meaning, *places)))
+        return table(header, rows, "; ".join((self.meaning, *places, *self.notes)))
 
     def _pairs(self, name: str) -> str:
         """A word on a ratio that is not the quotient of the times beside it."""
