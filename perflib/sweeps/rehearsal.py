@@ -7,7 +7,6 @@ arguments of its own for every run, and so do the others of that size, for a fai
 """
 
 import time
-import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from ..display.text import first_line, quantity
+from ..errors import Unmeasurable
 from ..runs.fresh import copied
 from ..runs.grid import GridPoint
-from ..timing.loops import compilations
-from ..timing.preflight import _fingerprint
-from ..timing.sampling import BATCH_NS, BY_FAR, quiet
-from .alike import alike
+from ..timing.preflight import _fingerprint, accepts, agree, run_preflight
+from ..timing.sampling import BATCH_NS, BY_FAR, Sample, busy_libraries, quiet
 
 LONG_NS = 1e9  # from here on each call counts, and none is spent on calibration
 SHORT_NS = BY_FAR * BATCH_NS  # a second call costs nothing that anybody notices
+BUSY = 1.2  # cores for each that was declared
 CONTAINERS = (list, dict, set, bytearray)
-LAZY = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, map, filter, zip)
 Check = bool | Callable[[Any, Any], Any]
 
 
@@ -38,8 +36,8 @@ class Rehearsal:
     """A sentence for each curve that ends early."""
     differing: tuple[str, ...]
     """A sentence for each function whose results are not those of the first."""
-    apart: str = ""
-    """Why runs work on arguments of their own; empty where they share them."""
+    notes: tuple[str, ...]
+    """What else a reader should know."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,10 @@ class _Trial:
     ns: float
     outcome: Any
     changes: bool
+    varies: bool = False
+    notes: tuple[str, ...] = ()
+    run: Callable[..., Any] | None = None
+    """The function, with what makes its result be there where it is asynchronous."""
 
 
 class _Refused(Exception):
@@ -71,7 +73,8 @@ def rehearse(
     ended: dict[tuple, str] = {}
     differing: dict[tuple[str, str], list[str]] = {}
     measurable: list[GridPoint] = []
-    met: set[str] = set()
+    runs: dict[tuple, Callable[..., Any] | None] = {}
+    notes: dict[str, None] = {}
     changing: dict[str, None] = {}
     groups: dict[tuple, list[GridPoint]] = {}
     for point in points:
@@ -83,33 +86,37 @@ def rehearse(
             step(point)
             try:
                 made = _made(point) if made is None else made
-                trials.append(_tried(point, made, limit_s, is_first=point.kernel.name not in met))
+                is_first = _curve(point) not in runs
+                trial = _tried(point, made, limit_s, is_first, runs.setdefault(_curve(point)))
+                trials.append(trial)
+                runs[_curve(point)] = trial.run
             except _Refused as problem:
                 ended[_curve(point) if ordered else (point.label,)] = f"{point.label} is left out: {problem}"
-            met.add(point.kernel.name)
         if not trials:
             continue
         for name, other, size in _differences(trials, check):
             differing.setdefault((name, other), []).append(size)
+        notes |= {f"{_name(t.point)}: {note}": None for t in trials for note in t.notes}
         changing |= {_name(t.point): None for t in trials if t.changes}
         apart = any(t.changes for t in trials) or any(isinstance(arg, CONTAINERS) for arg in made)
         measurable += [_planned(trial, apart) for trial in trials]
     sentences = [
         f"{other} and {name} return different results at n = {', '.join(at)}" for (name, other), at in differing.items()
     ]
-    return Rehearsal(tuple(measurable), tuple(ended.values()), tuple(sentences), _why_apart(measurable, list(changing)))
+    more = (*_why_apart(measurable, list(changing)), *notes)
+    return Rehearsal(tuple(measurable), tuple(ended.values()), tuple(sentences), more)
 
 
-def _why_apart(points: Sequence[GridPoint], changing: Sequence[str]) -> str:
+def _why_apart(points: Sequence[GridPoint], changing: Sequence[str]) -> Iterator[str]:
     """The sentence on runs that each work on arguments of their own."""
     if not any(point.fresh_ns for point in points):
-        return ""
+        return
     verb = "changes" if len(changing) == 1 else "change"
     reason = f", for {', '.join(changing)} {verb} them" if changing else ""
     compiled = (
         ", compiled functions too called from Python" if any(p.fresh_ns and p.kernel.compiled for p in points) else ""
     )
-    return f"every run works on arguments of its own, drawn by make{reason}{compiled}"
+    yield f"every run works on arguments of its own, drawn by make{reason}{compiled}"
 
 
 def _name(point: GridPoint) -> str:
@@ -136,48 +143,84 @@ def _made(point: GridPoint) -> tuple:
         raise _Refused(f"make raised {_words(problem)}") from problem
 
 
-def _tried(point: GridPoint, made: tuple, limit_s: float, is_first: bool) -> _Trial:
-    """A call on copies, repeated where it is short, or where a long one is the first, which may load or compile."""
+def _tried(point: GridPoint, made: tuple, limit_s: float, is_first: bool, run: Callable[..., Any] | None) -> _Trial:
+    """Calls on copies: a preflight for the first size of a curve, then one, or two where it is short."""
     with quiet(point.threads):
-        trial, compiled = _called(point, made)
-        if trial.ns < min(SHORT_NS, LONG_NS) or (trial.ns >= min(LONG_NS, limit_s * 1e9) and (compiled or is_first)):
-            again, _ = _called(point, made)
-            trial = replace(trial, ns=min(trial.ns, again.ns))
-    if isinstance(trial.outcome, LAZY):
-        what = type(trial.outcome).__name__
-        raise _Refused(f"it returns a {what}, so nothing of its body runs; let it return the list")
+        trial = _rehearsed(point, made) if is_first else _called(point, made, run)
+        if not is_first and trial.ns < min(SHORT_NS, LONG_NS):
+            trial = replace(trial, ns=min(trial.ns, _called(point, made, run).ns))
     if trial.ns > limit_s * 1e9:
         raise _Refused(f"a call takes {quantity(trial.ns)}, limit_s is {limit_s:g}")
     return trial
 
 
-def _called(point: GridPoint, made: tuple) -> tuple[_Trial, int]:
-    """One call, and how often Numba compiled in it."""
+def _rehearsed(point: GridPoint, made: tuple) -> _Trial:
+    """What the preflight says of a function, which calls it at least twice."""
+    kernel, args = point.kernel, _arguments(point, made)
+    outputs = () if kernel.output is None else (kernel.output,)
+    try:
+        seen = run_preflight(_name(point), kernel.call, args, outputs, may_change=True)
+        if not all(name.startswith("argument") for name in seen.changed):  # only arguments can be new for each run
+            seen = run_preflight(_name(point), kernel.call, args, outputs)
+    except Unmeasurable as problem:
+        cause = problem.__cause__
+        raise _Refused(f"it raised {_words(cause)}" if cause else str(problem).partition("; give fresh")[0]) from problem
+    if seen.reasons:
+        raise _Refused(seen.reasons[0])
+    result, content = seen.result
+    changed = {int(name.split()[1]): content.get(name) for name in seen.changed if name.startswith("argument")}
+    if kernel.output is not None:
+        result = args[kernel.output]
+    changes = any(not _is_output(point, made, i, after) for i, after in changed.items() if i < len(made))
+    outcome, notes = _outcome(result, list(changed.values())), seen.notes
+    if seen.varies:
+        notes = (*notes, "results differ from call to call: runs may not do the same work")
+    if seen.sample and (cores := _cores(seen.sample)) > BUSY * point.threads:
+        libraries = busy_libraries(point.threads)
+        notes = (*notes, f"{cores:.1f} cores were busy by {libraries} where threads = {point.threads} was declared")
+    run = None if seen.run is kernel.call else seen.run
+    return _Trial(point, max(1.0, 1e9 * seen.call_s), outcome, changes, seen.varies, notes, run)
+
+
+def _called(point: GridPoint, made: tuple, run: Callable[..., Any] | None) -> _Trial:
+    """One call."""
     kernel = point.kernel
     own = tuple(map(copied, made))
     args = kernel.native(*own, *point.values_of(kernel.tuning).values())
     try:
-        with compilations() as count:
-            start = time.perf_counter_ns()
-            result = kernel.call(*args)
-            ns = time.perf_counter_ns() - start
+        start = time.perf_counter_ns()
+        result = (run or kernel.call)(*args)
+        ns = time.perf_counter_ns() - start
     except Exception as problem:  # the function raises whatever it does
         raise _Refused(f"it raised {_words(problem)}") from problem
     changed = [i for i, (one, now) in enumerate(zip(made, own, strict=True)) if _is_changed(one, now)]
-    outcome = result
-    if result is None and changed:
-        outcome = own[changed[0]] if len(changed) == 1 else tuple(own[i] for i in changed)
-    if kernel.output is not None:
-        outcome = own[kernel.output]
-    changes = any(i != kernel.output and not _is_output(point, made, own, i) for i in changed)
-    return _Trial(point, max(1.0, ns), outcome, changes), count.compiled
+    changes = any(i != kernel.output and not _is_output(point, made, i, own[i]) for i in changed)
+    result = result if kernel.output is None else own[kernel.output]
+    return _Trial(point, max(1.0, ns), _outcome(result, [own[i] for i in changed]), changes, run=run)
+
+
+def _arguments(point: GridPoint, made: tuple) -> tuple:
+    """Copies of what `make` returned, as the function takes them."""
+    return point.kernel.native(*map(copied, made), *point.values_of(point.kernel.tuning).values())
+
+
+def _outcome(result: Any, changed: Sequence[Any]) -> Any:
+    """What a call gives: its result, or what it left in its arguments where it returns nothing."""
+    if result is not None or not changed:
+        return result
+    return changed[0] if len(changed) == 1 else tuple(changed)
+
+
+def _cores(sample: Sample) -> float:
+    """Cores that were busy in a call that is long enough to tell."""
+    return sample.process_ns / sample.elapsed_ns if sample.elapsed_ns > BATCH_NS else 0.0
 
 
 def _is_changed(before: Any, after: Any) -> bool:
     return isinstance(before, (np.ndarray, *CONTAINERS)) and _fingerprint(before) != _fingerprint(after)
 
 
-def _is_output(point: GridPoint, made: tuple, own: tuple, index: int) -> bool:
+def _is_output(point: GridPoint, made: tuple, index: int, after: Any) -> bool:
     """Whether a function only writes an argument: on other contents, it leaves the same or what it does not touch."""
     before = made[index]
     if not isinstance(before, np.ndarray) or before.dtype.kind not in "iuf" or not before.size:
@@ -190,7 +233,7 @@ def _is_output(point: GridPoint, made: tuple, own: tuple, index: int) -> bool:
         point.kernel.call(*point.kernel.native(*args, *point.values_of(point.kernel.tuning).values()))
     except Exception:  # it reads what it was given
         return False
-    return bool(((args[index] == own[index]) | (args[index] == other)).all())
+    return bool(((args[index] == after) | (args[index] == other)).all())
 
 
 def _differences(trials: Sequence[_Trial], check: Check) -> Iterator[tuple[str, str, str]]:
@@ -198,12 +241,9 @@ def _differences(trials: Sequence[_Trial], check: Check) -> Iterator[tuple[str, 
     firsts: dict[tuple, _Trial] = {}
     for one in trials if check is not False else ():
         first = firsts.setdefault(tuple(one.point.values.items()), one)
-        if first is one:
+        if first is one or one.varies or first.varies:
             continue
-        try:
-            same = alike(one.outcome, first.outcome) if check is True else check(one.outcome, first.outcome) is not False
-        except AssertionError:  # as the functions of numpy.testing say it
-            same = False
+        same = agree(one.outcome, first.outcome) if check is True else accepts(check, one.outcome, first.outcome)
         if not same:
             where = one.point.label.rpartition(" at n = ")[2]
             yield _name(one.point), _name(first.point), f"({where})" if "," in where else where
@@ -211,10 +251,13 @@ def _differences(trials: Sequence[_Trial], check: Check) -> Iterator[tuple[str, 
 
 def _planned(trial: _Trial, apart: bool) -> GridPoint:
     """The point with what its trial showed."""
+    point = trial.point
+    if trial.run:
+        point = replace(point, kernel=replace(point.kernel, call=trial.run))
     if apart:
-        return replace(trial.point, scope="call", fresh_ns=trial.ns)
-    return replace(trial.point, long_ns=trial.ns if trial.ns >= LONG_NS else 0.0)
+        return replace(point, scope="call", fresh_ns=trial.ns)
+    return replace(point, long_ns=trial.ns if trial.ns >= LONG_NS else 0.0)
 
 
-def _words(problem: Exception) -> str:
+def _words(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {first_line(problem)}"

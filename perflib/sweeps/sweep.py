@@ -97,7 +97,7 @@ def sweep(
         raise Unmeasurable("; ".join(seen.ended))
     run = record_grid(name, _blocks(name, points, axes, budget_s), settings, seed, progress, processes)
     names = {recorded(given, function): given for given, function in functions.items()}
-    return Sweep(run, name, names, axes, tuple(filter(None, (seen.apart, *seen.ended, *seen.differing))))
+    return Sweep(run, name, names, axes, (*seen.notes, *seen.ended, *seen.differing))
 
 
 def _axes(

@@ -37,7 +37,17 @@ from .case import MODES, Case, case, is_compiled, require_known, require_scope
 from .diagnostics import Evidence, judge, verdict
 from .fresh_arguments import Pool, fresh_copy
 from .placement import NUMPY_STEP, Placement, drawn_seed
-from .preflight import LONG_S, Preflight, agree, compiling_s, formula_reason, innermost, look_up_reason, run_preflight
+from .preflight import (
+    LONG_S,
+    Preflight,
+    accepts,
+    agree,
+    compiling_s,
+    formula_reason,
+    innermost,
+    look_up_reason,
+    run_preflight,
+)
 from .processes import in_processes
 from .results import Comparison, Measurement, combined, difference_as_shown, pooled
 from .sampling import BATCH_NS, busy_libraries, quiet
@@ -489,7 +499,7 @@ def _differences(subjects: Sequence[_Subject], check: bool | Callable[[Any, Any]
         if other.preflight.varies or other.preflight.reasons:
             continue
         if callable(check):
-            same = _accepts(check, first.result(), other.result())
+            same = accepts(check, first.result(), other.result())
         else:
             written = [s.preflight.result[1] for s in (first, other)]
             same = agree(first.result(), other.result()) and agree(*written)
@@ -498,15 +508,6 @@ def _differences(subjects: Sequence[_Subject], check: bool | Callable[[Any, Any]
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=3)
     return tuple(notes)
-
-
-def _accepts(check: Callable[[Any, Any], Any], one: Any, other: Any) -> bool:
-    """Whether a check of the user is content; one that asserts returns nothing."""
-    try:
-        answer = check(one, other)
-    except AssertionError:
-        return False
-    return answer is None or bool(answer)
 
 
 def _placement(subjects: Sequence[_Subject], placement: str, how: _Way) -> Placement | None:

@@ -1,6 +1,8 @@
 """Functions of anybody over sizes in one call: nobody's arguments, names or results get in the way of another."""
 
-import itertools
+import functools
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,6 +33,11 @@ def double(x):
 
 def add(x):
     return x + x
+
+
+def log():
+    """A list that functions may write, which no preflight takes for their data."""
+    return SimpleNamespace(all=[])
 
 
 def points(s, function):
@@ -96,11 +103,11 @@ def test_what_numba_compiled_is_measured_without_the_call_and_anything_else_with
     ids=["n", "a tuple", "n, rng", "n, dtype, rng", "n, dtype", "another name", "of NumPy", "a method"],
 )
 def test_make_takes_what_it_needs_and_returns_one_argument_or_a_tuple(make):
-    seen = []
+    seen = log()
 
-    sweep({"f": lambda x: seen.append(x.shape) or x.sum()}, [5], make=make, **SHORT)
+    sweep({"f": lambda x: seen.all.append(x.shape) or x.sum()}, [5], make=make, **SHORT)
 
-    assert set(seen) == {(5,)}
+    assert set(seen.all) == {(5,)}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +193,7 @@ def test_the_values_of_a_keyword_go_to_the_functions_that_have_it():
 
 
 def test_the_values_of_a_keyword_reach_compiled_code_and_keep_its_scope():
-    seen = []
+    seen = log()
 
     def scaled(x, factor=1, offset=0.0):
         return x * factor + offset
@@ -194,14 +201,14 @@ def test_the_values_of_a_keyword_reach_compiled_code_and_keep_its_scope():
     compiled = njit(scaled)
 
     def check(one, other):
-        seen.append(float(one[0]))
+        seen.all.append(float(one[0]))
         return True
 
     s = sweep({"f": scaled, "g": compiled}, [8], make=lambda n: np.ones(n), factor=[2, 3], check=check, **SHORT)
 
     assert {point.scope for point in s.points if point.function == "g"} == {"kernel"}
     assert {point.setting["factor"] for point in s.points} == {2, 3}
-    assert sorted(set(seen)) == [2.0, 3.0]
+    assert sorted(set(seen.all)) == [2.0, 3.0]
 
 
 def test_the_values_of_a_keyword_only_parameter_and_booleans_are_axes():
@@ -211,17 +218,17 @@ def test_the_values_of_a_keyword_only_parameter_and_booleans_are_axes():
 
 
 def test_the_values_of_a_keyword_go_to_make_where_it_has_it():
-    seen = []
+    seen = log()
 
     s = sweep(
-        {"f": lambda x: seen.append(x.shape) or x.sum()},
+        {"f": lambda x: seen.all.append(x.shape) or x.sum()},
         [4],
         make=lambda n, rng, rows: rng.random((rows, n)),
         rows=[1, 3],
         **SHORT,
     )
 
-    assert set(seen) == {(1, 4), (3, 4)}
+    assert set(seen.all) == {(1, 4), (3, 4)}
     assert [point.setting["rows"] for point in s.points] == [1, 3]
 
 
@@ -247,27 +254,26 @@ def test_several_types_need_a_make_that_knows_them(refused):
 
 
 def test_no_function_sees_what_another_one_left():
-    seen = []
+    seen = log()
 
     def spoil(x):
-        seen.append(list(x))
         x.clear()
 
     def look(x):
-        seen.append(list(x))
+        seen.all.append(list(x))
         return len(x)
 
     sweep({"spoil": spoil, "look": look}, [3], make=lambda n: list(range(n)), check=False, budget_s=0.01, progress=False)
 
-    assert set(map(tuple, seen)) == {(0, 1, 2)}
+    assert set(map(tuple, seen.all)) == {(0, 1, 2)}
 
 
 @pytest.mark.parametrize("container", [np.array, list, lambda x: dict.fromkeys(x, 0)], ids=["array", "list", "dictionary"])
 def test_every_run_of_a_function_that_changes_its_argument_works_on_what_make_drew(container):
-    states = []
+    states = log()
 
     def spoil(x):
-        states.append(list(x))
+        states.all.append(list(x))
         if isinstance(x, dict):
             x["more"] = 1
         else:
@@ -275,7 +281,7 @@ def test_every_run_of_a_function_that_changes_its_argument_works_on_what_make_dr
 
     sweep({"spoil": spoil}, [2], make=lambda n: container([5.0, 6.0]), budget_s=0.01, progress=False)
 
-    assert all(len(state) == 2 and state[0] != 7.0 for state in states)
+    assert all(len(state) == 2 and state[0] != 7.0 for state in states.all)
 
 
 def test_runs_that_change_their_arguments_are_drawn_each_by_itself():
@@ -362,18 +368,18 @@ def test_the_comparison_is_switched_off_or_replaced(recwarn):
 
 
 def test_a_function_that_raises_ends_its_curve_there_and_the_rest_goes_on():
-    calls = []
+    calls = log()
 
     def picky(x):
-        calls.append(len(x))
+        calls.all.append(len(x))
         if len(x) >= 8:
             raise MemoryError("no room")
         return 2 * x
 
     s = sweep({"double": double, "picky": picky}, [16, 4, 8], make=numbers, **SHORT)
 
-    assert set(calls) == {4, 8}
-    assert calls.count(8) == 1
+    assert set(calls.all) == {4, 8}
+    assert calls.all.count(8) == 1
     assert list(points(s, "picky")) == [4]
     assert list(points(s, "double")) == [4, 8, 16]
     assert s.notes == ("picky at n = 8 is left out: it raised MemoryError: no room",)
@@ -391,44 +397,96 @@ def test_a_function_that_raises_for_a_named_input_loses_only_that():
 
 
 def test_a_function_that_takes_longer_than_the_limit_ends_its_curve(monkeypatch):
-    clock = itertools.count()
     slow = {4: 0.1, 8: 3.0, 16: 20.0}
-    calls = []
+    calls = log()
 
-    def timed(trial, made):
-        calls.append((trial.kernel.name, len(made[0])))
-        return rehearsal._Trial(trial, slow[len(made[0])] * 1e9 if trial.kernel.name == "slow" else 1e3, 0, False), 0
+    def timed(point, made, *run):
+        calls.all.append((point.kernel.name, len(made[0])))
+        return rehearsal._Trial(point, slow[len(made[0])] * 1e9 if point.kernel.name == "slow" else 1e3, 0, False)
 
     monkeypatch.setattr(rehearsal, "_called", timed)
+    monkeypatch.setattr(rehearsal, "_rehearsed", timed)
 
     s = sweep({"double": double, "slow": add}, [4, 8, 16], make=numbers, limit_s=2, **SHORT)
 
-    assert next(clock) == 0
-    assert calls.count(("slow", 16)) == 0
+    assert calls.all.count(("slow", 16)) == 0
     assert list(points(s, "slow")) == [4]
     assert s.notes == ("slow at n = 8 is left out: a call takes 3 s, limit_s is 2",)
 
 
-def test_the_first_call_of_a_function_may_load_or_compile_for_longer_than_the_limit(monkeypatch):
-    times = iter([30e9, 1e3])
-    monkeypatch.setattr(rehearsal, "_called", lambda point, made: (rehearsal._Trial(point, next(times), 0, False), 0))
+def test_the_first_call_of_a_function_may_load_or_compile_for_longer_than_the_limit():
+    slow = SimpleNamespace(first=True)
 
-    assert list(points(sweep([double], [4], make=numbers, limit_s=2, **SHORT), "double")) == [4]
+    def loads(x):
+        if slow.first:
+            slow.first = False
+            time.sleep(0.3)
+        return x.sum()
+
+    assert list(points(sweep({"f": loads}, [4], make=numbers, limit_s=0.2, **SHORT), "f")) == [4]
 
 
 def test_a_call_of_a_second_and_more_is_made_seven_times(monkeypatch):
     monkeypatch.setattr(rehearsal, "LONG_NS", 1.0)
-    calls = []
+    calls = log()
 
-    sweep({"f": lambda x: calls.append(len(x)) or x.sum()}, [4, 8], make=numbers, **SHORT)
+    sweep({"f": lambda x: calls.all.append(len(x)) or x.sum()}, [4, 8], make=numbers, **SHORT)
 
-    assert calls.count(8) == 7
-    assert calls.count(4) == 8, "the first call of a function may load or compile"
+    assert calls.all.count(8) == 7
+    assert calls.all.count(4) == 8, "the first call of a function may load or compile"
 
 
-def test_a_function_that_returns_a_generator_is_told_from_its_work(refused):
-    with refused(Unmeasurable, "f at n = 4 is left out: it returns a generator, so nothing of its body runs"):
-        sweep({"f": lambda x: (2 * value for value in x)}, [4, 8], make=numbers, **SHORT)
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x: (2 * value for value in x), "it returns a generator, and nothing of its body ran"),
+        (lambda x: map(abs, x), "it returns an iterator (map), which has not done its work yet"),
+    ],
+    ids=["generator", "iterator"],
+)
+def test_a_result_that_is_not_the_work_is_refused(function, words, refused):
+    with refused(Unmeasurable, f"f at n = 4 is left out: {words}"):
+        sweep({"f": function}, [4, 8], make=numbers, **SHORT)
+
+
+def test_a_function_that_changes_what_it_closes_over_is_refused(refused):
+    left = [1.0]
+
+    def grows(x):
+        left.append(x[0])
+        return sum(left)
+
+    with refused(
+        Unmeasurable, "f at n = 4 is left out: f must not change what it works on, got left of its"
+    ):
+        sweep({"f": grows}, [4], make=numbers, **SHORT)
+
+
+def test_a_cache_that_answers_later_calls_is_refused(refused):
+    with refused(Unmeasurable, "f at n = 4 is left out:", "cache"):
+        sweep({"f": functools.lru_cache(lambda x: sum(x))}, [4], make=lambda n: tuple(range(n)), **SHORT)
+
+
+def test_an_asynchronous_result_is_waited_for():
+    waits = SimpleNamespace(count=0)
+
+    class Later:
+        def block_until_ready(self):
+            waits.count += 1
+
+    s = sweep({"f": lambda x: Later()}, [4, 8], make=numbers, **SHORT)
+
+    assert waits.count >= 12
+    assert s.notes == ("f: each run waits for its result: block_until_ready is a part of the time",)
+
+
+def test_results_that_differ_from_call_to_call_are_noted_and_not_compared(recwarn):
+    rng = np.random.default_rng(0)
+
+    s = sweep({"f": lambda x: rng.random(), "g": lambda x: 0.5}, [4], make=numbers, **SHORT)
+
+    assert not recwarn
+    assert s.notes == ("f: results differ from call to call: runs may not do the same work",)
 
 
 def test_an_oracle_is_held_against_a_function_that_changes_its_argument(refused):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perflib.sweeps.alike import alike
+from perflib.timing.preflight import agree
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ from perflib.sweeps.alike import alike
     ids=repr,
 )
 def test_results_of_one_value_are_the_same(one, other):
-    assert alike(one, other)
-    assert alike(other, one)
+    assert agree(one, other)
+    assert agree(other, one)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_results_of_one_value_are_the_same(one, other):
     ids=repr,
 )
 def test_results_of_other_values_are_not(one, other):
-    assert not alike(one, other)
-    assert not alike(other, one)
+    assert not agree(one, other)
+    assert not agree(other, one)
 
 
 def test_sums_in_another_order_are_the_same():
     x = np.random.default_rng(0).random(100_000).astype(np.float32)
 
-    assert alike(np.float32(sum(x.tolist())), np.cumsum(x)[-1])
+    assert agree(np.float32(sum(x.tolist())), np.cumsum(x)[-1])
 
 
 def test_what_cannot_be_compared_counts_as_the_same():
@@ -69,4 +69,4 @@ def test_what_cannot_be_compared_counts_as_the_same():
 
         __hash__ = None
 
-    assert alike(Silent(), Silent())
+    assert agree(Silent(), Silent())
