@@ -326,7 +326,10 @@ class Pool:
         shared = sum(a.nbytes for i, a in enumerate(args) if i not in own and isinstance(a, np.ndarray))
         self.count = self._sets_that_fit(shared, call_ns, draw_ns, budget_s)
         self.is_copied = not self._objects and self.count * call_ns < SHORTEST_NS
-        rows = self.count if not self.is_copied else CONTENTS if draw else 1
+        self._spare = int(
+            self.count * call_ns < BATCH_NS and not self.is_copied
+        )  # a set to warm up on, where a batch is short
+        rows = self.count + self._spare if not self.is_copied else CONTENTS if draw else 1
         self._contents = aligned_empty((rows, self._row_bytes), np.uint8)
         self._contents[...] = 0
         self._masters: list[tuple] = []
@@ -358,13 +361,18 @@ class Pool:
 
     def cases(self, label: str, fn: Callable, scope: str, names: tuple[str, ...] = ()) -> list[Case]:
         """The case, and the copy alone where that is a part of it."""
-        prepare = lambda: self.refill(label)  # noqa: E731
         minus = f"<{label}, {scope}, the copy>" if self.is_copied else ""
-        run = self._copied_run(fn, scope, names) if self.is_copied else self._pooled_run(fn, scope, names)
+        run, warm_up = (self._copied_run if self.is_copied else self._pooled_run)(fn, scope, names)
+        prepare = partial(self.make_ready, label=label, warm_up=warm_up)
         main = Case(label, scope, run, self.notes, 0.0, prepare, self.placement, 0 if self.is_copied else self.count, minus)
         if not minus:
             return [main]
         return [main, Case(minus, scope, self._copy_alone(scope), prepare=prepare, placement=self.placement)]
+
+    def make_ready(self, label: str, warm_up: Callable[[], Any]) -> None:
+        """Before a batch of this alternative."""
+        self.refill(label)
+        warm_up()
 
     def refill(self, label: str) -> None:
         """New contents where this alternative has used the present ones; the same for all alternatives of a round."""
@@ -413,28 +421,43 @@ class Pool:
             parts |= zip(self._objects, map(own_copy, self._masters[number]), strict=True)
         return tuple(parts.get(i, other) for i, other in enumerate(others))
 
-    def _pooled_run(self, fn: Callable, scope: str, names: tuple[str, ...]) -> Callable[[int], Any]:
+    def _pooled_run(self, fn: Callable, scope: str, names: tuple[str, ...]) -> tuple[Callable, Callable]:
+        """The runs of a batch, and one on the spare set."""
+        if scope == "call" and names:
+            return (
+                lambda reps: call_each_with(fn, [named(one, names) for one in self._sets[:reps]]),
+                lambda: call_each_with(fn, [named(one, names) for one in self._sets[self.count :]]),
+            )
         if scope == "call":
-            if names:
-                return lambda reps: call_each_with(fn, [named(one, names) for one in self._sets[:reps]])
-            return lambda reps: call_each(fn, itertools.islice(self._sets, reps))
+            return (
+                lambda reps: call_each(fn, itertools.islice(self._sets, reps)),
+                lambda: call_each(fn, self._sets[self.count :]),
+            )
         self.refill("")
-        offsets = np.arange(self.count) * self._row_bytes
+        offsets = np.arange(self.count + 1) * self._row_bytes
         moves = tuple(int(i in self._arrays) for i in range(len(self.args)))
         loop = entry_point(rotating_loop, fn, 1, self._sets[0], offsets, 0, moves)
-        return lambda reps: loop(fn, reps, self._sets[0], offsets, 0, moves)
+        return (
+            lambda reps: loop(fn, reps, self._sets[0], offsets, 0, moves),
+            lambda: loop(fn, self._spare, self._sets[0], offsets, self.count, moves),
+        )
 
-    def _copied_run(self, fn: Callable, scope: str, names: tuple[str, ...]) -> Callable[[int], Any]:
+    def _copied_run(self, fn: Callable, scope: str, names: tuple[str, ...]) -> tuple[Callable, Callable]:
+        """The runs of a batch with the copy in them, and one more."""
         self.refill("")
         if scope == "kernel":
             loop = entry_point(refilling_loop, fn, 1, self._sets[0], self._now()[0][0], self._contents)
-            return lambda reps: loop(fn, reps, self._sets[0], self._now()[0][0], self._contents)
 
-        def run(reps: int) -> None:
-            args, kwargs = named(self._sets[0], names)
-            call_refilled(fn, reps, args, kwargs, self._now()[0][0], self._contents)
+            def run(reps: int) -> None:
+                loop(fn, reps, self._sets[0], self._now()[0][0], self._contents)
 
-        return run
+        else:
+
+            def run(reps: int) -> None:
+                args, kwargs = named(self._sets[0], names)
+                call_refilled(fn, reps, args, kwargs, self._now()[0][0], self._contents)
+
+        return run, partial(run, 1)
 
     def _copy_alone(self, scope: str) -> Callable[[int], Any]:
         if scope == "kernel":

@@ -30,6 +30,7 @@ from ..kernels.caches import LINE_BYTES
 from ..kernels.catalog import find
 from ..kernels.checks import positive_integer
 from ..kernels.description import verify
+from ..kernels.jit.assembly import MachineCode, machine_code
 from ..kernels.probes.peak import FMA_PEAK_OPS
 from ..stats import Interval, fewest_samples
 from ..timer import Clock
@@ -142,6 +143,7 @@ def _measured(
 
     session = take([*cases, *hidden], how.seconds, intervals, work["seed"], how.clock, long_ns=known, first=given)
     main, *others = (_summary(c, session, subject, threads, work, how) for c in measured)
+    main = replace(main, code=_code(subject))
     for one in hidden:
         aligned = session.net(one.label)
         if aligned.value > 0 and not 1 / (1 + APART) <= main.time_ns.value / aligned.value <= 1 + APART:
@@ -211,8 +213,8 @@ def compare(
             copy, *_ = [some[1:] for some in each.values()]
             first = {n: replace(c, minus=copy[0].label if copy else "") for n, c in first.items()}
             hidden = replace(first[baseline], label=again)
-            if pool:
-                hidden = replace(hidden, prepare=partial(pool.refill, again))
+            if pool and hidden.prepare:
+                hidden = replace(hidden, prepare=partial(hidden.prepare, label=again))
 
             def ratios(session: Session) -> dict[str, Interval]:
                 over = {n: session.ratio(n, baseline, again, comparisons=len(alternatives)) for n in alternatives}
@@ -223,7 +225,8 @@ def compare(
             known |= {again: known[baseline]} if baseline in known else {}
             cases = [*first.values(), hidden, *copy]
             session = take(cases, how.seconds, lambda so_far: ratios(so_far).values(), seed, clock, least, known)
-            measurements = {n: _summary(first[n], session, s, threads, {"seed": seed}, how) for n, s in subjects.items()}
+            summaries = {n: _summary(first[n], session, s, threads, {"seed": seed}, how) for n, s in subjects.items()}
+            measurements = {n: replace(m, code=_code(subjects[n])) for n, m in summaries.items()}
     over = ratios(session)
     return _comparison(measurements, over, over.pop(again), margin, notes)
 
@@ -717,6 +720,12 @@ def peak_gflops(dtype: str = "float32") -> Interval:
         peak = case(kernel.name, kernel.compiled, args, "kernel")
         session = take([peak], PEAK_S, lambda so_far: [so_far.gross(peak.label)])
     return session.net(peak.label).inverse(kernel.flops(FMA_PEAK_OPS))
+
+
+def _code(subject: _Subject) -> MachineCode | None:
+    """What became of a user's compiled function; perflib's own come from Numba's cache, which cannot be read."""
+    is_own = getattr(subject.fn, "__module__", "").startswith(__name__.partition(".")[0] + ".")
+    return machine_code(subject.fn, subject.args) if is_compiled(subject.fn) and not is_own else None
 
 
 def _overflows(result: Any) -> bool:

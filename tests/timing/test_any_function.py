@@ -386,7 +386,7 @@ def test_a_sort_in_place_takes_as_long_as_in_a_loop_over_different_numbers(fn, s
     apart = []
     for _ in range(5):
         found = measure(fn, fresh=lambda rng: rng.random(size), scope="call", budget_s=0.3)
-        here = loop_ns(fn, lambda: [(rng.random(size),) for _ in range(3)])
+        here = loop_ns(fn, lambda: [(rng.random(size),) for _ in range(max(1, 3000 // size))])
         apart.append(abs(min(s.per_run_ns for s in found.samples) / here - 1))
         if apart[-1] < 0.1:
             break
@@ -746,3 +746,13 @@ def test_a_state_puts_back_what_changed_and_says_what_it_cannot():
     assert box == {"inner": inner, "x": x}
     assert inner == [1]
     assert (x == np.arange(3)).all()
+
+
+def test_the_machine_code_of_a_users_function_stands_in_the_result():
+    found = measure(add_product, np.ones((8, 8)), np.ones((8, 8)), np.ones((8, 8)), in_place=True, **BRIEF)
+
+    assert found.code.loops > 0
+    assert str(found.code) in str(found)
+    assert str(found.code) in found._repr_html_()
+    assert found.call.code is None
+    assert measure(sorted, words, **BRIEF).code is None
