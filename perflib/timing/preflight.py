@@ -113,6 +113,7 @@ def run_preflight(
         after_first, started = State(fn, watched, settings), set(threading.enumerate()) - threads
         misses = [_hits(f) for f in state.cached]
         again, sample = _second_call(label, run, second_args, settings, clock, first_changes)
+        is_steady = _fingerprint(again) == first  # now: the result may be an argument that is restored below
         steady = [name for name in first_changes if name not in after_first.changes()]
         changes = list(dict.fromkeys((*first_changes, *state.changes(), *after_first.changes())))
         if may_change or draw:
@@ -134,7 +135,7 @@ def run_preflight(
     return Preflight(
         sample.elapsed_ns / 1e9,
         compile_s,
-        varies=not draw and not kind and _fingerprint(again) != first,
+        varies=not draw and not kind and not is_steady,
         changed=tuple(name for name in changes if name not in written),
         look_ups=tuple((getattr(one, "__name__", "a function"), count) for one, count in look_ups if one is not fn),
         written=tuple(written),

@@ -593,3 +593,9 @@ def test_the_steps_before_the_first_sample_have_names(monkeypatch):
     sweep({"double": double}, [4, 8], make=numbers, **SHORT)
 
     assert named == ["checking double at n = 4", "checking double at n = 8"]
+
+
+def test_an_argument_that_is_changed_and_returned_is_no_result_that_differs():
+    s = sweep({"f": lambda x, y: np.add(y, x, out=y)}, [8], make=lambda n, rng: (rng.random(n), rng.random(n)), **SHORT)
+
+    assert s.notes == ("every run works on arguments of its own, drawn by make, for f changes them",)
