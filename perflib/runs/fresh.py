@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..timing.case import Case
+from ..timing.fresh_arguments import SHORTEST_NS, Pool
 from ..timing.loops import call_each
 from ..timing.sampling import BATCH_NS
 
@@ -55,6 +56,21 @@ def fresh_case(label: str, fn: Callable[..., Any], drawn: Sets, arrange: Callabl
 
     note = f"every run on one of {len(sets)} sets of arguments, each drawn by itself, filled again before every batch"
     return Case(label, "call", run, (note,), prepare=refill, most=count)
+
+
+def fresh_kernel_case(
+    label: str, fn: Callable[..., Any], drawn: Sets, arrange: Callable[..., tuple], run_ns: float
+) -> Case:
+    """The same in compiled code, for arguments that are arrays and numbers."""
+    places = itertools.cycle(range(MOST_SETS))
+
+    def draw() -> tuple:
+        return arrange(*drawn.take(next(places) + 1)[-1])
+
+    args = draw()
+    own = tuple(place for place, arg in enumerate(args) if isinstance(arg, np.ndarray))
+    pool = Pool(args, own, max(run_ns, SHORTEST_NS), draw)  # so short a run is never copied in its time
+    return pool.cases(label, fn, "kernel")[0]
 
 
 def copied(value: Any) -> Any:

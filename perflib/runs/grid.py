@@ -21,7 +21,7 @@ from ..errors import Unmeasurable, WrongResult
 from ..kernels.description import Kernel, uncounted, verify
 from ..timing.case import MODES, Case, case
 from ..timing.placement import Placement
-from .fresh import Sets, copied, fresh_case
+from .fresh import Sets, copied, fresh_case, fresh_kernel_case
 
 
 @dataclass(frozen=True)
@@ -151,4 +151,8 @@ def _fresh(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator
         own = tuple(map(copied, args))
         result = cell.function(*kernel.native(*own, *codes))
         verify(cell.label, result if kernel.output is None else own[kernel.output], *kernel.exact(*args))
+    if cell.scope == "kernel":
+        return fresh_kernel_case(
+            cell.label, cell.function, drawn, lambda *args: kernel.unchecked(*args, *codes), cell.fresh_ns
+        )
     return fresh_case(cell.label, cell.function, drawn, lambda *args: kernel.native(*args, *codes), cell.fresh_ns)

@@ -99,7 +99,8 @@ def rehearse(
         notes |= {f"{_name(t.point)}: {note}": None for t in trials for note in t.notes}
         changing |= {_name(t.point): None for t in trials if t.changes}
         apart = any(t.changes for t in trials) or any(isinstance(arg, CONTAINERS) for arg in made)
-        measurable += [_planned(trial, apart) for trial in trials]
+        in_code = all(isinstance(arg, np.ndarray | np.generic | int | float | complex) for arg in made)
+        measurable += [_planned(trial, apart, in_code) for trial in trials]
     sentences = [
         f"{other} and {name} return different results at n = {', '.join(at)}" for (name, other), at in differing.items()
     ]
@@ -114,7 +115,9 @@ def _why_apart(points: Sequence[GridPoint], changing: Sequence[str]) -> Iterator
     verb = "changes" if len(changing) == 1 else "change"
     reason = f", for {', '.join(changing)} {verb} them" if changing else ""
     compiled = (
-        ", compiled functions too called from Python" if any(p.fresh_ns and p.kernel.compiled for p in points) else ""
+        ", compiled functions too called from Python"
+        if any(p.fresh_ns and p.kernel.compiled and p.scope == "call" for p in points)
+        else ""
     )
     yield f"every run works on arguments of its own, drawn by make{reason}{compiled}"
 
@@ -249,13 +252,13 @@ def _differences(trials: Sequence[_Trial], check: Check) -> Iterator[tuple[str, 
             yield _name(one.point), _name(first.point), f"({where})" if "," in where else where
 
 
-def _planned(trial: _Trial, apart: bool) -> GridPoint:
-    """The point with what its trial showed."""
+def _planned(trial: _Trial, apart: bool, in_code: bool) -> GridPoint:
+    """The point with what its trial showed. in_code: compiled code can go from arguments to arguments."""
     point = trial.point
     if trial.run:
         point = replace(point, kernel=replace(point.kernel, call=trial.run))
     if apart:
-        return replace(point, scope="call", fresh_ns=trial.ns)
+        return replace(point, scope=point.scope if in_code else "call", fresh_ns=trial.ns)
     return replace(point, long_ns=trial.ns if trial.ns >= LONG_NS else 0.0)
 
 
