@@ -4,7 +4,7 @@ Pure functions without a clock; all thresholds stand here.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class Evidence:
     """Whether two calls with the same arguments returned different results."""
     wrong: Sequence[str] = ()
     """Reasons of the preflight: why it is not the time of the work."""
+    is_asynchronous: bool = False
+    """Whether other threads of the process do the work while this one waits for its result."""
     libraries: str = ""
     """Whose threads they are where more cores were busy than declared."""
     overflowed: bool = False
@@ -89,6 +91,8 @@ def _invalid(e: Evidence) -> Iterator[str]:
 def _disturbances(e: Evidence) -> Iterator[str]:
     """What else happened on the machine or in the process."""
     count = len(e.own)
+    if e.is_asynchronous:
+        e = replace(e, own=[replace(s, cpu_ns=max(s.cpu_ns, min(s.process_ns, s.elapsed_ns))) for s in e.own])
     usual = float(np.median([s.waited_ns for s in e.own]))  # a function may wait by itself
     pauses = [s for s in e.own if s.waited_ns > max(s.cpu_ns, usual + SUSPENDED_NS + TURN_NS * s.switches)]
     if pauses:

@@ -126,6 +126,8 @@ class State:
             value, depth = waiting.pop()
             if isinstance(value, ATOMS) or id(value) in self._saved:
                 continue
+            if type(value).__module__ == "torch" and not getattr(value, "is_cuda", True):
+                value = value.detach().numpy()  # the same memory
             if isinstance(value, np.ndarray):
                 self._save_array(name, value)
             elif isinstance(value, set) and not name.startswith("argument"):
@@ -137,7 +139,7 @@ class State:
             if isinstance(value, (dict, list, tuple, deque)):
                 parts = value.values() if isinstance(value, dict) else value
                 waiting += [(part, depth) for part in parts if not isinstance(part, ATOMS)]
-            elif depth < OBJECT_DEPTH and _is_of_a_user(value):
+            elif depth < OBJECT_DEPTH and _has_attributes(value, name.startswith("argument")):
                 for key, part in list(vars(value).items()):
                     self._bind(name, vars(value), key, part)
                     waiting.append((part, depth + 1))
@@ -210,12 +212,12 @@ def _globals_of(code: CodeType) -> Iterator[str]:
             yield from _globals_of(constant)
 
 
-def _is_of_a_user(value: Any) -> bool:
-    """Whether it is an object of a class that no library defines, with attributes."""
-    if callable(value) or type(getattr(value, "__dict__", None)) is not dict:
+def _has_attributes(value: Any, may_be_of_a_library: bool) -> bool:
+    """Whether it is an object with attributes that a function may change; what libraries keep behind it is theirs."""
+    if _is_frame(value) or callable(value) or type(getattr(value, "__dict__", None)) is not dict:
         return False
     home = sys.modules.get(type(value).__module__)
-    return not (getattr(home, "__file__", None) or "").startswith(LIBRARIES)
+    return may_be_of_a_library or not (getattr(home, "__file__", None) or "").startswith(LIBRARIES)
 
 
 def _is_frame(value: Any) -> bool:
@@ -318,6 +320,7 @@ class Pool:
         self.args, self.own, self._draw = args, own, draw
         self._arrays = [i for i in own if type(args[i]) is np.ndarray and not args[i].dtype.hasobject and args[i].size]
         self._objects = [i for i in own if i not in self._arrays]
+        self._has_objects = any(not isinstance(args[i], ATOMS) for i in self._objects)
         extents = {i: _extent(args[i]) for i in self._arrays}
         rooms = itertools.accumulate((-(-size // LINE_BYTES) * LINE_BYTES for _, size in extents.values()), initial=0)
         self._starts = {i: room + extents[i][0] for i, room in zip(self._arrays, rooms, strict=False)}
@@ -325,7 +328,7 @@ class Pool:
         self.set_bytes = self._row_bytes + sum(_size_of(args[i]) for i in self._objects)
         shared = sum(a.nbytes for i, a in enumerate(args) if i not in own and isinstance(a, np.ndarray))
         self.count = self._sets_that_fit(shared, call_ns, draw_ns, budget_s)
-        self.is_copied = not self._objects and self.count * call_ns < SHORTEST_NS
+        self.is_copied = not self._has_objects and self.count * call_ns < SHORTEST_NS
         self._spare = int(
             self.count * call_ns < BATCH_NS and not self.is_copied
         )  # a set to warm up on, where a batch is short
@@ -356,8 +359,8 @@ class Pool:
 
     @property
     def is_compilable(self) -> bool:
-        """Whether compiled code can go from set to set: it moves the data of arrays."""
-        return not self._objects
+        """Whether compiled code can go from set to set: it moves the data of arrays; numbers stay those of the first."""
+        return not self._has_objects
 
     def cases(self, label: str, fn: Callable, scope: str, names: tuple[str, ...] = ()) -> list[Case]:
         """The case, and the copy alone where that is a part of it."""
@@ -395,7 +398,7 @@ class Pool:
         count = max(1, min(wanted, int(level / max(1, self.set_bytes))))
         if draw_ns:
             count = min(count, max(least, int(budget_s * 1e9 / 20 / draw_ns)))
-        return max(count, least) if self._objects else count
+        return max(count, least) if self._has_objects else count
 
     def _fill(self) -> None:
         """Draw or copy what the sets hold."""

@@ -115,7 +115,8 @@ def measure(
         subject = _subject(label, fn, args, kwargs, how)
         subjects.append(subject)
         if exact is not None:
-            verify(label, subject.result() if subject.is_long else fn(*subject.args, **dict(kwargs or {})), *exact)
+            has_result = subject.is_long or _is_given(fresh) or in_place  # another call would change the arguments
+            verify(label, subject.result() if has_result else fn(*args, **dict(kwargs or {})), *exact)
         with quiet(threads):  # the first call may have loaded libraries with threads of their own
             found = _measured(subject, how, scope, threads, placement, {"flops": flops, "bytes": bytes, "seed": seed})
     return found
@@ -205,9 +206,10 @@ def compare(
             rehearsed.append(_subject(name, fn, args, kwargs, how))
         subjects = {subject.label: subject for subject in rehearsed}
         notes = _differences(rehearsed, check)
-        scope = scope or ("kernel" if all(s.compiled for s in rehearsed) else "call")
         with quiet(threads):
             places, pool = _placement(rehearsed, placement, how), _pool(rehearsed, placement, how)
+            has_kernels = all(s.compiled for s in rehearsed) and (pool is None or pool.is_compilable)
+            scope = scope or ("kernel" if has_kernels else "call")
             each = {n: _cases(s, (scope,), how, placement=places, pool=pool) for n, s in subjects.items()}
             first = {n: replace(some[0], label=n) for n, some in each.items()}
             copy, *_ = [some[1:] for some in each.values()]
@@ -504,8 +506,9 @@ def _differences(subjects: Sequence[_Subject], check: bool | Callable[[Any, Any]
         if callable(check):
             same = accepts(check, first.result(), other.result())
         else:
-            written = [s.preflight.result[1] for s in (first, other)]
-            same = agree(first.result(), other.result()) and agree(*written)
+            one, two = first.preflight.result[1], other.preflight.result[1]
+            written = (agree(one[name], two[name]) for name in one.keys() & two.keys())
+            same = agree(first.result(), other.result()) and all(written)
         if not same:
             notes.append(f"{other.label} does not compute what {first.label} does: their results differ")
     for note in notes:
@@ -685,6 +688,7 @@ def _summary(
         peak_gflops=peak_gflops().high * threads if flops else np.inf,
         varies=preflight.varies,
         wrong=wrong,
+        is_asynchronous=preflight.run is not None and preflight.run is not subject.fn,
         libraries=busy_libraries(threads) if busy else "",
         overflowed=subject.mode == "latency" and _overflows(case.run(own[-1].reps)),
     )

@@ -46,6 +46,7 @@ WORTH_A_NOTE_NS = 1_000_000
 PER_NS = 160  # turns of a loop: 32 elements in a cycle, five cycles in a nanosecond
 LONG_S = 1.0  # from here on every call counts
 REMEDY = "give fresh=make or fresh=True (own arguments in every run) or in_place=True (runs go on with what is left)"
+BEHIND = "pass it as an argument and "
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def run_preflight(
         reasons += [look_up_reason(getattr(one, "__name__", label)) for one, _ in look_ups if one is fn]
         if started and set(threading.enumerate()) - threads - started:
             reasons.append("it starts threads that go on after it returned: their work is not in its time")
-        if not (reasons or compile_s or draw or may_load):
+        if not (reasons or compile_s or draw or may_load or outputs):
             filled = [name for name in steady if name not in written]
             reason, note = _first_call(label, run, args, settings, state, filled, first_ns, sample.elapsed_ns, clock)
             reasons, notes = [*reasons, *reason], [*notes, *note]
@@ -215,7 +216,7 @@ def _require_outputs(
         reason = (
             f"{label} must not change {whose}, got {what} changed in place: each run would work on what the last one left"
         )
-        raise Unmeasurable(f"{reason}; {REMEDY}")
+        raise Unmeasurable(f"{reason}; {REMEDY if whose == 'its arguments' else BEHIND + REMEDY}")
     return written
 
 

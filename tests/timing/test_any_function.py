@@ -172,6 +172,29 @@ def test_what_a_function_changes_is_named_with_both_ways_to_measure_it_and_resto
     assert fingerprint(numbers, words, *args) == before
 
 
+def test_a_frame_and_the_attributes_of_an_argument_are_watched(refused):
+    pandas = pytest.importorskip("pandas")
+    frame, stack = pandas.DataFrame({"a": [3, 1, 2]}), Stack()
+
+    def turn(df):
+        df["a"] = df["a"].to_numpy()[::-1].copy()
+
+    with refused(Unmeasurable, "got argument 0 (DataFrame) changed in place"):
+        measure(turn, frame)
+    with refused(Unmeasurable, "got argument 0 (list) changed in place"):
+        measure(Stack.push, stack)
+    found = measure(turn, frame, fresh=True, **BRIEF)
+
+    assert list(frame["a"]) == [3, 1, 2]
+    assert stack.items == list(range(9))
+    assert found.state != "invalid"
+
+
+def test_what_is_no_argument_can_be_made_one(refused):
+    with refused(Unmeasurable, "got global words (list) changed in place", "pass it as an argument and give fresh=make"):
+        measure(lambda: words.append(1))
+
+
 def test_a_nonlocal_name_that_is_bound_anew_is_a_change(refused):
     values = [3, 1, 2]
 
@@ -335,6 +358,25 @@ def test_a_run_that_is_shorter_than_the_clock_can_tell_copies_in_the_run_and_sub
     assert (numbers == np.arange(50.0)[::-1]).all()
 
 
+def test_alternatives_with_the_copy_in_their_runs_are_compared_without_it(monkeypatch):
+    monkeypatch.setattr("perflib.timing.fresh_arguments.SHORTEST_NS", 1e12)
+
+    found = compare([sort_compiled, sort_compiled], numbers, fresh=True, **BRIEF)
+
+    assert all(m.gross_ns.value > m.floor_ns.value for m in found.measurements.values())
+    assert set(found.ratios) == {"sort_compiled 2"}
+
+
+@pytest.mark.parametrize("way", [{"fresh": draw}, {"fresh": True}, {"in_place": True}])
+def test_fresh_processes_take_the_same_ways(way):
+    args = () if callable(way.get("fresh")) else (numbers,)
+
+    found = measure(np.ndarray.sort, *args, **way, processes=2, **BRIEF)
+
+    assert len(found.processes_ns) == 2
+    assert found.notes
+
+
 @pytest.mark.parametrize(
     ("fresh", "words"),
     [
@@ -356,6 +398,25 @@ def test_arguments_that_every_draw_shares_are_no_part_of_the_pool():
     (pool,) = [note for note in found.notes if "sets" in note]
     assert float(pool.partition("(")[2].partition(" KiB")[0]) < 24, "without the 8 KB of the shared ones"
     assert (shared == 1).all()
+
+
+def test_numbers_that_are_drawn_leave_compiled_code_its_loop():
+    scaled = njit(lambda x, factor: (x * factor).sum())
+
+    found = measure(scaled, fresh=lambda rng: (rng.random(300), rng.random()), **BRIEF)
+
+    assert (found.scope, found.call.scope) == ("kernel", "call")
+
+
+@njit
+def length(x, box):
+    return x[0]
+
+
+def test_compiled_functions_of_objects_are_compared_from_python():
+    found = compare([length, length], fresh=lambda rng: (rng.random(9), (rng.random(3),)), **BRIEF)
+
+    assert {m.scope for m in found.measurements.values()} == {"call"}
 
 
 def test_a_generator_can_be_the_argument_of_every_run():
