@@ -2,7 +2,7 @@
 
     Timer, PerformanceStats                 stopwatch; where the time of a pass goes
     measure, compare                        one function, several functions: intervals, states, verdicts
-    sweep, fit_scaling                      grids of sizes and parameters; exponents
+    sweep, fit_scaling                      versions of a function over sizes; how a time grows
     machine, limits, hierarchy              this machine: what it reports, its measured limits and caches
     best_tile                               the tile that suits it, with the evidence of its run
     load_run, list_runs, compare_runs       recorded evidence

@@ -113,13 +113,10 @@ def _why_apart(points: Sequence[GridPoint], changing: Sequence[str]) -> Iterator
     if not any(point.fresh_ns for point in points):
         return
     verb = "changes" if len(changing) == 1 else "change"
-    reason = f", for {', '.join(changing)} {verb} them" if changing else ""
-    compiled = (
-        ", compiled functions too called from Python"
-        if any(p.fresh_ns and p.kernel.compiled and p.scope == "call" for p in points)
-        else ""
-    )
-    yield f"every run works on arguments of its own, drawn by make{reason}{compiled}"
+    reason = f", because {' and '.join(changing)} {verb} them" if changing else ""
+    called = any(p.fresh_ns and p.kernel.compiled and p.scope == "call" for p in points)
+    also = "; so compiled functions are called from Python" if called else ""
+    yield f"every run works on arguments of its own, drawn by make{reason}{also}"
 
 
 def _name(point: GridPoint) -> str:

@@ -338,7 +338,7 @@ def test_compiled_code_on_arguments_that_only_python_copies_is_called_from_pytho
 
     assert {point.scope for point in s.points} == {"call"}
     (note,) = s.notes
-    assert note.endswith("for sort changes them, compiled functions too called from Python")
+    assert note.endswith("because sort changes them; so compiled functions are called from Python")
 
 
 def test_an_argument_that_is_only_written_is_an_output_and_shared():
@@ -369,7 +369,7 @@ def test_a_function_that_changes_its_argument_is_compared_by_what_it_leaves():
         )
 
     own, differing = s.notes
-    assert own == "every run works on arguments of its own, drawn by make, for in place changes them"
+    assert own == "every run works on arguments of its own, drawn by make, because in place changes them"
     assert differing == "sorted and reversed return different results at n = 8, 16"
     assert own in repr(s)
     assert differing in s._repr_html_()
@@ -621,4 +621,4 @@ def test_the_steps_before_the_first_sample_have_names(monkeypatch):
 def test_an_argument_that_is_changed_and_returned_is_no_result_that_differs():
     s = sweep({"f": lambda x, y: np.add(y, x, out=y)}, [8], make=lambda n, rng: (rng.random(n), rng.random(n)), **SHORT)
 
-    assert s.notes == ("every run works on arguments of its own, drawn by make, for f changes them",)
+    assert s.notes == ("every run works on arguments of its own, drawn by make, because f changes them",)
