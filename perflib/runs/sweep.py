@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from ..display.progress import progress_bar, step
 from ..errors import Interrupted, Unmeasurable
-from ..hardware.facts import machine
+from ..hardware.facts import Machine, machine
 from ..hardware.limits import copy_gb_per_s
 from ..kernels.catalog import KERNELS
-from ..stats import MIN_SAMPLES
+from ..stats import MIN_SAMPLES, Interval
 from ..timing.measure import peak_gflops
 from .recorder import Block, StopEarly, record_blocks
 from .store import Run
@@ -46,11 +47,21 @@ def record_grid(
         if not any(writer.has(topic, block.name) for block in blocks):
             reasons = "; ".join(lost["reason"] for lost in writer.lost)
             raise Unmeasurable(reasons or f"ended before anything had {MIN_SAMPLES} rounds; start it again to continue")
-        work, limits = work_of(blocks), {}
-        if any(cell.is_counted for block in blocks for cell in block.cells):
-            limits = {f"peak_gflops_{dtype}": peak_gflops(dtype) for dtype in ("float32", "float64")}
+        is_counted = any(cell.is_counted for block in blocks for cell in block.cells)
+        limits = _limits(here, progress is True) if is_counted else {}
+        return writer.finish(work=work_of(blocks), limits={name: asdict(limit) for name, limit in limits.items()})
+
+
+def _limits(here: Machine, shown: bool) -> dict[str, Interval]:
+    """What rates are held against, measured under a bar: the first time in a process it takes a while."""
+    limits = {}
+    with progress_bar(3, shown, leave=False) as bar:
+        for dtype in ("float32", "float64"):
+            with step(bar, f"multiply-add peak, {dtype}"):
+                limits[f"peak_gflops_{dtype}"] = peak_gflops(dtype)
+        with step(bar, "copy bandwidth"):
             limits["copy_gb_per_s"] = copy_gb_per_s(here)
-        return writer.finish(work=work, limits={name: asdict(limit) for name, limit in limits.items()})
+    return limits
 
 
 def work_of(blocks: Sequence[Block]) -> list[dict[str, Any]]:
