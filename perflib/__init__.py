@@ -2,7 +2,7 @@
 
     Timer, PerformanceStats                 stopwatch; where the time of a pass goes
     measure, compare                        one function, several functions: intervals, states, verdicts
-    sweep, fit_scaling                      grids of sizes and parameters; exponents
+    sweep, fit_scaling                      versions of a function over sizes; how a time grows
     machine, limits, hierarchy              this machine: what it reports, its measured limits and caches
     best_tile                               the tile that suits it, with the evidence of its run
     load_run, list_runs, compare_runs       recorded evidence
@@ -23,7 +23,7 @@ from . import startup as startup  # first: what Ctrl-C gets while the rest still
 
 if TYPE_CHECKING:
     from . import kernels
-    from .errors import PerflibError, RunError, SampleError, Unmeasurable
+    from .errors import Interrupted, PerflibError, RunError, SampleError, Unmeasurable
     from .explorer import explore
     from .hardware.facts import Machine, machine
     from .hardware.hierarchy import hierarchy
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from .runs.described import described
     from .runs.pyperf_file import write_pyperf
     from .runs.store import Run, list_runs, load_run
-    from .runs.sweep import sweep
     from .scaling import ScalingFit, fit_scaling
+    from .sweeps.result import Sweep
+    from .sweeps.sweep import sweep
     from .timer import Timer
     from .timing.measure import compare, measure
     from .timing.race import race
@@ -46,7 +47,8 @@ _HOMES = {
     "performance_stats": ["PerformanceStats"],
     "timing.measure": ["measure", "compare"],
     "timing.results": ["Measurement", "Comparison"],
-    "runs.sweep": ["sweep"],
+    "sweeps.sweep": ["sweep"],
+    "sweeps.result": ["Sweep"],
     "scaling": ["fit_scaling", "ScalingFit"],
     "hardware.facts": ["machine", "Machine"],
     "hardware.limits": ["limits"],
@@ -54,7 +56,7 @@ _HOMES = {
     "models.tile_choice": ["best_tile", "BestTile"],
     "runs.store": ["load_run", "list_runs", "Run"],
     "runs.compare": ["compare_runs"],
-    "errors": ["PerflibError", "RunError", "SampleError", "Unmeasurable"],
+    "errors": ["Interrupted", "PerflibError", "RunError", "SampleError", "Unmeasurable"],
     "timing.race": ["race"],
     "runs.pyperf_file": ["write_pyperf"],
     "runs.described": ["described"],

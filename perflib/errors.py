@@ -39,8 +39,16 @@ class SampleError(PerflibError, ValueError):
     """The samples cannot answer the question that was asked of them."""
 
 
+class Interrupted(PerflibError, KeyboardInterrupt):
+    """A measurement that somebody interrupted; what is complete is kept, and the same call goes on."""
+
+
 class GeometryError(PerflibError, ValueError):
     """A cache that cannot be."""
+
+
+class CallError(PerflibError, TypeError):
+    """A call that passes something else than a function and its arguments."""
 
 
 class WrongResult(PerflibError, ValueError):

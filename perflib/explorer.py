@@ -1,5 +1,8 @@
 """`perflib.explore()`: controls in a notebook over the same sweep and the same figures.
 
+    explore()                                       the described kernels
+    explore({"f": f, "g": g}, make=lambda n, rng: rng.random(n))    functions of your own, as for `sweep`
+
 Every run is recorded as `sweep` records it; one that is stopped keeps and shows what has six rounds. The measurement has a
 thread of its own, so that the buttons answer meanwhile. The notebook file keeps no state, only one line: figures live in
 the widgets.
@@ -8,6 +11,7 @@ Raises `PerflibError`, one line, where ipywidgets is not installed.
 
 import threading
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .display.figure import Picture
@@ -15,9 +19,9 @@ from .display.text import on_one_line
 from .errors import PerflibError
 from .kernels.catalog import known
 from .runs.recorder import StopEarly
-from .runs.store import load_run
-from .runs.sweep import sweep
 from .studies import grid_figures
+from .sweeps.result import Sweep
+from .sweeps.sweep import sweep
 
 TOPIC = "explore"
 PAUSE_S = 0.02  # compiled loops hold the interpreter: between two rounds it is the buttons' turn
@@ -27,17 +31,22 @@ LINE = "perflib.explore(): controls, as long as the kernel of this notebook runs
 class Explorer:
     """The controls, the thread that measures, and the results so far."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, functions: Mapping[str, Callable[..., Any]] | None = None, make: Callable[..., Any] | None = None
+    ) -> None:
         try:
             import ipywidgets as widgets  # the extra `lab`
         except ImportError:
             raise PerflibError("ipywidgets is not installed; install it: pip install 'perflib[lab]'") from None
         self.results: list[str] = []
+        self._functions, self._make = functions or {}, make
         self._stop, self._thread = threading.Event(), None
-        self.kernels = widgets.SelectMultiple(options=sorted(known()), value=["matmul_ikj"], description="kernels", rows=8)
+        names, chosen = (list(functions), list(functions)) if functions else (sorted(known()), ["matmul_ikj"])
+        self.kernels = widgets.SelectMultiple(options=names, value=chosen, description="kernels", rows=8)
         self.sizes = widgets.Text("64, 96, 128, 192, 256", description="sizes")
         self.tile = widgets.Text("", description="tile", placeholder="default; or 16, 32, 64")
-        self.scope = widgets.Dropdown(options=("kernel", "call"), description="scope", tooltip="call: from Python")
+        scopes = ("default", "kernel", "call") if functions else ("kernel", "call")
+        self.scope = widgets.Dropdown(options=scopes, description="scope", tooltip="call: from Python")
         self.dtype = widgets.Dropdown(options=("float32", "float64"), description="dtype")
         self.threads = widgets.BoundedIntText(1, min=1, max=256, description="threads")
         self.seconds = widgets.BoundedFloatText(3.0, min=0.01, max=600, description="seconds")
@@ -76,9 +85,9 @@ class Explorer:
             with warnings.catch_warnings(record=True) as notices:
                 warnings.simplefilter("always", UserWarning)
                 self.status.value = "measuring"
-                samples = sweep(progress=self._advance, **self._settings())
-            self.results.append(samples.attrs["run"])
-            self._show(samples.attrs["run"])
+                result = sweep(progress=self._advance, **self._settings())
+            self.results.append(result.run.id)
+            self._show(result)
             state = "stopped, what has six rounds is kept" if self._stop.is_set() else "done"
             self.status.value = on_one_line("; ".join([state, self.results[-1], *(str(w.message) for w in notices)]))
         except (PerflibError, ValueError, TypeError) as problem:
@@ -95,19 +104,34 @@ class Explorer:
     def _settings(self) -> dict[str, Any]:
         settings = {name: getattr(self, name).value for name in ("scope", "dtype", "threads")}
         settings |= {"kernels": list(self.kernels.value), "sizes": _whole("sizes", self.sizes.value), "name": TOPIC}
+        if self._functions:
+            own = {name: self._functions[name] for name in self.kernels.value}
+            settings |= {
+                "kernels": own,
+                "make": self._make,
+                "scope": None if self.scope.value == "default" else self.scope.value,
+            }
         tiles = _whole("tile", self.tile.value)
         return settings | {"budget_s": self.seconds.value} | ({"tile": tiles} if tiles else {})
 
-    def _show(self, name: str) -> None:
+    def _show(self, result: Sweep) -> None:
         """Figures and numbers of a run below what was shown before, the newest first."""
-        run, parts = load_run(name), []
+        if self._functions:
+            self._add([result.plot()], result, result.growth())
+            return
+        run = result.run
         pictures = [*grid_figures.growths(run, TOPIC)]
         pictures += [draw(run, TOPIC) for draw in (grid_figures.times, grid_figures.rates, grid_figures.roofline)]
-        for picture in [*pictures, grid_figures.heat_map(run, TOPIC, "tile")]:
+        self._add([*pictures, grid_figures.heat_map(run, TOPIC, "tile")], grid_figures.grid_table(run, TOPIC))
+
+    def _add(self, pictures: Sequence[Any], *tables: Any) -> None:
+        """Those of the pictures that there are, each with its sentence, and tables."""
+        parts = []
+        for picture in pictures:
             if isinstance(picture, Picture):
                 image = self._widgets.Image(value=picture.png, format="png", width=picture.size[0])
                 parts += [image, self._widgets.Label(picture.alt)]
-        parts.append(self._widgets.HTML(grid_figures.grid_table(run, TOPIC)._repr_html_()))
+        parts += [self._widgets.HTML(table._repr_html_()) for table in tables]
         self.shown.children = (*parts, *self.shown.children)
 
 
@@ -119,6 +143,9 @@ def _whole(name: str, text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def explore() -> Explorer:
-    """Show controls over `sweep` and its figures, as the last line of a cell; needs ipywidgets."""
-    return Explorer()
+def explore(functions: Mapping[str, Callable[..., Any]] | None = None, make: Callable[..., Any] | None = None) -> Explorer:
+    """Show controls over `sweep` and its figures, as the last line of a cell; needs ipywidgets.
+
+    functions, make: functions by name and what makes their arguments, as for `sweep`; without them the described kernels.
+    """
+    return Explorer(functions, make)

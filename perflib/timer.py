@@ -43,6 +43,9 @@ class Timer:
         """Milliseconds, exact to the nanosecond."""
         return self.elapsed_ns() / 1e6
 
+    def __repr__(self) -> str:
+        return f"Timer: {self.elapsed_ms():.6g} ms{' so far' if self._stop is None else ''}"
+
     def __enter__(self) -> "Timer":
         self._stop = None
         self._start = self._clock()

@@ -119,3 +119,30 @@ def test_without_ipywidgets_there_is_one_line(monkeypatch, refused):
 
     with refused(PerflibError, "ipywidgets is not installed; install it: pip install 'perflib[lab]'"):
         explore()
+
+
+def test_functions_of_a_dictionary_are_measured_as_they_are_named(tmp_path, monkeypatch):
+    isolate(tmp_path, monkeypatch)
+    shown = explore({"matmul": lambda x: x + 1, "mine": lambda x: 1 + x}, make=lambda n, rng: rng.random(n))
+    shown.sizes.value, shown.seconds.value = "16, 32", 0.01
+
+    shown.start()
+    shown.wait()
+
+    assert shown.kernels.options == ("matmul", "mine")
+    assert shown.status.value.startswith("done")
+    image, label, table, growth = shown.shown.children
+    assert type(image).__name__ == "Image"
+    assert "mine from" in label.value
+    assert "speed-up of mine" in table.value
+    assert "no growth" in growth.value
+
+
+def test_functions_without_make_are_refused_in_one_line(tmp_path, monkeypatch):
+    isolate(tmp_path, monkeypatch)
+    shown = explore({"f": len})
+
+    shown.start()
+    shown.wait()
+
+    assert shown.status.value.startswith("kernels must be described, got <built-in function len>; pass make=")

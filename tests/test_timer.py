@@ -73,6 +73,15 @@ def test_a_timer_may_be_entered_again():
     assert timer.elapsed_ns() == 20
 
 
+def test_a_timer_shows_its_time_and_whether_it_runs():
+    timer = Timer(clock=iter([0, 1_500_000, 2_000_000]).__next__)
+
+    assert repr(timer) == "Timer: 1.5 ms so far"
+    with timer.__class__(clock=iter([0, 0, 2_000_000]).__next__) as stopped:
+        pass
+    assert repr(stopped) == "Timer: 2 ms"
+
+
 def test_a_clock_that_stands_still_elapses_nothing():
     assert Timer(clock=readings(5, 5)).elapsed_ns() == 0
 

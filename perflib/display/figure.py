@@ -9,8 +9,9 @@ import io
 import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,12 +75,26 @@ class Picture:
 
     png: bytes
     alt: str
+    figure: Figure | None = field(default=None, repr=False, compare=False)
+    """What was drawn; None where only its pixels are known."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height on a page, in its pixels."""
         width, height = struct.unpack(">II", self.png[16:24])  # every PNG opens with them
         return width // DENSITY, height // DENSITY
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as .png or .svg, and return the path."""
+        path = Path(path)
+        if path.suffix == ".png":
+            path.write_bytes(self.png)
+        elif path.suffix == ".svg" and self.figure is not None:
+            with rc_context(STYLE | {"svg.hashsalt": "perflib"}):  # the same figure gives the same bytes
+                self.figure.savefig(path, format="svg", metadata={"Date": None})
+        else:
+            raise ValueError(f"path must end in .png or .svg, got {str(path)!r}")
+        return path
 
     @property
     def base64(self) -> str:
@@ -100,7 +115,7 @@ def picture(draw: Callable[..., str]) -> Callable[..., Picture]:
         with rc_context(STYLE):
             figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
             alt = on_one_line(draw(figure.add_subplot(), *args, **kwargs))
-            return Picture(_png(figure), alt)
+            return Picture(_png(figure), alt, figure)
 
     return draw_picture
 

@@ -1,8 +1,11 @@
-"""The progress bar: percentage, time and time left, on stderr and only where somebody watches.
+"""The progress bar: percentage, time and time left, only where somebody watches.
 
+On a terminal it is a line of stderr, in a notebook with ipywidgets a bar that is removed at the end, elsewhere nothing.
 `bar.write` prints a line above the bar.
 """
 
+import importlib.util
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +16,19 @@ FORMAT = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
 
 def progress_bar(total: float, shown: bool = True, **settings: bool) -> tqdm:
     """Make a bar; no terminal sees none, and nobody does unless `shown`. The time left follows from all steps so far."""
+    if shown and in_notebook():
+        from tqdm.notebook import tqdm as notebook_tqdm  # loads ipywidgets
+
+        own = {"leave": False} | settings
+        return notebook_tqdm(total=total, bar_format=FORMAT.replace("{bar:20}", "{bar}"), smoothing=0, **own)
     return tqdm(total=total, disable=None if shown else True, bar_format=FORMAT, smoothing=0, **settings)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook that can show widgets."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return bool(getattr(shell, "kernel", None)) and importlib.util.find_spec("ipywidgets") is not None
 
 
 @contextmanager

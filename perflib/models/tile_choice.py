@@ -42,6 +42,8 @@ class BestTile:
             return text
         return f"{text}, and tile {DEFAULT_TILE} takes {loss:.2f} times as long"
 
+    __repr__ = __str__
+
 
 def tile_times(run: Run, n: int) -> pd.DataFrame:
     """Nanoseconds per run of matmul_tiled, float32, kernel scope: a row per round, a column per tile recorded at n."""

@@ -15,11 +15,8 @@ from ..files import NOTEBOOKS
 
 TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"
 MEASURED = """sizes = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024]
-samples = perflib.sweep([kernel], sizes, name="{name}")
-by_size = perflib.load_run(samples.attrs["run"])
-
-samples = perflib.sweep([kernel], [256, 1024], tile=[1, 4, 16, 64, 256], name="{name}-tiles")
-by_tile = perflib.load_run(samples.attrs["run"])"""
+by_size = perflib.sweep([kernel], sizes, name="{name}").run
+by_tile = perflib.sweep([kernel], [256, 1024], tile=[1, 4, 16, 64, 256], name="{name}-tiles").run"""
 OPENING = """# How fast is my kernel?
 
 A stencil, described in a few lines and then swept, drawn and judged like the built-in kernels of perflib. Replace the three

@@ -18,9 +18,10 @@ import numpy as np
 
 from ..display.text import on_one_line
 from ..errors import Unmeasurable, WrongResult
-from ..kernels.description import Kernel, verify
+from ..kernels.description import Kernel, uncounted, verify
 from ..timing.case import MODES, Case, case
 from ..timing.placement import Placement
+from .fresh import Sets, copied, fresh_case, fresh_kernel_case
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,12 @@ class GridPoint:
     """The same for all cells of a block."""
     placement: str = "drawn"
     """As for `measure`: `drawn` in every round, unless the kernel has a place of its own, or `mine`."""
+    title: str = ""
+    """What messages call it; the values of its columns where it has none."""
+    long_ns: float = 0.0
+    """Nanoseconds of a run that fills a batch by itself, as seen before: such a point is not calibrated."""
+    fresh_ns: float = 0.0
+    """Nanoseconds of a run that changes its arguments, as seen before: every run then has arguments of its own."""
 
     def columns(self) -> dict[str, Any]:
         """The cell's columns in a table of samples."""
@@ -58,11 +65,16 @@ class GridPoint:
     @property
     def label(self) -> str:
         """Readable and unique within a block."""
-        return on_one_line(" ".join(str(v) for v in self.columns().values() if v != ""))
+        return self.title or on_one_line(" ".join(str(v) for v in self.columns().values() if v != ""))
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether anybody counted its work: a function without a description may have none."""
+        return self.kernel.flops is not uncounted or self.kernel.bytes is not uncounted
 
     def work(self) -> dict[str, Any]:
         """Flops and bytes of one run, so that a run tells its rates where nobody knows the kernel."""
-        params, size = self.values_of(self.kernel.params), np.dtype(self.dtype).itemsize
+        params, size = self.values_of(self.kernel.params), np.dtype(self.dtype or float).itemsize
         flops, size_bytes = self.kernel.flops(self.n, **params), self.kernel.bytes(self.n, size, **params)
         case = {"kernel": self.kernel.name, "dtype": self.dtype, "n": self.n}
         return case | params | {"flops": int(flops), "bytes": int(size_bytes)}
@@ -98,6 +110,8 @@ def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Gen
     `inputs` keeps arrays and oracles: cells of one size and dtype, whose kernels have the same `make`, share them.
     """
     kernel, params, tuning = cell.kernel, cell.values_of(cell.kernel.params), cell.values_of(cell.kernel.tuning)
+    if cell.fresh_ns:
+        return _fresh(cell, inputs, rng, check)
     is_drawn = (cell.placement, kernel.placement, cell.mode) == ("drawn", "drawn", MODES[0])
     key = (kernel.make, kernel.exact, kernel.output, is_drawn, cell.n, cell.dtype, tuple(params.items()))
     if key not in inputs:
@@ -123,3 +137,22 @@ def checked_case(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Gen
     one = case(cell.label, cell.function, args, cell.scope, cell.mode, current=current)
     prepare = (lambda: kernel.prepare(*inputs_now())) if kernel.prepare else None
     return replace(one, prepare=prepare, placement=placement or None)
+
+
+def _fresh(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator, check: bool) -> Case:
+    """The case of a cell whose every run has arguments of its own."""
+    kernel, params, codes = cell.kernel, cell.values_of(cell.kernel.params), cell.values_of(cell.kernel.tuning).values()
+    key = ("sets", kernel.make, cell.n, cell.dtype, tuple(params.items()))
+    if key not in inputs:
+        inputs[key] = (Sets(lambda: kernel.make(cell.n, cell.dtype, rng, **params)),)
+    (drawn,) = inputs[key]
+    if kernel.exact and check:
+        (args,) = drawn.take(1)
+        own = tuple(map(copied, args))
+        result = cell.function(*kernel.native(*own, *codes))
+        verify(cell.label, result if kernel.output is None else own[kernel.output], *kernel.exact(*args))
+    if cell.scope == "kernel":
+        return fresh_kernel_case(
+            cell.label, cell.function, drawn, lambda *args: kernel.unchecked(*args, *codes), cell.fresh_ns
+        )
+    return fresh_case(cell.label, cell.function, drawn, lambda *args: kernel.native(*args, *codes), cell.fresh_ns)

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -94,8 +94,11 @@ def sample_block(
             cases[label] = Case(label, extra.scope, extra.run)
             columns[label] = {"kernel": extra.label, "scope": extra.scope, "dtype": "", "threads": 1}
         reps = {label: plan[label][0] for label in cases if is_known}
+        long_ns = {cell.label: cell.long_ns for cell in cells if cell.long_ns}
         for label, one in cases.items():
-            if is_known:
+            if not is_known and label in long_ns:
+                reps[label], batch_ns[label] = 1, long_ns[label]
+            elif is_known:
                 one.run(1 if reps[label] > 1 or one.scope == "call" else 0)  # a library is loaded, pages are present
             else:
                 reps[label], batch_ns[label] = plan_batch(one)
@@ -162,13 +165,17 @@ def record_blocks(
     seed: int | None,
     progress: bool | Callable = True,
     processes: int = 1,
+    keep: bool = False,
 ) -> None:
     """Measure every block that the run does not have yet; progress and time left go to stderr where somebody watches.
 
     Several processes, fresh ones, share the rounds of each block, one process after the other through all blocks, so that
     minutes lie between the rounds of a case; one takes place here. All of them compile at the beginning, at the same time.
-    seed: everything random, from fresh entropy if None.
+    seed: everything random, from fresh entropy if None. keep: an interrupted block of one process keeps what has six
+    rounds, and the next call measures the rest of it as a block of its own.
     """
+    keep = keep and processes == 1
+    blocks = [part for block in blocks for part in _parts(writer, block)]
     turns = {
         number: [b for i, b in enumerate(blocks) if b.divided or i % processes + 1 == number]
         for number in range(1, processes + 1)
@@ -206,7 +213,7 @@ def record_blocks(
             for place, block in enumerate(turn):
                 bar.set_description_str(f"{block.topic}: {block.name}, compiling and checking")
                 try:
-                    plan = _record(writer, block, number, messages, _parameters(blocks, block.topic), advance)
+                    plan = _record(writer, block, number, messages, _parameters(blocks, block.topic), advance, keep)
                 except StopEarly as ended:
                     messages.close()
                     if any(writer.has(*b.key) for b in blocks):  # else the run may be continued as a whole
@@ -233,6 +240,7 @@ def _record(
     messages: Iterator[tuple[str, Any, Any]],
     parameters: list[str],
     advance: Callable[[Block, float], None],
+    keep: bool,
 ) -> dict[str, tuple[int, int]]:
     """Write one block, again without a cell that raises; of one that is ended, the cells with rounds enough."""
     while True:
@@ -260,6 +268,20 @@ def _record(
             warnings.warn(reason, stacklevel=4)
         except StopEarly:
             raise StopEarly(_keep(writer, block, process, parameters, samples)) from None
+        except KeyboardInterrupt:
+            if keep:
+                short = _keep(writer, block, process, parameters, samples)
+                if writer.has(*block.key):
+                    writer.note_unmeasured(*block.key, [cell.label for cell in short])
+            raise
+
+
+def _parts(writer: RunWriter, block: Block) -> Iterator[Block]:
+    """The block, and after an interruption the rest of it as a block that goes on."""
+    yield block
+    if labels := writer.unmeasured(*block.key):
+        rest = tuple(cell for cell in block.cells if cell.label in labels)
+        yield from _parts(writer, replace(block, name=f"{block.name}, continued", cells=rest))
 
 
 class _Unfinished(Exception):

@@ -26,6 +26,8 @@ from typing import Any
 
 import pandas as pd
 
+from ..display.html import table
+from ..display.text import aligned, on_one_line
 from ..errors import RunError
 from ..files import data_folder
 from ..hardware.facts import Machine
@@ -53,6 +55,11 @@ class Run:
     def id(self) -> str:
         """Name of the folder."""
         return self.path.name
+
+    def __repr__(self) -> str:
+        state = "" if self.finished else ", unfinished"
+        topics = ", ".join(dict.fromkeys(topic for topic, _ in self.blocks)) or "nothing yet"
+        return on_one_line(f"run {self.id}: {self.meta['command']} of {self.meta.get('started', '')}{state}: {topics}")
 
     @property
     def finished(self) -> bool:
@@ -109,9 +116,30 @@ class Run:
         return {}
 
 
-def list_runs() -> list[Path]:
+class Runs(list[Path]):
+    """Folders of runs; shows itself as a table."""
+
+    def __repr__(self) -> str:
+        rows = [(path.name, *_facts(path)) for path in self]
+        return aligned([("run", "started", "command", "state"), *rows]) if rows else "no runs"
+
+    def _repr_html_(self) -> str:
+        rows = [(path.name, *_facts(path)) for path in self]
+        return table(("run", "started", "command", "state"), rows) if rows else "no runs"
+
+
+def _facts(path: Path) -> tuple[str, str, str]:
+    """When a run was started, by which command, and whether it is complete."""
+    try:
+        meta = read_meta(path)
+    except RunError:
+        return "", "", "cannot be read"
+    return str(meta.get("started", "")), str(meta["command"]), "unfinished" if meta["finished"] is None else "finished"
+
+
+def list_runs() -> Runs:
     """Folders of the committed and of the recorded runs, oldest first within each."""
-    return [*_runs("reference"), *recorded_runs()]
+    return Runs([*_runs("reference"), *recorded_runs()])
 
 
 def recorded_runs() -> list[Path]:

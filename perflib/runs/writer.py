@@ -118,6 +118,17 @@ class RunWriter:
             _replace(self.path / "run.json", _json(meta | {"lost": [*lost, entry]}))
         self.cut_unfinished()
 
+    def note_unmeasured(self, topic: str, block: str, cases: Sequence[str]) -> None:
+        """Note in run.json which cases an interrupted block does not hold."""
+        entry = {"topic": topic, "block": block, "cases": list(cases)}
+        meta = read_meta(self.path)
+        _replace(self.path / "run.json", _json(meta | {"interrupted": [*meta.get("interrupted", []), entry]}))
+
+    def unmeasured(self, topic: str, block: str) -> list[str]:
+        """The cases that a block lacks because it was interrupted."""
+        entries = read_meta(self.path).get("interrupted", [])
+        return [case for one in entries if (one["topic"], one["block"]) == (topic, block) for case in one["cases"]]
+
     def cut_unfinished(self) -> "RunWriter":
         """Drop rows of blocks without a marker, which are the last ones of their topic, and a torn marker."""
         markers = (_line((*key, rows)) for key, rows in self._complete.items())

@@ -2,8 +2,8 @@
 
 Each kernel is drawn at its fastest parameters: figures and tables take a run and the name of a topic.
 
-    samples = sweep([my_kernel], sizes, name="mine")
-    times(load_run(samples.attrs["run"]), "mine")
+    s = sweep([my_kernel], sizes, name="mine")
+    times(s.run, "mine")
 
 Rates come from the counts in the run, so that it tells them where nobody knows the kernel. Where the run lacks a series,
 the standard sentence stands in the figure's place; `scaling` raises `RunError` or `SampleError`, and ValueError

@@ -17,7 +17,7 @@ import numpy as np
 from numba import typeof
 
 from .cold_cache import cold_pool, twin
-from .loops import alternating_loop, call_each, canary, chained_loop, compiled_loop, empty_loop, entry_point
+from .loops import alternating_loop, call_each, call_each_with, canary, chained_loop, compiled_loop, empty_loop, entry_point
 from .placement import Placement
 
 SCOPES = ("kernel", "call")
@@ -38,6 +38,10 @@ class Case:
     """Called before every batch, untimed."""
     placement: Placement | None = None
     """Where its arrays lie, drawn anew in every round; None: they stay where they are."""
+    most: int = 0
+    """Runs of a batch at most; 0: as many as it takes."""
+    minus: str = ""
+    """Label of a case whose time is a part of this one and subtracted."""
 
 
 def is_compiled(fn: Any) -> bool:
@@ -67,12 +71,16 @@ def case(
     mode: str = "throughput",
     output: int | None = None,
     current: Callable[[], tuple] | None = None,
+    names: tuple[str, ...] = (),
 ) -> Case:
     """A case that runs `fn(*args)`. output: index of the argument that takes the result, None if it is returned.
 
     current: returns the arguments in their present place, in throughput mode; the other modes have arrays of their own.
+    names: of the last arguments, which are passed by keyword.
     """
     require_scope(label, fn, scope, mode)
+    if names and mode != MODES[0]:
+        fn, names = by_keyword(fn, names), ()
     if mode == "cold":
         pool = cold_pool(args)
         return Case(label, scope, pool.runner(fn, scope), (str(pool),))
@@ -83,7 +91,25 @@ def case(
     if scope == "kernel":
         loop = entry_point(compiled_loop, fn, 1, args)
         return Case(label, scope, lambda reps: loop(fn, reps, current()))
+    if names:
+        return Case(label, scope, lambda reps: call_each_with(fn, itertools.repeat(named(current(), names), reps)))
     return Case(label, scope, lambda reps: call_each(fn, itertools.repeat(current(), reps)))
+
+
+def named(args: tuple, names: tuple[str, ...]) -> tuple[tuple, dict[str, Any]]:
+    """The arguments as Python passes them: those by position, those by keyword."""
+    count = len(args) - len(names)
+    return args[:count], dict(zip(names, args[count:], strict=True))
+
+
+def by_keyword(fn: Callable, names: tuple[str, ...]) -> Callable:
+    """The function of all arguments by position."""
+
+    def run(*args: Any) -> Any:
+        positional, keywords = named(args, names)
+        return fn(*positional, **keywords)
+
+    return run
 
 
 def _alternate(label: str, fn: Callable, args: tuple, scope: str, output: int) -> Callable[[int], Any]:

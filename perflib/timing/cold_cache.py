@@ -58,11 +58,11 @@ class Pool:
             sets = itertools.cycle([self._set(number) for number in self.order[: max(2, count)]])
             return lambda reps: call_each(fn, itertools.islice(sets, reps))
         offsets, position = self.order * self.memory.shape[1], 0
-        loop = entry_point(rotating_loop, fn, 1, self.args, offsets, position)
+        loop = entry_point(rotating_loop, fn, 1, self.args, offsets, position, ())
 
         def run(reps: int) -> None:
             nonlocal position
-            position = loop(fn, reps, self.args, offsets, position)
+            position = loop(fn, reps, self.args, offsets, position, ())
 
         return run
 

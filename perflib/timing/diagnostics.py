@@ -4,7 +4,7 @@ Pure functions without a clock; all thresholds stand here.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,12 @@ class Evidence:
     peak_gflops: float = float("inf")
     varies: bool = False
     """Whether two calls with the same arguments returned different results."""
+    wrong: Sequence[str] = ()
+    """Reasons of the preflight: why it is not the time of the work."""
+    is_asynchronous: bool = False
+    """Whether other threads of the process do the work while this one waits for its result."""
+    libraries: str = ""
+    """Whose threads they are where more cores were busy than declared."""
     overflowed: bool = False
     """Whether a chain of runs ended in NaN or infinity."""
 
@@ -71,6 +77,7 @@ def drifts(times: Sequence[float] | np.ndarray) -> str | None:
 
 def _invalid(e: Evidence) -> Iterator[str]:
     """What makes a number wrong."""
+    yield from e.wrong
     if compilations := sum(s.compiled for s in e.own):
         yield f"{compilations} compilations during the timed part"
     if e.net.low <= (e.floor.high if e.scope == "kernel" else 0):
@@ -84,6 +91,8 @@ def _invalid(e: Evidence) -> Iterator[str]:
 def _disturbances(e: Evidence) -> Iterator[str]:
     """What else happened on the machine or in the process."""
     count = len(e.own)
+    if e.is_asynchronous:
+        e = replace(e, own=[replace(s, cpu_ns=max(s.cpu_ns, min(s.process_ns, s.elapsed_ns))) for s in e.own])
     usual = float(np.median([s.waited_ns for s in e.own]))  # a function may wait by itself
     pauses = [s for s in e.own if s.waited_ns > max(s.cpu_ns, usual + SUSPENDED_NS + TURN_NS * s.switches)]
     if pauses:
@@ -103,7 +112,8 @@ def _disturbances(e: Evidence) -> Iterator[str]:
         yield f"page faults in {faults} of {count} samples"
     cores = float(np.median([s.process_ns / max(1, s.elapsed_ns) for s in e.own]))
     if cores > 1.2 * e.threads:
-        yield f"{cores:.1f} cores were busy where threads = {e.threads} was declared"
+        whose = f" by {e.libraries}" if e.libraries else ""
+        yield f"{cores:.1f} cores were busy{whose} where threads = {e.threads} was declared"
     low, middle, high = np.percentile([s.per_run_ns for s in e.canary], [10, 50, 90])
     if (spread := (high - low) / middle) > CANARY_SPREAD:
         yield f"the canary moved by {change(spread)}: clock frequency or stolen time"

@@ -83,14 +83,17 @@ def _opaque(typingctx, value):
 
 
 @intrinsic
-def _move(typingctx, args, offset):
-    """The tuple with the data of every array `offset` bytes further on; such an array is a view that owns nothing."""
+def _move(typingctx, args, offset, moves):
+    """The tuple with the data of the arrays `offset` bytes further on, unless `moves` is 0: views without an owner."""
+
+    are_chosen = isinstance(moves, types.UniTuple)
 
     def codegen(context, builder, signature, values):
-        result, distance = values
+        result, offset, moves = values
         for i, kind in enumerate(args):
             element = builder.extract_value(result, i)
             if isinstance(kind, types.Array):
+                distance = builder.mul(offset, builder.extract_value(moves, i)) if are_chosen else offset
                 array = context.make_array(kind)(context, builder, value=element)
                 start = builder.bitcast(array.data, ir.IntType(8).as_pointer())
                 array.data = builder.bitcast(builder.gep(start, [distance]), array.data.type)
@@ -100,7 +103,7 @@ def _move(typingctx, args, offset):
                 context.nrt.incref(builder, kind, element)
         return result
 
-    return args(args, types.intp), codegen
+    return args(args, types.intp, moves), codegen
 
 
 def _loop(kernel, reps, args):
@@ -151,11 +154,14 @@ def chained_loop(kernel, reps, first, rest):
 
 
 @njit
-def rotating_loop(kernel, reps, args, offsets, start):
-    """Run the kernel on one set of arrays after another; returns where the next batch goes on."""
+def rotating_loop(kernel, reps, args, offsets, start, moves=()):
+    """Run the kernel on one set of arrays after another; returns where the next batch goes on.
+
+    moves: 0 for arrays that all sets share, 1 for the others.
+    """
     position = start
     for _ in range(reps):
-        _consume(kernel(*_move(args, offsets[position])))
+        _consume(kernel(*_move(args, offsets[position], moves)))
         _barrier()
         position += 1
         if position == len(offsets):
@@ -163,10 +169,47 @@ def rotating_loop(kernel, reps, args, offsets, start):
     return position
 
 
+@njit
+def refilling_loop(kernel, reps, args, room, contents):
+    """Fill the room of the arguments from the next row of `contents` before each run."""
+    for i in range(reps):
+        room[:] = contents[i % len(contents)]
+        _barrier()
+        _consume(kernel(*args))
+        _barrier()
+
+
+@njit
+def copying_loop(reps, room, contents):
+    """`refilling_loop` without the kernel."""
+    for i in range(reps):
+        room[:] = contents[i % len(contents)]
+        _barrier()
+
+
+def call_refilled(fn: Callable, reps: int, args: tuple, kwargs: dict, room: np.ndarray, contents: np.ndarray) -> None:
+    """The same from Python."""
+    for i in range(reps):
+        np.copyto(room, contents[i % len(contents)])
+        fn(*args, **kwargs)
+
+
+def copy_each(reps: int, room: np.ndarray, contents: np.ndarray) -> None:
+    """`call_refilled` without the call."""
+    for i in range(reps):
+        np.copyto(room, contents[i % len(contents)])
+
+
 def call_each(fn: Callable, runs: Iterable[tuple]) -> None:
     """Call fn(*args) for each `args` of `runs`: the loop of `call` scope."""
     for args in runs:
         fn(*args)
+
+
+def call_each_with(fn: Callable, runs: Iterable[tuple[tuple, dict]]) -> None:
+    """Call fn(*args, **kwargs) for each pair of `runs`."""
+    for args, kwargs in runs:
+        fn(*args, **kwargs)
 
 
 @njit(cache=True)

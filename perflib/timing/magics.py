@@ -13,10 +13,11 @@
     naive: matmul_naive(a, b)                   one statement for each alternative, `name: expression` gives it a name
     ikj: matmul_ikj(a, b)
 
-Options: -c compare, -b SECONDS, -t THREADS, --scope call|kernel, --mode throughput|latency|cold, --placement drawn|mine. A
-statement sees the names of the notebook and those of the set-up, and leaves none behind. A call of a compiled function on
-plain names or numbers is measured as `measure(function, *arguments)`; anything else runs as a function of its own, in
-`call` scope.
+Options: -c compare, -b SECONDS, -t THREADS, --scope call|kernel, --mode throughput|latency|cold, --placement drawn|mine,
+and for statements that change what they work on --fresh (every run works on copies of it) or --in-place (a run goes on with
+what the last one left). A statement sees the names of the notebook and those of the set-up, and leaves none behind. A call
+of a compiled function on plain names or numbers is measured as `measure(function, *arguments)`; anything else runs as a
+function of its own, in `call` scope.
 
 Raises `UsageError`, which a notebook shows as one line.
 """
@@ -36,6 +37,7 @@ from ..display.text import on_one_line
 from ..errors import Unmeasurable, WrongResult
 from ..kernels.catalog import find
 from .case import MODES, is_compiled
+from .fresh_arguments import CONTAINERS
 from .measure import compare, measure
 from .results import Comparison, Measurement
 
@@ -63,7 +65,7 @@ class MeasureMagics(Magics):
     def measure(self, line: str, cell: str | None = None) -> Measurement | Comparison:
         """Measure a statement, or with -c compare several; see perflib.timing.magics."""
         how = {"posix": False, "strict": False, "preserve_non_opts": True}
-        options, rest = self.parse_options(line, "cb:t:", "scope=", "mode=", "placement=", **how)
+        options, rest = self.parse_options(line, "cb:t:", "scope=", "mode=", "placement=", "fresh", "in-place", **how)
         names = dict(self.shell.user_ns)
         try:
             settings = _settings(options)
@@ -80,7 +82,7 @@ def _measure(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> M
     if len(tree) == 1 and (call := _as_call(tree[0], names)):
         return measure(call.fn, *call.args, **settings)
     if arrays := _arrays(tree, names, settings):
-        with suppress(Unmeasurable):  # it changes them: as Python runs it, then
+        with suppress(*([] if "fresh" in settings else [Unmeasurable])):  # it changes them: as Python runs it, then
             return measure(_function(tree, body, names, arrays=arrays).fn, *(names[a] for a in arrays), **settings)
     return measure(_function(tree, body, names).fn, **settings)
 
@@ -103,7 +105,7 @@ def _compare(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> C
         return {one.label: one.fn for one in each}
 
     if arrays := _arrays(nodes, names, settings):
-        with suppress(Unmeasurable):
+        with suppress(*([] if "fresh" in settings else [Unmeasurable])):
             return compare(functions(arrays), *(names[a] for a in arrays), **settings)
     return compare(functions(()), **settings)
 
@@ -111,6 +113,7 @@ def _compare(body: str, names: dict[str, Any], settings: Mapping[str, Any]) -> C
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of `measure` and `compare` from the options."""
     settings = {name: options[name] for name in ("scope", "mode", "placement") if name in options}
+    settings |= {name.replace("-", "_"): True for name in ("fresh", "in-place") if name in options}
     for option, name, kind in (("b", "budget_s", float), ("t", "threads", int)):
         if option in options:
             try:
@@ -150,13 +153,14 @@ def _is_plain(node: ast.expr) -> bool:
 
 
 def _arrays(tree: Sequence[ast.stmt], names: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """Names of the arrays that expressions read: as arguments they are placed."""
+    """Names of the arrays that expressions read: as arguments they are placed. Of containers too, where runs get copies."""
+    kinds = CONTAINERS if "fresh" in settings else (np.ndarray,)
     if settings.get("mode", MODES[0]) != MODES[0] or not all(isinstance(node, ast.Expr) for node in tree):
         return []
     nodes = [node for statement in tree for node in ast.walk(statement)]
     bound = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
     bound |= {n.arg for n in nodes if isinstance(n, ast.arg)}
-    return sorted({n.id for n in nodes if isinstance(n, ast.Name) and type(names.get(n.id)) is np.ndarray} - bound)
+    return sorted({n.id for n in nodes if isinstance(n, ast.Name) and type(names.get(n.id)) in kinds} - bound)
 
 
 def _function(

@@ -159,6 +159,13 @@ class Placement:
             self._bytes(block)[...] = block.source()
         self._dirty = []
 
+    def restore_all(self) -> None:
+        """Put back what every block held, whoever wrote it; outputs stay."""
+        for block in self._blocks:
+            if not block.is_output:
+                self._bytes(block)[...] = block.source()
+        self._dirty = []
+
     def is_new_to(self, label: str) -> bool:
         """Whether this alternative has not run here since the draw."""
         return label not in self._warm

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..display.html import Drawn, reach, strip, table
 from ..display.text import change, duration, on_one_line, quantity
+from ..kernels.jit.assembly import MachineCode
 from ..stats import Interval, median, t_interval
 from .sampling import Sample
 from .sensitivity import Sensitivity, together
@@ -58,6 +59,9 @@ class Measurement:
     aligned_ns: Interval | None = None
     """The time with every array on a 64-byte boundary, where it differs from that of the places that NumPy gives."""
 
+    code: MachineCode | None = None
+    """What the compiler made of its loops; None for a function that Numba does not compile."""
+
     @property
     def gflops(self) -> Interval | None:
         """GFLOP/s (10^9 per second), None without a count of flops."""
@@ -79,7 +83,7 @@ class Measurement:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        caption = "; ".join((self.meaning, *self._places(), *self.notes))
+        caption = "; ".join((self.meaning, *self._places(), *self._code(), *self.notes))
         return table(("what", "time [95 %]", "rate", "state", "samples"), self._cells(), caption)
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -91,7 +95,10 @@ class Measurement:
             lines += [("    from Python:", call), ("    dispatch:", duration(self.dispatch_ns))]
         if self.processes_ns:
             lines.append((f"    {len(self.processes_ns)} processes:", self._spread()))
-        return [*lines, *(("", line) for line in (*self._places(), *self.notes))]
+        return [*lines, *(("", line) for line in (*self._places(), *self._code(), *self.notes))]
+
+    def _code(self) -> list[str]:
+        return [str(self.code)] if self.code else []
 
     def _places(self) -> list[str]:
         """What the places of the arrays change, where they change much."""
@@ -135,6 +142,8 @@ class Comparison:
     """`faster`, `slower`, `equivalent` or `unresolved`; `unresolved` too where a measurement is invalid."""
     again: Interval
     bound: float
+    notes: tuple[str, ...] = ()
+    """What a reader should know: alternatives whose results differ."""
 
     def __str__(self) -> str:
         lines = self.measurements[self.baseline]._lines()
@@ -142,7 +151,7 @@ class Comparison:
             verdict = f"{self.verdicts[name]} (smallest claim {change(self.bound, 1)})"
             ratio = f"{self._ratio(name)} of {self.baseline}{self._pairs(name)}"
             lines += [*self.measurements[name]._lines(), ("", f"{ratio}: {verdict}")]
-        return _pad([*lines, ("", self.meaning)])
+        return _pad([*lines, *(("", note) for note in self.notes), ("", self.meaning)])
 
     @property
     def meaning(self) -> str:
@@ -164,7 +173,7 @@ class Comparison:
         scope = self.measurements[self.baseline].scope
         header = (f"{scope} scope", "time [95 %]", f"of {self.baseline}", "verdict", "state", "ratio, 1 dashed")
         places = [f"{name}, {line}" for name, m in self.measurements.items() for line in m._places()]
-        return table(header, rows, "; ".join((self.meaning, *places)))
+        return table(header, rows, "; ".join((self.meaning, *places, *self.notes)))
 
     def _pairs(self, name: str) -> str:
         """A word on a ratio that is not the quotient of the times beside it."""

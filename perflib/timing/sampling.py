@@ -14,7 +14,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from ..stats import MIN_SAMPLES
 from ..timer import Clock, clock_step_ns
@@ -25,6 +25,7 @@ BATCH_NS = 1_000_000
 MAX_ROUNDS = 30
 GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many one takes (Weyl)
 BY_FAR = 20  # times the target: no interruption makes a short run look that long
+POOLS = {"jaxlib": "XLA", "polars": "Polars", "pyarrow": "Arrow", "numexpr": "NumExpr"}  # threadpoolctl knows none of them
 CLOCK_STEPS = 1000  # a batch is never shorter than this many steps of the clock
 
 
@@ -70,23 +71,36 @@ def plan_rounds(case_ns: Mapping[str, float], budget_s: float, least: int = MIN_
     return {label: int(min(MAX_ROUNDS, max(least, share_ns / ns))) for label, ns in case_ns.items()}
 
 
-def calibrate(run: Callable[[int], Any], clock: Clock = time.perf_counter_ns, batch_ns: int = BATCH_NS) -> tuple[int, int]:
+def calibrate(
+    run: Callable[[int], Any],
+    clock: Clock = time.perf_counter_ns,
+    batch_ns: int = BATCH_NS,
+    most: int = 0,
+    prepare: Callable[[], Any] | None = None,
+) -> tuple[int, int]:
     """Runs per batch and the nanoseconds of the last one.
 
     The first run compiles. A batch grows at most tenfold and must reach the target twice in a row, or once by far.
+    most: runs of a batch, 0 for any number. prepare: called before each batch.
     """
     target = max(batch_ns, CLOCK_STEPS * clock_step_ns(clock, 1000))
+    prepare = prepare or (lambda: None)
+    prepare()
     run(1)
     reps, hits = 1, 0
     while True:
+        prepare()
         start = clock()
         run(reps)
         elapsed = max(1, clock() - start)
         hits = hits + 1 if elapsed >= target else 0
         if hits == 2 or (reps == 1 and elapsed >= BY_FAR * target):
             return reps, elapsed
+        if reps == most:
+            return reps, elapsed
         if not hits:
             reps = min(10 * reps, int(reps * target * 1.1 / elapsed) + 1)
+            reps = min(reps, most or reps)
 
 
 def rounds(
@@ -114,13 +128,14 @@ def rounds(
         for position, index in enumerate(rng.permutation(len(due))):
             one = due[index]
             count = int(reps[one.label] * (1 + rng.uniform(0, 0.2)))
+            count = min(count, one.most or count)
             samples.append(take_sample(one, first + number, position, count, clock))
         yield samples
 
 
 def plan_batch(case: Case, clock: Clock = time.perf_counter_ns, batch_ns: int = BATCH_NS) -> tuple[int, int]:
     """Runs per batch, and the nanoseconds of a batch with what prepares it and warms it up."""
-    reps, elapsed = calibrate(case.run, clock, batch_ns)
+    reps, elapsed = calibrate(case.run, clock, batch_ns, case.most, case.prepare if case.most else None)
     elapsed += elapsed * _warm_up_runs(case, reps) // reps
     if case.prepare:
         start = clock()
@@ -169,6 +184,14 @@ def take_sample(case: Case, number: int, position: int, reps: int, clock: Clock 
 
 def _collections() -> int:
     return sum(generation["collections"] for generation in gc.get_stats())
+
+
+def busy_libraries(threads: int) -> str:
+    """Names of the loaded libraries whose pools are larger than declared, or that have pools nobody else can set."""
+    pools = [pool for pool in threadpool_info() if pool["num_threads"] > threads]
+    names = [pool.get("internal_api") or pool["user_api"] for pool in pools]
+    names += [name for module, name in POOLS.items() if module in sys.modules]
+    return ", ".join(dict.fromkeys(names)) or "threads of its own"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ..stats import MIN_SAMPLES, Interval, median, median_interval, ratio_interv
 from ..timer import Clock
 from .case import CANARY, FLOORS, Case
 from .placement import drawn_seed
-from .sampling import BATCH_NS, Sample, plan_batch, plan_rounds, rounds
+from .sampling import BATCH_NS, Sample, plan_batch, plan_rounds, rounds, take_sample
 
 HALF_WIDTH = 0.01  # of the value: narrow enough
 GROWTH = 1.5  # the intervals are looked at after half as many rounds again: few looks keep their coverage
@@ -39,6 +39,8 @@ class Session:
     """`half-width` reached, or `budget` spent."""
     garbage: int = 0
     """Objects in cycles that the collector found between the rounds."""
+    minus: Mapping[str, str] = field(default_factory=dict)
+    """Label of what is subtracted from the time of a label."""
 
     @property
     def canary(self) -> Sequence[Sample]:
@@ -54,7 +56,9 @@ class Session:
         return self.gross(_floor_label(scope))
 
     def net(self, label: str) -> Interval:
-        """Median time of a run, the floor of its round taken off."""
+        """Median time of a run, the floor of its round taken off, or what else is a part of it."""
+        if label in self.minus:
+            return self.difference(label, self.minus[label])
         return _median(self._net_by_round(label).values())
 
     def difference(self, over: str, under: str) -> Interval:
@@ -67,10 +71,17 @@ class Session:
 
         The error rate is divided by `comparisons`. Time in which other work had the core counts for neither.
         """
-        above, *below = (_own_time(self.samples[label]) for label in (over, *under))
+        above, *below = (self._own_time(label) for label in (over, *under))
         pairs = sorted(set(above).intersection(*below))
         means = [math.prod(times[r] for times in below) ** (1 / len(below)) for r in pairs]
         return ratio_interval([above[r] for r in pairs], means, comparisons=comparisons, serial=True)
+
+    def _own_time(self, label: str) -> dict[int, float]:
+        times = _own_time(self.samples[label])
+        if label not in self.minus:
+            return times
+        part = _own_time(self.samples[self.minus[label]])
+        return {number: max(1e-3, ns - part[number]) for number, ns in times.items() if number in part}
 
     def _net_by_round(self, label: str) -> dict[int, float]:
         floor = {s.round: s.per_run_ns for s in self.samples[_floor_label(self.scopes[label])]}
@@ -84,22 +95,33 @@ def take(
     seed: int | None = None,
     clock: Clock = time.perf_counter_ns,
     least: int = MIN_SAMPLES,
+    long_ns: Mapping[str, float] | None = None,
+    first: Sequence[Sample] = (),
 ) -> Session:
     """Sample until all `intervals` are narrow; at least `least` rounds, however long they last.
 
+    long_ns: time of a run, by label, where one is enough for a batch: it needs no calibration. first: samples of the round
+    before the first one, which then has one of everything but the other cases.
     The order within a round, the length of each batch and where the arrays lie are drawn from `seed`, which None draws too.
     """
-    session = Session({c.label: c.scope for c in cases})
+    session = Session({c.label: c.scope for c in cases}, minus={c.label: c.minus for c in cases if c.minus})
     floors = [replace(FLOORS[scope], label=_floor_label(scope)) for scope in dict.fromkeys(session.scopes.values())]
     everything = (*cases, *floors, replace(CANARY, label=CANARY_LABEL))
     start = clock()
-    batches = {c.label: plan_batch(c, clock) for c in cases}
+    batches = {label: (1, int(ns)) for label, ns in (long_ns or {}).items()}
+    batches |= {c.label: plan_batch(c, clock) for c in cases if c.label not in batches}
     batches |= {c.label: plan_batch(c, clock, BATCH_NS // 4) for c in everything if c.label not in batches}
     reps = {label: count for label, (count, _) in batches.items()}
     counts = plan_rounds({label: ns for label, (_, ns) in batches.items()}, budget_s, least)
     rng = np.random.default_rng(drawn_seed(seed))
     gc.collect()  # what compiling left is nobody's fault later
     end = clock() + budget_s * 1e9
+    if first:
+        beside = [take_sample(c, 0, place, reps[c.label], clock) for place, c in enumerate(everything[len(cases) :])]
+        for sample in (*first, *beside):
+            session.samples[sample.label].append(sample)
+            counts[sample.label] = max(1, counts[sample.label] - 1)
+        session.rounds = 1
     while True:
         for batch in rounds(everything, reps, rng, counts, clock, session.rounds):
             for sample in batch:

@@ -101,6 +101,17 @@ def test_the_labels_of_curves_are_readable():
     assert contrast(found["PyTorch (call)"], "#ffffff") >= 4.5
 
 
+def test_a_picture_is_saved_as_pixels_or_as_lines(tmp_path, refused):
+    drawn = picture(lambda axes: axes.plot([1, 2]) and "A line.")()
+
+    assert drawn.save(tmp_path / "a.png").read_bytes() == drawn.png
+    first, second = (drawn.save(tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
+    assert first == second
+    assert b"<svg" in first
+    with refused(ValueError, "path must end in .png or .svg, got"):
+        drawn.save(tmp_path / "a.gif")
+
+
 def test_a_figure_that_fails_leaves_nothing_behind():
     @picture
     def broken(axes, run):

@@ -1,8 +1,13 @@
 """The progress bar counts what is done, and shows nothing where nobody watches."""
 
-import pytest
+import sys
+from types import SimpleNamespace
 
-from perflib.display.progress import progress_bar, step
+import pytest
+from tqdm.notebook import tqdm_notebook
+
+from perflib.display import progress
+from perflib.display.progress import in_notebook, progress_bar, step
 
 
 def test_nothing_is_printed_where_nobody_watches(capsys):
@@ -21,3 +26,45 @@ def test_a_step_counts_once_it_is_done_and_not_if_it_fails(monkeypatch):
             raise KeyboardInterrupt
 
         assert bar.n == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_notebook_gets_a_bar_of_its_own_that_is_removed_at_the_end(monkeypatch):
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    shown = []
+    monkeypatch.setattr("tqdm.notebook.display", shown.append)
+
+    with progress_bar(2) as bar:
+        bar.set_description_str("compiling")
+        assert isinstance(bar, tqdm_notebook)
+        assert "compiling" in repr(bar.container)
+        bar.update(2)
+
+    assert len(shown) == 1
+    assert bar.leave is False
+    assert bar.container.comm is None, "a closed widget has no view"
+
+
+def test_a_notebook_that_asks_for_no_bar_gets_none(monkeypatch):
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+
+    with progress_bar(2, shown=False) as bar:
+        assert not isinstance(bar, tqdm_notebook)
+        assert bar.disable
+
+
+@pytest.mark.parametrize(
+    ("shell", "widgets", "expected"),
+    [
+        (None, True, False),
+        (SimpleNamespace(), True, False),
+        (SimpleNamespace(kernel=1), True, True),
+        (SimpleNamespace(kernel=1), False, False),
+    ],
+    ids=["no IPython", "a terminal", "a notebook", "one without ipywidgets"],
+)
+def test_a_notebook_is_a_kernel_that_can_show_widgets(monkeypatch, shell, widgets, expected):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: widgets or None)
+
+    assert in_notebook() is expected

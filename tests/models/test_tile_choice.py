@@ -103,6 +103,10 @@ def test_without_a_run_the_model_speaks_for_this_machine(here):
     )
 
 
+def test_the_best_tile_shows_itself_as_its_sentence(here):
+    assert repr(best_tile(256)) == str(best_tile(256))
+
+
 def test_a_tile_is_never_larger_than_the_matrix(here):
     here(HERE)
 

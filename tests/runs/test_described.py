@@ -19,8 +19,8 @@ from perflib.kernels.catalog import find
 from perflib.report import notebooks
 from perflib.runs.described import counts_table, described, race_settings
 from perflib.runs.store import load_run
-from perflib.runs.sweep import sweep
 from perflib.studies import grid_figures, your_kernel
+from perflib.sweeps.sweep import sweep
 
 SHORT = {"budget_s": 1e-6, "progress": False}
 

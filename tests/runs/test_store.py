@@ -293,6 +293,24 @@ def test_the_list_of_runs_ignores_what_is_none(data, finished):
     assert list_runs() == [finished]
 
 
+def test_runs_show_themselves_in_a_line_and_their_list_as_a_table(data, finished):
+    assert repr(list_runs()).splitlines()[1].split()[0] == finished.name
+    assert finished.name in list_runs()._repr_html_()
+    assert repr(load_run(finished)).startswith(f"run {finished.name}: ")
+    assert "\n" not in repr(load_run(finished))
+    assert len(repr(load_run(finished))) < 400
+
+
+def test_the_list_of_no_runs_says_so(data):
+    assert repr(list_runs()) == list_runs()._repr_html_() == "no runs"
+
+
+def test_a_run_that_cannot_be_read_stands_in_the_list_as_such(data, finished):
+    (finished / "run.json").write_text("{")
+
+    assert repr(list_runs()).splitlines()[1].split() == [finished.name, "cannot", "be", "read"]
+
+
 def test_the_data_folder_is_the_one_named(data):
     assert data_folder() == data
 

@@ -8,6 +8,8 @@ from numba import jit, njit
 
 from perflib import compare, kernels
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not compute what")  # most functions here are no alternatives
+
 
 @njit
 def _sum_of_squares(x):

@@ -190,6 +190,16 @@ def test_all_reasons_are_given_the_grave_ones_first_and_invalid_beats_noisy(samp
     assert all(word in reason and "\n" not in reason for word, reason in zip(words, reasons, strict=True))
 
 
+@pytest.mark.parametrize("is_asynchronous", [False, True])
+def test_a_thread_that_waits_for_others_of_its_process_was_not_interrupted(sample, is_asynchronous):
+    own = [sample(10**7, i, cpu_ns=10**5, process_ns=10**7, switches=1) for i in range(30)]
+    evidence = {"net": Interval(10**7, 10**7 - 1, 10**7 + 1, 0.95), "is_asynchronous": is_asynchronous}
+
+    _, reasons = judge(Evidence(own, [sample(10)] * 30, floor=FLOOR, **evidence))
+
+    assert any("other work took the core" in r for r in reasons) is not is_asynchronous
+
+
 def test_an_eliminated_body_has_no_rate_to_be_judged(judged):
     _, reasons = judged(net=Interval(1, -1, 3, 0.95), flops=10**9, peak_gflops=1)
 

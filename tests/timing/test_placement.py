@@ -518,7 +518,7 @@ def test_those_of_a_described_kernel_lie_on_lines(monkeypatch):
     monkeypatch.setattr(sys.modules["perflib.timing.measure"], "Placement", Noting)
     measure(kernels.rms_norm_fast, *args, **BRIEF)
     compare({"a": kernels.rms_norm_fast, "b": kernels.rms_norm_standard}, *args, **BRIEF)
-    compare({"a": kernels.rms_norm_fast, "mine": lambda x, w: x}, *args, **BRIEF)
+    compare({"a": kernels.rms_norm_fast, "mine": lambda x, w: x}, *args, check=False, **BRIEF)
     measure(lambda x, w: x, *args, **BRIEF)
 
     assert steps == [64, 64, 16, 16, 64], "the last one: the same arrays, aligned"
@@ -555,16 +555,16 @@ def test_a_long_call_is_not_measured_twice(simulated, hand_clock, split_ns, is_s
 
 
 def test_both_scopes_and_all_alternatives_find_the_arrays_in_the_same_place():
-    places = {name: [] for name in "ab"}
+    places = {name: set() for name in "ab"}
     x = numbers(8)
 
     def note(name):
-        return lambda x: places[name].append(address(x))
+        return lambda x: places[name].add(address(x))
 
     compare({name: note(name) for name in "ab"}, x, **BRIEF)
 
-    assert set(places["a"][3:]) == set(places["b"][3:])
-    assert len(set(places["a"])) > 1
+    assert places["a"] == places["b"]
+    assert len(places["a"]) > 1
 
 
 def test_compiled_code_is_compiled_once_for_all_places():

@@ -3,6 +3,7 @@
 import gc
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,16 @@ def looks(hand_clock):
 def noise(seed, middle_ns, spread):
     rng = np.random.default_rng(seed)
     return lambda: middle_ns * math.exp(spread * rng.standard_normal())
+
+
+def test_what_is_a_part_of_a_run_is_subtracted_from_times_and_ratios(hand_clock, arm):
+    copy, one, other = arm("copy", 300), replace(arm("one", 1000), minus="copy"), replace(arm("other", 1700), minus="copy")
+
+    session = take([one, other, copy], 1000, lambda so_far: [NARROW], clock=hand_clock)
+
+    assert (session.net("one").value, session.net("other").value) == pytest.approx((700, 1400))
+    assert session.ratio("other", "one").value == pytest.approx(2)
+    assert session.net("copy").value == 290, "the loop itself is not a part of the copy"
 
 
 def test_every_case_its_floors_and_the_canary_are_in_every_round(arm, looks):

@@ -2,12 +2,16 @@
 
     count_instructions(kernel, *args)   -> {"packed_fma", "scalar_fma", "gathers", "vector_bits"}
     count_loop(kernel, *args)           the same of its innermost loop alone, and {"reads", "spills"}
+    machine_code(kernel, args)          of all its innermost loops: "was my loop vectorised?"
 
 Counts are of instructions in the text, not of executions: "none" is evidence, "some" needs a look at the loop.
 """
 
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from numba import njit
 
@@ -22,7 +26,82 @@ STORE = re.compile(r"\(%[^()]*\)(?:\s*\{%k\d\})?$|^\s*st")
 STACK = re.compile(r"\(%r[sb]p\)|\[(?:sp|x29)\b")
 LABEL = re.compile(r"(\.?LBB\w+):")
 JUMP = re.compile(r"^\s+\w[\w.]*\s.*?(\.?LBB\w+)$")
+PACKED = re.compile(
+    r"^\s*(?:v?(?:add|sub|mul|div|sqrt|min|max|f(?:n?m)(?:add|sub)\d+)p[sd]|v?p(?:add|sub|mul|min|max|cmp|abs|s[lr][al])\w+)\b"
+    r"|^\s*f?(?:add|sub|mul|div|sqrt|min|max|ml[as])\s+v\d+\."
+)
+CALL = re.compile(r"^\s*(?:callq?|blr?)\s")
+FUNCTION = re.compile(r"^([\w$.@\"<>:, -]+):")
+WRAPPERS = ("_ZN7cpython", "cfunc.", "NRT_", "numba_")  # what Numba adds around a function
 WIDTHS = ((512, re.compile(r"%zmm|\bzmm")), (256, re.compile(r"%ymm|\bymm")), (128, re.compile(r"%xmm|\bxmm|\bv\d+\.\d")))
+
+
+@dataclass(frozen=True)
+class MachineCode:
+    """What the compiler made of the innermost loops of a function: instructions in the text, not executions."""
+
+    loops: int
+    vector_bits: int
+    """Width of the widest packed arithmetic; 0: the loops work on one number at a time."""
+    packed_fma: int
+    gathers: int
+    calls: int
+    """Calls that are left in the loops."""
+    spills: int
+    """Vector instructions with an operand on the stack."""
+
+    def __str__(self) -> str:
+        if not self.loops:
+            return "machine code: no loop is left"
+        vectors = f"{self.vector_bits}-bit vectors" if self.vector_bits else "not vectorised"
+        counts = ((self.packed_fma, "packed multiply-add"), (self.gathers, "gather"), (self.calls, "call"))
+        parts = [f"{count or 'no'} {name}{'s' * (count != 1)}" for count, name in (*counts, (self.spills, "spill"))]
+        return f"machine code: {vectors}, {', '.join(parts)} in {self.loops} innermost loop{'s' * (self.loops != 1)}"
+
+
+def machine_code(kernel: Any, args: tuple) -> MachineCode | None:
+    """What a function compiled by Numba became for these arguments; None where that cannot be read.
+
+    It is read from what was compiled in this process. Code from Numba's cache has no text, so it is compiled once more.
+    """
+    try:
+        signature = tuple(map(kernel.typeof_pyval, args))
+        kernel.compile(signature)  # nothing, where it is compiled
+        with warnings.catch_warnings(record=True) as unreadable:
+            warnings.simplefilter("always")
+            text = kernel.inspect_asm(signature)
+        if unreadable:
+            options = {name: value for name, value in kernel.targetoptions.items() if name not in ("nopython", "cache")}
+            fresh = njit(**options)(kernel.py_func)
+            fresh.compile(signature)
+            text = fresh.inspect_asm(signature)
+    except Exception:  # Numba raises whatever it does where code is not at hand
+        return None
+    loops = [loop for lines in _functions(text) for loop in _innermost(lines)]
+    lines = [line for loop in loops for line in loop]
+    packed = "\n".join(line for line in lines if PACKED.search(line))
+    counts = _count("\n".join(lines))
+    return MachineCode(
+        loops=len(loops),
+        vector_bits=next((bits for bits, pattern in WIDTHS if pattern.search(packed)), 0),
+        packed_fma=counts["packed_fma"],
+        gathers=counts["gathers"],
+        calls=sum(bool(CALL.search(line)) for line in lines),
+        spills=sum(bool(VECTOR.search(line) and STACK.search(line)) for line in lines),
+    )
+
+
+def _functions(text: str) -> Iterator[list[str]]:
+    """Lines of each function that is not one of Numba's wrappers."""
+    is_wrapper, lines = False, []
+    for line in text.splitlines():
+        name = FUNCTION.match(line)
+        if name and not LABEL.match(line) and not line.startswith("."):
+            yield lines
+            is_wrapper, lines = name[1].strip('"').startswith(WRAPPERS), []
+        if not is_wrapper:
+            lines.append(line)
+    yield lines
 
 
 def count_instructions(kernel: Callable, *args: object, fastmath: set[str] = FASTMATH) -> dict[str, int]:
@@ -59,8 +138,8 @@ def _count(text: str) -> dict[str, int]:
     return {name: len(pattern.findall(text)) for name, pattern in patterns.items()} | {"vector_bits": bits}
 
 
-def _busiest(lines: list[str]) -> list[str]:
-    """Of the loops without a loop inside, the one that multiplies most bits in a turn: not the one for the rest."""
+def _innermost(lines: list[str]) -> list[list[str]]:
+    """The loops without a loop inside."""
     begins: dict[str, int] = {}
     loops: list[tuple[int, int]] = []
     for number, line in enumerate(lines):
@@ -68,12 +147,16 @@ def _busiest(lines: list[str]) -> list[str]:
             begins[label[1]] = number
         elif (jump := JUMP.search(line)) and jump[1] in begins:
             loops.append((begins[jump[1]], number))
-    bodies = [
+    return [
         lines[first : last + 1]
         for first, last in loops
         if not any(first <= begin and end <= last for begin, end in loops if (begin, end) != (first, last))
     ]
-    return max((body for body in bodies if _bits(body)), key=_bits, default=[])
+
+
+def _busiest(lines: list[str]) -> list[str]:
+    """Of the loops without a loop inside, the one that multiplies most bits in a turn: not the one for the rest."""
+    return max((body for body in _innermost(lines) if _bits(body)), key=_bits, default=[])
 
 
 def _bits(body: list[str]) -> int:

@@ -1,5 +1,7 @@
 """What LLVM made of the kernels: counted in the machine code, the same on an idle and on a busy machine."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numba import njit
@@ -8,7 +10,7 @@ from perflib.hardware.facts import machine
 from perflib.kernels import find
 from perflib.kernels.gemm.microkernel import register_tile
 from perflib.kernels.jit import assembly
-from perflib.kernels.jit.assembly import count_instructions, count_loop
+from perflib.kernels.jit.assembly import MachineCode, count_instructions, count_loop, machine_code
 from perflib.kernels.jit.compile import FASTMATH
 from perflib.kernels.jit.vector import vector_lanes
 
@@ -147,3 +149,79 @@ def test_the_innermost_loop_that_multiplies_most_is_counted(monkeypatch, text, e
     monkeypatch.setattr(assembly, "_assembly", lambda *_: text)
 
     assert count_loop(None) == {"reads": 0, "spills": 0} | expected
+
+
+@njit(fastmath=True)
+def _dot(x, y):
+    total = 0.0
+    for i in range(x.size):
+        total += x[i] * y[i]
+    return total
+
+
+@njit
+def _dot_in_order(x, y):
+    total = 0.0
+    for i in range(x.size):
+        total += x[i] * y[i]
+    return total
+
+
+@njit
+def _no_loop(x, y):
+    return x[0] + y[0]
+
+
+@njit
+def _elsewhere(x):
+    return np.exp(x)
+
+
+@njit
+def _calls(x, y):
+    for i in range(x.size):
+        x[i] = _elsewhere(y[i])
+
+
+VECTORS = (np.ones(99), np.ones(99))
+
+
+def test_a_loop_that_was_vectorised_is_told_from_one_that_was_not():
+    free, in_order = machine_code(_dot, VECTORS), machine_code(_dot_in_order, VECTORS)
+
+    assert free.vector_bits >= 128
+    assert str(free).startswith(f"machine code: {free.vector_bits}-bit vectors, ")
+    assert in_order.vector_bits == in_order.packed_fma == 0
+    assert str(in_order).startswith("machine code: not vectorised, no packed multiply-adds, no gathers, no calls")
+
+
+def test_calls_that_are_left_in_a_loop_are_counted():
+    assert machine_code(_calls, VECTORS).calls > 0
+    assert machine_code(_dot, VECTORS).calls == 0
+
+
+def test_a_function_without_a_loop_says_so():
+    assert str(machine_code(_no_loop, VECTORS)) == "machine code: no loop is left"
+
+
+def test_code_that_cannot_be_read_is_none():
+    assert machine_code(_no_loop, (object(), object())) is None
+    assert machine_code(sum, VECTORS) is None
+
+
+def test_code_from_a_cache_is_compiled_once_more(monkeypatch):
+    def warn(signature):
+        warnings.warn("Inspection disabled for cached code", UserWarning, stacklevel=2)
+        return ""
+
+    monkeypatch.setattr(_dot, "inspect_asm", warn)
+
+    assert machine_code(_dot, VECTORS).vector_bits >= 128
+
+
+def test_the_line_names_counts_of_one_and_of_many():
+    code = MachineCode(loops=1, vector_bits=256, packed_fma=4, gathers=1, calls=0, spills=2)
+
+    assert str(code) == (
+        "machine code: 256-bit vectors, 4 packed multiply-adds, 1 gather, no calls, 2 spills in 1 innermost loop"
+    )

@@ -16,8 +16,8 @@ from perflib.kernels.description import Kernel
 from perflib.runs.grid import GridPoint
 from perflib.runs.recorder import Block, StopEarly, record_blocks, sample_block
 from perflib.runs.store import list_runs, load_run
-from perflib.runs.sweep import sweep
 from perflib.runs.writer import RunWriter, measuring_lock
+from perflib.sweeps.sweep import sweep
 
 SHORT = {"budget_s": 1e-6, "progress": False}
 
