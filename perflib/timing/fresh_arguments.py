@@ -97,8 +97,9 @@ class State:
         return [f"{name}.{key}" for name, now, before in self._attributes for key in now.keys() - before]
 
     def value(self, name: str) -> Any:
-        """The first array or container of this name."""
-        return next(value for other, value, _ in self._saved.values() if other == name)
+        """The array or container of this name that holds something else now; the first one where none does."""
+        entries = [(value, before) for other, value, before in self._saved.values() if other == name]
+        return next((value for value, before in entries if not _is_same(value, before)), entries[0][0])
 
     def changed_arrays(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         """Name, array and former content of each array that holds something else."""

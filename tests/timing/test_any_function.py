@@ -196,7 +196,7 @@ def test_subclasses_of_arrays_are_watched_with_what_belongs_to_them(refused):
 def test_an_object_that_can_be_called_is_watched(refused):
     class Layer:
         def __init__(self):
-            self.weights = np.ones(3)
+            self.weights, self.options = np.ones(3), {}
 
         def __call__(self, x):
             self.weights += x
