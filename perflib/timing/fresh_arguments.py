@@ -58,6 +58,7 @@ ROOM = 0.75  # of a cache, for the sets of a pool: code and the other arguments 
 SPARE = 10  # times the runs that fill a batch: the first calls take longer than later ones
 SHORTEST_NS = 40_000  # a batch of sets; the clock steps by some 40 ns at most
 LARGEST_POOL = 256 << 20
+SMALL_SET = 4 << 10  # bytes that come from the next cache in no time beside a call from Python
 CONTENTS = 8  # different ones where the copy is a part of the run
 OBJECT_BYTES = 32  # of a number in a list
 COPIES = (
@@ -75,6 +76,7 @@ class State:
         """Functions with an `lru_cache` that it reaches."""
         self.notes: list[str] = []
         self._saved: dict[int, tuple[str, Any, Any]] = {}
+        self._attributes: list[tuple[str, dict[str, Any], set[str]]] = []
         self._bindings: list[tuple[str, MutableMapping[str, Any] | CellType, str, Any]] = []
         self._free = (_available_bytes() or 1 << 62) // 2
         for key, value in (*enumerate(args), *(kwargs or {}).items()):
@@ -90,9 +92,14 @@ class State:
                 names.append(name)
         return list(dict.fromkeys(names))
 
+    def new_attributes(self) -> list[str]:
+        """Names of the objects that have more attributes now, as `functools.cached_property` adds them."""
+        return [f"{name}.{key}" for name, now, before in self._attributes for key in now.keys() - before]
+
     def value(self, name: str) -> Any:
-        """The first array or container of this name."""
-        return next(value for other, value, _ in self._saved.values() if other == name)
+        """The array or container of this name that holds something else now; the first one where none does."""
+        entries = [(value, before) for other, value, before in self._saved.values() if other == name]
+        return next((value for value, before in entries if not _is_same(value, before)), entries[0][0])
 
     def changed_arrays(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         """Name, array and former content of each array that holds something else."""
@@ -117,6 +124,9 @@ class State:
                 holder.cell_contents = value
             else:
                 holder[key] = value
+        for _, now, before in self._attributes if names is None else ():
+            for key in now.keys() - before:
+                del now[key]
         return list(dict.fromkeys(lost))
 
     def _save(self, name: str, value: Any, depth: int = 0) -> None:
@@ -140,6 +150,7 @@ class State:
                 parts = value.values() if isinstance(value, dict) else value
                 waiting += [(part, depth) for part in parts if not isinstance(part, ATOMS)]
             elif depth < OBJECT_DEPTH and _has_attributes(value, name.startswith("argument")):
+                self._attributes.append((name, vars(value), set(vars(value))))
                 for key, part in list(vars(value).items()):
                     self._bind(name, vars(value), key, part)
                     waiting.append((part, depth + 1))
@@ -149,7 +160,8 @@ class State:
             self.notes.append(f"{name} is not watched: it is larger than half of the free memory")
             return
         self._free -= value.nbytes
-        self._saved[id(value)] = name, value, value.copy(order="K")
+        plain = value.view(np.ndarray)
+        self._saved[id(value)] = name, plain, plain.copy(order="K")
 
     def _bind(self, name: str, holder: MutableMapping[str, Any] | CellType, key: str, value: Any) -> None:
         if isinstance(value, CONTAINERS) and not isinstance(value, set):
@@ -174,9 +186,7 @@ class State:
         elif hasattr(fn, "__wrapped__"):
             self._search(fn.__wrapped__, seen)
         elif isinstance(inspect.getattr_static(type(fn), "__call__", None), FunctionType):  # an object that can be called
-            for key, value in vars(fn).items() if hasattr(fn, "__dict__") else ():
-                self._bind("self", vars(fn), key, value)
-                self._save("self", value, 1)
+            self._save("self", fn)
             self._search(type(fn).__call__, seen)
 
     def _search_function(self, fn: FunctionType, seen: set[int]) -> None:
@@ -214,7 +224,12 @@ def _globals_of(code: CodeType) -> Iterator[str]:
 
 def _has_attributes(value: Any, may_be_of_a_library: bool) -> bool:
     """Whether it is an object with attributes that a function may change; what libraries keep behind it is theirs."""
-    if _is_frame(value) or callable(value) or type(getattr(value, "__dict__", None)) is not dict:
+    if (
+        _is_frame(value)
+        or hasattr(value, "__code__")
+        or hasattr(value, "py_func")
+        or type(getattr(value, "__dict__", None)) is not dict
+    ):
         return False
     home = sys.modules.get(type(value).__module__)
     return may_be_of_a_library or not (getattr(home, "__file__", None) or "").startswith(LIBRARIES)
@@ -328,16 +343,17 @@ class Pool:
         self.set_bytes = self._row_bytes + sum(_size_of(args[i]) for i in self._objects)
         shared = sum(a.nbytes for i, a in enumerate(args) if i not in own and isinstance(a, np.ndarray))
         self.count = self._sets_that_fit(shared, call_ns, draw_ns, budget_s)
-        self.is_copied = not self._has_objects and self.count * call_ns < SHORTEST_NS
-        self._spare = int(
-            self.count * call_ns < BATCH_NS and not self.is_copied
-        )  # a set to warm up on, where a batch is short
-        rows = self.count + self._spare if not self.is_copied else CONTENTS if draw else 1
+        least = int(SHORTEST_NS / max(1.0, call_ns)) + 1
+        self._is_short = self.count < least and not self._has_objects
+        if self._has_objects or self.set_bytes <= SMALL_SET:
+            self.count = max(self.count, least)
+        self._spare = int(self.count * call_ns < BATCH_NS)  # a set to warm up on, where a batch is short
+        rows = self.count + self._spare
         self._contents = aligned_empty((rows, self._row_bytes), np.uint8)
         self._contents[...] = 0
         self._masters: list[tuple] = []
         self._fill()
-        self._room = aligned_empty((1 if self.is_copied else rows, self._row_bytes), np.uint8)
+        self._room = aligned_empty((rows, self._row_bytes), np.uint8)
         self._others = tuple(None if i in own else arg for i, arg in enumerate(args))
         placed = (self._room, *self._others)
         self.placement = Placement(placed, step, outputs=[self._room]) if step and self._arrays else None
@@ -346,16 +362,18 @@ class Pool:
         self._users: set[str] = set()
         self._is_single_use = bool(draw) and any(own_copy(args[i]) is args[i] for i in self._objects)
 
-    def __str__(self) -> str:
-        if self.is_copied:
-            return "every run has its own arguments: they are copied in the run, and the time of the copy is subtracted"
-        size = size_text(self.count * self.set_bytes)
-        return f"every run has its own arguments: {self.count} sets ({size}) are refilled, untimed, before each batch"
+    def is_copied(self, scope: str) -> bool:
+        """Whether the copy is a part of the run: compiled code copies for next to nothing, Python only where it matters."""
+        return self._is_short and (scope == "kernel" or self.set_bytes > SMALL_SET)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self, scope: str) -> tuple[str, ...]:
         """What a result should say of it."""
-        return (str(self),) if self._draw else (str(self), COPIES)
+        size = size_text(self.count * self.set_bytes)
+        how = f"{self.count} sets ({size}) are refilled, untimed, before each batch"
+        if self.is_copied(scope):
+            how = "they are copied in the run, and the time of the copy is subtracted"
+        what = f"every run has its own arguments: {how}"
+        return (what,) if self._draw else (what, COPIES)
 
     @property
     def is_compilable(self) -> bool:
@@ -364,10 +382,12 @@ class Pool:
 
     def cases(self, label: str, fn: Callable, scope: str, names: tuple[str, ...] = ()) -> list[Case]:
         """The case, and the copy alone where that is a part of it."""
-        minus = f"<{label}, {scope}, the copy>" if self.is_copied else ""
-        run, warm_up = (self._copied_run if self.is_copied else self._pooled_run)(fn, scope, names)
+        is_copied = self.is_copied(scope)
+        minus = f"<{label}, {scope}, the copy>" if is_copied else ""
+        run, warm_up = (self._copied_run if is_copied else self._pooled_run)(fn, scope, names)
         prepare = partial(self.make_ready, label=label, warm_up=warm_up)
-        main = Case(label, scope, run, self.notes, 0.0, prepare, self.placement, 0 if self.is_copied else self.count, minus)
+        most = 0 if is_copied else self.count
+        main = Case(label, scope, run, self.notes(scope), 0.0, prepare, self.placement, most, minus)
         if not minus:
             return [main]
         return [main, Case(minus, scope, self._copy_alone(scope), prepare=prepare, placement=self.placement)]
@@ -381,12 +401,11 @@ class Pool:
         """New contents where this alternative has used the present ones; the same for all alternatives of a round."""
         if label in self._users or self._is_single_use:
             self._users.clear()
-            if self._draw and not self.is_copied:
+            if self._draw:
                 self._fill()
         self._users.add(label)
         room, *others = self._now()
-        if not self.is_copied:
-            room[...] = self._contents
+        room[...] = self._contents
         self._sets = [self._set(room[row], others, row) for row in range(len(room))]
 
     def _sets_that_fit(self, shared: int, call_ns: float, draw_ns: float, budget_s: float) -> int:
@@ -398,7 +417,7 @@ class Pool:
         count = max(1, min(wanted, int(level / max(1, self.set_bytes))))
         if draw_ns:
             count = min(count, max(least, int(budget_s * 1e9 / 20 / draw_ns)))
-        return max(count, least) if self._has_objects else count
+        return count
 
     def _fill(self) -> None:
         """Draw or copy what the sets hold."""
@@ -449,24 +468,28 @@ class Pool:
         """The runs of a batch with the copy in them, and one more."""
         self.refill("")
         if scope == "kernel":
-            loop = entry_point(refilling_loop, fn, 1, self._sets[0], self._now()[0][0], self._contents)
+            loop = entry_point(refilling_loop, fn, 1, self._sets[0], *self._rows())
 
             def run(reps: int) -> None:
-                loop(fn, reps, self._sets[0], self._now()[0][0], self._contents)
+                loop(fn, reps, self._sets[0], *self._rows())
 
         else:
 
             def run(reps: int) -> None:
                 args, kwargs = named(self._sets[0], names)
-                call_refilled(fn, reps, args, kwargs, self._now()[0][0], self._contents)
+                call_refilled(fn, reps, args, kwargs, *self._rows())
 
         return run, partial(run, 1)
 
+    def _rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the arguments lie, and what they are to hold, in words."""
+        return self._now()[0][0].view(np.uint64), self._contents[:CONTENTS].view(np.uint64)
+
     def _copy_alone(self, scope: str) -> Callable[[int], Any]:
         if scope == "kernel":
-            loop = entry_point(copying_loop, 1, self._now()[0][0], self._contents)
-            return lambda reps: loop(reps, self._now()[0][0], self._contents)
-        return lambda reps: copy_each(reps, self._now()[0][0], self._contents)
+            loop = entry_point(copying_loop, 1, *self._rows())
+            return lambda reps: loop(reps, *self._rows())
+        return lambda reps: copy_each(reps, *self._rows())
 
 
 def own_copy(value: Any) -> Any:

@@ -170,10 +170,17 @@ def rotating_loop(kernel, reps, args, offsets, start, moves=()):
 
 
 @njit
+def _copy_row(room, contents, row):
+    """By words: slices are copied byte by byte."""
+    for j in range(len(room)):
+        room[j] = contents[row, j]
+
+
+@njit
 def refilling_loop(kernel, reps, args, room, contents):
     """Fill the room of the arguments from the next row of `contents` before each run."""
     for i in range(reps):
-        room[:] = contents[i % len(contents)]
+        _copy_row(room, contents, i % len(contents))
         _barrier()
         _consume(kernel(*args))
         _barrier()
@@ -183,7 +190,7 @@ def refilling_loop(kernel, reps, args, room, contents):
 def copying_loop(reps, room, contents):
     """`refilling_loop` without the kernel."""
     for i in range(reps):
-        room[:] = contents[i % len(contents)]
+        _copy_row(room, contents, i % len(contents))
         _barrier()
 
 

@@ -36,7 +36,7 @@ from ..stats import Interval, fewest_samples
 from ..timer import Clock
 from .case import MODES, Case, case, is_compiled, require_known, require_scope
 from .diagnostics import Evidence, judge, verdict
-from .fresh_arguments import Pool, fresh_copy
+from .fresh_arguments import SHORTEST_NS, Pool, fresh_copy
 from .placement import NUMPY_STEP, Placement, drawn_seed
 from .preflight import (
     LONG_S,
@@ -152,8 +152,6 @@ def _measured(
     if not others:
         return main
     paired = session.difference(other_cases[0].label, main_case.label)
-    if main_case.minus or other_cases[0].minus:
-        return replace(main, call=others[0], dispatch_ns=None)
     return replace(main, call=others[0], dispatch_ns=difference_as_shown(others[0].time_ns, main.time_ns, paired))
 
 
@@ -540,7 +538,29 @@ def _pool(subjects: Sequence[_Subject], placement: str, how: _Way) -> Pool | Non
     first, fastest = subjects[0], min(subject.preflight.call_s for subject in subjects)
     own = tuple(sorted({i for subject in subjects for i in subject.own}))
     step = NUMPY_STEP if placement == PLACEMENTS[0] else 0
-    return Pool(first.args, own, 1e9 * fastest, first.draw, first.draw_ns, how.seconds, step)
+    make = partial(Pool, first.args, own, draw=first.draw, draw_ns=first.draw_ns, budget_s=how.seconds, step=step)
+    pool = make(1e9 * fastest)
+    if 1e9 * fastest > BATCH_NS:
+        return pool
+    run_ns = min(_trial_ns(pool, subject, how.clock) for subject in subjects)
+    return make(run_ns) if pool.count * run_ns < SHORTEST_NS else pool
+
+
+def _trial_ns(pool: Pool, subject: _Subject, clock: Clock) -> float:
+    """Nanoseconds of a run on the sets of a pool: the calls of the preflight were cold, and went through Python."""
+    in_code = subject.compiled and pool.is_compilable
+    fn, scope = (subject.compiled, "kernel") if in_code else (subject.preflight.run, "call")
+    try:
+        one, *_ = pool.cases("<trial>", fn, scope, () if in_code else subject.names)
+    except NumbaError:  # it is told where the case is made
+        return 1e9 * subject.preflight.call_s
+    times = []
+    for _ in range(3):
+        one.prepare()
+        start = clock()
+        _guarded(subject.label, one.run)(pool.count)
+        times.append((clock() - start) / pool.count)
+    return max(1.0, min(times))
 
 
 def _aligned(subject: _Subject, main: Case, places: Placement | None, how: _Way) -> list[Case]:
@@ -639,8 +659,14 @@ def _in_place(one: Case, subject: _Subject, placement: Placement | None, clock: 
     while True:
         prepare()
         start = clock()
-        with np.errstate(all="ignore"):
-            one.run(runs)
+        try:
+            with np.errstate(all="ignore"):
+                one.run(runs)
+        except Unmeasurable:  # it took the last one out of what it was given
+            if runs == 1:
+                raise
+            runs //= 2
+            break
         elapsed = clock() - start
         if bad() > usual:
             runs //= 2
@@ -728,7 +754,7 @@ def peak_gflops(dtype: str = "float32") -> Interval:
 
 def _code(subject: _Subject) -> MachineCode | None:
     """What became of a user's compiled function; perflib's own come from Numba's cache, which cannot be read."""
-    is_own = getattr(subject.fn, "__module__", "").startswith(__name__.partition(".")[0] + ".")
+    is_own = (getattr(subject.fn, "__module__", "") or "").startswith(__name__.partition(".")[0] + ".")
     return machine_code(subject.fn, subject.args) if is_compiled(subject.fn) and not is_own else None
 
 

@@ -127,12 +127,12 @@ def run_preflight(
         if started and set(threading.enumerate()) - threads - started:
             reasons.append("it starts threads that go on after it returned: their work is not in its time")
         if not (reasons or compile_s or draw or may_load or outputs):
-            filled = [name for name in steady if name not in written]
+            filled = [name for name in (*steady, *state.new_attributes()) if name not in written]
             reason, note = _first_call(label, run, args, settings, state, filled, first_ns, sample.elapsed_ns, clock)
             reasons, notes = [*reasons, *reason], [*notes, *note]
     finally:
         lost = state.restore()
-    notes += [f"{name} cannot be restored: it holds what the calls left" for name in lost]
+    notes += [f"{name} cannot be restored: it holds what the calls left" for name in lost if not draw]
     return Preflight(
         sample.elapsed_ns / 1e9,
         compile_s,
@@ -437,7 +437,7 @@ def formula_reason(fn: Callable, args: tuple, time_ns: float, threads: int) -> s
     except (OSError, TypeError, SyntaxError, StopIteration):
         return None
     turns = _turns(tree.body, {name: int(v) for name, v in values.items() if isinstance(v, (int, np.integer))})
-    if turns <= PER_NS * threads * time_ns:
+    if time_ns <= 0 or turns <= PER_NS * threads * time_ns:
         return None
     return f"{turns} turns of its loop in {quantity(time_ns)}: the compiler replaced the loop by a formula"
 

@@ -57,8 +57,6 @@ class Session:
 
     def net(self, label: str) -> Interval:
         """Median time of a run, the floor of its round taken off, or what else is a part of it."""
-        if label in self.minus:
-            return self.difference(label, self.minus[label])
         return _median(self._net_by_round(label).values())
 
     def difference(self, over: str, under: str) -> Interval:
@@ -84,7 +82,8 @@ class Session:
         return {number: max(1e-3, ns - part[number]) for number, ns in times.items() if number in part}
 
     def _net_by_round(self, label: str) -> dict[int, float]:
-        floor = {s.round: s.per_run_ns for s in self.samples[_floor_label(self.scopes[label])]}
+        part = self.minus.get(label) or _floor_label(self.scopes[label])
+        floor = {s.round: s.per_run_ns for s in self.samples[part]}
         return {s.round: s.per_run_ns - floor[s.round] for s in self.samples[label] if s.round in floor}
 
 
