@@ -3,42 +3,67 @@
     join_pages(pages)       pages whose places and links carry the page that they belong to, with headings one level down
 
 The first page keeps its place at the top. Links between pages become links inside the file. Pictures become WebP without
-loss, two thirds of the bytes.
+loss, two thirds of the bytes. A picture that stands in several places is kept once: SVG shows it again by its name, which
+an img cannot.
 """
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
+from bs4 import BeautifulSoup, Tag
 from PIL import Image
 
 from .page import Page, parse, to_markup
 
 PNG = "data:image/png;base64,"
+PICTURES = f'img[src^="{PNG}"]'
 
 
 def join_pages(pages: Sequence[Page]) -> list[Page]:
     """The pages with ids that differ between them; those after the first have headings one level down."""
     stems = {f"{page.stem}.html": page.stem for page in pages}
-    return [replace(page, body=_move(page, stems, deeper=bool(number))) for number, page in enumerate(pages)]
+    trees = [parse(page.body) for page in pages]
+    counts = Counter(image["src"] for tree in trees for image in tree.select(PICTURES))
+    names = {src: f"picture-{number}" for number, (src, count) in enumerate(counts.items(), start=1) if count > 1}
+    kept: set[str] = set()
+    bodies = [
+        _move(tree, page, stems, bool(number), names, kept)
+        for number, (tree, page) in enumerate(zip(trees, pages, strict=True))
+    ]
+    return [replace(page, body=body) for page, body in zip(pages, bodies, strict=True)]
 
 
-def _move(page: Page, stems: Mapping[str, str], deeper: bool) -> str:
-    tree = parse(page.body)
-    for image in tree.select(f'img[src^="{PNG}"]'):
-        image["src"] = _smaller(image["src"].removeprefix(PNG))
+def _move(
+    tree: BeautifulSoup, page: Page, stems: Mapping[str, str], deeper: bool, names: Mapping[str, str], kept: set[str]
+) -> str:
     for place in tree(id=True):
         place["id"] = f"{page.stem}.{place['id']}"
     for link in tree(href=True):
         link["href"] = _inside(link["href"], page.stem, stems)
     for heading in tree(["h1", "h2", "h3", "h4", "h5"]) if deeper else ():
         heading.name = f"h{int(heading.name[1]) + 1}"
+    for image in tree.select(PICTURES):
+        src = image["src"]
+        image["src"] = _smaller(src.removeprefix(PNG))
+        if src in names:
+            image.replace_with(_by_name(image, names[src], names[src] in kept))
+            kept.add(names[src])
     return to_markup(tree)
 
 
-@lru_cache(64)  # a figure is in several pages
+def _by_name(image: Tag, name: str, is_kept: bool) -> Tag:
+    """An SVG in place of a picture with width and height: the picture under its name, or that one again."""
+    size = {side: image[side] for side in ("width", "height")}
+    svg = BeautifulSoup("", "html.parser").new_tag("svg", role="img", viewBox=f"0 0 {size['width']} {size['height']}")
+    svg.attrs |= size | {"aria-label": image["alt"]}
+    look = {"href": f"#{name}"} if is_kept else {"id": name, "href": image["src"], **size}
+    svg.append(BeautifulSoup("", "html.parser").new_tag("use" if is_kept else "image", attrs=look))
+    return svg
+
+
 def _smaller(png: str) -> str:
     """The same pixels as lossless WebP; both in base64."""
     Image.open(io.BytesIO(base64.b64decode(png))).save(webp := io.BytesIO(), "WEBP", lossless=True)

@@ -93,6 +93,20 @@ def test_the_full_reference_run_fits_into_a_mail(tmp_path, monkeypatch):
     assert build.build_single(run, tmp_path / "mail.html").stat().st_size < 3_000_000
 
 
+def test_a_picture_in_two_places_is_kept_once_and_shown_in_both():
+    Image.new("RGB", (30, 20), "red").save(png := io.BytesIO(), "PNG")
+    src = base64.b64encode(png.getvalue()).decode()
+    shown = f'<img src="data:image/png;base64,{src}" alt="a &gt; b" width="30" height="20">'
+
+    one, two = join_pages([page("index", shown), page("other", shown)])
+
+    frame = '<svg role="img" viewBox="0 0 30 20" width="30" height="20" aria-label="a &gt; b">'
+    assert re.fullmatch(
+        rf'{frame}<image id="picture-1" href="data:image/webp;base64,[^"]+" width="30" height="20">.*', one.body
+    )
+    assert two.body == f'{frame}<use href="#picture-1"></use></svg>'
+
+
 def test_it_replaces_the_file_as_a_whole(single):
     assert [p.name for p in single.parent.iterdir() if p.name.startswith(".")] == []
     assert digests(single.parent)
