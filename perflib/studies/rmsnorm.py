@@ -46,7 +46,8 @@ def rmsnorm_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
     for dtype in ("float32", "float64"):
         cells = [GridPoint(find(k), n, "kernel", dtype) for k in RMSNORM_VARIANTS for n in sizes]
         cells += [GridPoint(find(k), n, "call", dtype) for k in norms for n in sizes]
-        blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), 2 if quick else 8))
+        seconds = 5 if dtype == "float32" else 2  # S2 is judged on it, and places make single rounds differ by a tenth
+        blocks.append(Block("rmsnorm", f"{dtype} scaling", tuple(cells), seconds if quick else 8))
     called = [GridPoint(find(k), n, "call") for k in (*RMSNORM_VARIANTS, *norms) for n in (512, 1024, 2048)]
     blocks.append(Block("rmsnorm", "float32 called", tuple(called), 1 if quick else 3))
     batch = [GridPoint(find(k), 2048, values={"rows": r}) for k in RMSNORM_VARIANTS for r in rows]
