@@ -23,6 +23,11 @@ def data_folder() -> Path:
     return CLONE / "data" if (CLONE / "pyproject.toml").is_file() else platformdirs.user_data_path("perflib")
 
 
+def recording_folder() -> Path:
+    """Where a recording begins: PERFLIB_RECORD_TO, else `runs` in the data folder."""
+    return Path(os.environ.get("PERFLIB_RECORD_TO") or data_folder() / "runs")
+
+
 def cache_folder() -> Path:
     """`machine` in PERFLIB_DATA if that is set, else the user's cache folder."""
     folder = os.environ.get("PERFLIB_DATA")

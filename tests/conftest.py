@@ -14,7 +14,7 @@ from hand_clock import HandClock
 from hypothesis import settings
 
 import perflib.studies.your_kernel  # noqa: F401  registers its example once, whatever a test does to the registry
-from perflib.runs.store import load_run
+from perflib.runs.store import load_run, recorded_runs
 from perflib.stats import median_interval
 from perflib.timing.case import Case
 from perflib.timing.results import Measurement
@@ -24,6 +24,14 @@ os.environ.pop("PERFLIB_RUN", None)
 
 settings.register_profile("perflib", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("perflib")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_recorded_here():
+    """No test leaves a run in the data folder of the clone."""
+    before = recorded_runs()
+    yield
+    assert recorded_runs() == before
 
 
 @pytest.fixture

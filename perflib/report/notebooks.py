@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 from nbclient import NotebookClient
@@ -30,12 +31,16 @@ METADATA = {
 
 
 def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[tuple[Path, nbformat.NotebookNode]]:
-    """All notebooks executed in memory, each in its own folder: none of them counts before the last is done."""
+    """All notebooks executed in memory, each in its own folder: none of them counts before the last is done.
+
+    What they record, as a sweep does, is removed at the end.
+    """
     notebooks = [(path, _read_clean(path)) for path in paths]
-    with progress_bar(sum(len(notebook.cells) for _, notebook in notebooks), leave=False) as bar:
+    cells = sum(len(notebook.cells) for _, notebook in notebooks)
+    with TemporaryDirectory() as folder, progress_bar(cells, leave=False) as bar:
         for path, notebook in notebooks:
             bar.set_description_str(path.stem)
-            _execute(path, notebook, environment, bar)
+            _execute(path, notebook, {**environment, "PERFLIB_RECORD_TO": folder}, bar)
     return notebooks
 
 
@@ -88,7 +93,7 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[s
     )
     count = 0
     try:
-        with client.setup_kernel(env=dict(environment)):
+        with client.setup_kernel(env=environment):
             for index, cell in enumerate(notebook.cells):
                 count += cell.cell_type == "code" and bool(cell.source.strip())
                 client.execute_cell(cell, index)

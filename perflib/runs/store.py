@@ -139,16 +139,17 @@ def _facts(path: Path) -> tuple[str, str, str]:
 
 def list_runs() -> Runs:
     """Folders of the committed and of the recorded runs, oldest first within each."""
-    return Runs([*_runs("reference"), *recorded_runs()])
+    return Runs([*runs_in(data_folder() / "reference"), *recorded_runs()])
 
 
 def recorded_runs() -> list[Path]:
     """Folders of the runs recorded here, oldest first."""
-    return _runs("runs")
+    return runs_in(data_folder() / "runs")
 
 
-def _runs(kind: str) -> list[Path]:
-    return [file.parent for file in sorted((data_folder() / kind).glob("*/run.json"))]
+def runs_in(folder: Path) -> list[Path]:
+    """Folders of the runs in a folder, oldest first."""
+    return [file.parent for file in sorted(folder.glob("*/run.json"))]
 
 
 def load_run(run: str | Path | None = None) -> Run:
@@ -170,7 +171,7 @@ def _find(run: str | Path | None) -> Path:
     if run is None and (run := os.environ.get("PERFLIB_RUN") or None):
         origin = "PERFLIB_RUN: "
     if run is None:
-        if committed := _runs("reference"):
+        if committed := runs_in(data_folder() / "reference"):
             return committed[-1]
         raise RunError(f"no reference run in {data_folder() / 'reference'}; record one: perflib record")
     if run == "latest":

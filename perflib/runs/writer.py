@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
-from ..files import PACKAGE, data_folder, replace_text
+from ..files import PACKAGE, recording_folder, replace_text
 from ..hardware.facts import Machine
 from .integrity import SUMS, TOPICS, digest
-from .store import BLOCK_COLUMNS, COLUMNS, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, recorded_runs
+from .store import BLOCK_COLUMNS, COLUMNS, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, runs_in
 
 
 class RunWriter:
@@ -44,7 +44,7 @@ class RunWriter:
         """Continue the newest unfinished run of the same command, settings, machine and code, else begin a new one."""
         facts = json.loads(_json({"command": command, "settings": settings, "machine": machine.to_dict(), "code": _code()}))
         notices = []
-        for path in reversed(recorded_runs()):
+        for path in reversed(runs_in(recording_folder())):
             try:
                 meta = read_meta(path)
                 if meta["finished"] is not None or meta["command"] != command:
@@ -179,7 +179,7 @@ def _open_lock(path: Path) -> io.TextIOWrapper:
 
 def _new_folder(facts: dict[str, Any]) -> Path:
     """A folder for a run that starts now; names sort by time, so two within a second get different seconds."""
-    runs, now = data_folder() / "runs", datetime.now(UTC)
+    runs, now = recording_folder(), datetime.now(UTC)
     stamps = (f"{now + timedelta(seconds=later):%Y%m%dT%H%M%SZ}" for later in count())
     stamp = next(stamp for stamp in stamps if not any(runs.glob(f"{stamp}-*")))
     words = re.findall(r"[a-z0-9]+", re.sub(r"\((r|tm)\)", " ", facts["machine"]["cpu"].lower()))

@@ -63,7 +63,7 @@ def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
     assert sorted(file.name for file in path.parent.iterdir()) == ["mine.html", "mine.ipynb"]
     assert pages.problems(path.with_name("mine.html")) == []
     assert path.with_name("mine.html").read_text().count("<figure>") == 3
-    assert len(list((tmp_path / "data" / "runs").iterdir())) == 2
+    assert not (tmp_path / "data" / "runs").exists(), "what an executed notebook records is removed"
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "-x", "x.ipynb", "a/b", "x\ny", "<script>", "blocks"])

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from runs import isolate
 from synthetic import cell, record
 
 from perflib import fit_scaling
@@ -12,6 +13,11 @@ from perflib.errors import SampleError
 from perflib.scaling.inputs import noise_of, read
 
 SIZES = [64, 128, 256]
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    return isolate(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
