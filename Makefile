@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := env -u PERFLIB_RUN $(BIN)
 FULL ?=
+ALL ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help report check test test-slow lab bench faults clean
@@ -34,8 +35,8 @@ lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
 bench: .venv/peers ## this library's products and norms against NumPy, MKL and PyTorch, side by side: some minutes
 	$(BIN)/perflib bench
 
-faults: .venv/test ## plant every fault of tests/faults and show that its test turns red
-	$(RUN)/python tests/faults/run.py
+faults: .venv/test ## insert the bugs of tests/faults in what changed since origin/main, and show that tests turn red (ALL=1: all)
+	$(RUN)/python tests/faults/run.py $(if $(ALL),--all)
 
 clean: ## remove what was built: .venv, reports, caches; recorded runs stay
 	rm -rf .venv reports build perflib.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,10 +1,12 @@
-"""Plant every fault of faults.toml, one at a time, and show that the test it names turns red.
+"""Insert the bugs of faults.toml, one at a time, and show that the test each one names turns red.
 
-    python tests/faults/run.py [WORD ...]       all of them, or those whose name contains one of the words
+    python tests/faults/run.py                  those whose file, test or entry changed since origin/main
+    python tests/faults/run.py WORD ...         those whose name contains one of the words
+    python tests/faults/run.py --all            all of them
 
-Works on copies of the tree, two faults at a time. A copy keeps what Numba compiles, but for faults in compiled code, whose
-cached callers would not see them. Exit status 1 if a fault is
-missed, if its text does not occur exactly once, or if a named test is red without any fault.
+Works on copies of the tree, two bugs at a time. A copy keeps what Numba compiles, but for bugs in compiled code, whose
+cached callers would not see them. Exit status 1 if a bug is missed, if its text does not occur exactly once, or if a named
+test is red without any bug.
 """
 
 import argparse
@@ -20,6 +22,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests" / "support"))
+from changed import base, changed_files  # noqa: E402  found on the path above
+
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "reports", "__pycache__", ".*cache", ".hypothesis", "*.egg-info")
 WORKERS = 2
 
@@ -69,12 +74,24 @@ def plant(tree: Path, fault: dict[str, str]) -> str:
     return "MISSED" if done.returncode == 0 else f"pytest ended with {done.returncode}: {done.stdout.strip()[-300:]}"
 
 
-def main(words: list[str]) -> int:
-    """Run the chosen faults; 0 if all were caught."""
+def changed_faults(faults: list[dict[str, str]], root: Path = ROOT) -> list[dict[str, str]]:
+    """The bugs whose file, test or entry differs from the commit that changes count from."""
+    show = ["git", "show", f"{base(root)}:tests/faults/faults.toml"]
+    before = subprocess.run(show, cwd=root, capture_output=True, text=True, check=False).stdout
+    entries, files = tomllib.loads(before).get("fault", []), changed_files(root)
+    return [f for f in faults if f not in entries or not files.isdisjoint([f["file"], f["test"].partition("::")[0]])]
+
+
+def main(words: list[str], everything: bool) -> int:
+    """Run the chosen bugs; 0 if all were caught."""
     faults = tomllib.loads((Path(__file__).parent / "faults.toml").read_text())["fault"]
-    chosen = [f for f in faults if not words or any(word in f["name"] for word in words)]
-    if not chosen:
+    chosen = [f for f in faults if everything or any(word in f["name"] for word in words)]
+    if words and not chosen:
         sys.exit(f"WORD must be a part of a fault's name, got {', '.join(words)}")
+    if not (chosen := chosen or changed_faults(faults)):
+        print("nothing changed that has a bug to insert; all of them: make faults ALL=1")
+        return 0
+    print(f"{len(chosen)} of {len(faults)} bugs", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         trees: SimpleQueue[Path] = SimpleQueue()
         for number in range(WORKERS):
@@ -103,5 +120,7 @@ def main(words: list[str]) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("words", nargs="*", metavar="WORD", help="a part of a fault's name; all faults without one")
-    sys.exit(main(parser.parse_args().words))
+    parser.add_argument("words", nargs="*", metavar="WORD", help="part of a name; else those of what changed")
+    parser.add_argument("--all", action="store_true", help="every bug: an hour or more")
+    args = parser.parse_args()
+    sys.exit(main(args.words, args.all))

@@ -1,8 +1,11 @@
 """What `make check` tests: each change has its tests, in the flat tree and in folders."""
 
 import os
+import runpy
 import shutil
 import subprocess
+import tomllib
+from pathlib import Path
 
 import changed
 import pytest
@@ -112,3 +115,20 @@ def test_the_arguments_are_printed_and_nothing_to_test_is_said_in_one_line(tmp_p
     (tmp_path / "perflib" / "stats.py").write_text("x = 1\n")
     assert changed.main() == 0
     assert capsys.readouterr() == ("tests/test_stats.py\ntests/timing/test_measure.py\n", "")
+
+
+def test_a_bug_is_inserted_where_its_file_its_test_or_its_entry_changed(tmp_path, git):
+    entry = '[[fault]]\nname = "{0}"\nfile = "perflib/{0}.py"\ntest = "tests/test_{0}.py::test_it"\n'
+    entries = tmp_path / "tests" / "faults" / "faults.toml"
+    entries.parent.mkdir()
+    entries.write_text("".join(map(entry.format, ("stats", "timer", "files", "errors"))))
+    git("add", "-A")
+    git("commit", "-m", "x")
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    (tmp_path / "perflib" / "stats.py").write_text("x = 1\n")
+    (tmp_path / "tests" / "test_timer.py").touch()
+    entries.write_text(entries.read_text().replace("perflib/files.py", "perflib/file.py"))
+    faults = tomllib.loads(entries.read_text())["fault"]
+    program = runpy.run_path(str(Path(__file__).parents[1] / "faults" / "run.py"))
+
+    assert [fault["name"] for fault in program["changed_faults"](faults, tmp_path)] == ["stats", "timer", "files"]

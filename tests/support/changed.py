@@ -19,9 +19,14 @@ CHECKS = "tests/repository"
 
 def changed_files(root: Path) -> set[str]:
     """Paths that differ from the base, those that are gone included."""
-    base = _git(root, "merge-base", "HEAD", "origin/main") or _git(root, "rev-parse", "--verify", "--quiet", "HEAD~1")
-    differing = _git(root, "diff", "--name-only", "--no-renames", "-z", *(base or ["HEAD"]))
+    differing = _git(root, "diff", "--name-only", "--no-renames", "-z", base(root))
     return {*differing, *_git(root, "ls-files", "--others", "--exclude-standard", "-z")}
+
+
+def base(root: Path) -> str:
+    """The commit that changes count from."""
+    since_main = _git(root, "merge-base", "HEAD", "origin/main")
+    return (since_main or _git(root, "rev-parse", "--verify", "--quiet", "HEAD~1") or ["HEAD"])[0]
 
 
 def relevant_tests(root: Path, changed: Iterable[str]) -> list[str]:
