@@ -50,5 +50,5 @@ clean: ## remove what was built: .venv, reports, caches; recorded runs stay
 
 .venv/base .venv/lab .venv/peers .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing perflib and what it needs into .venv"
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.$(if $(filter-out base,$(@F)),[$(@F)])'
+	@$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.$(if $(filter-out base,$(@F)),[$(@F)])'
 	@touch .venv/base $@
