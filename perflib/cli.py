@@ -18,6 +18,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -181,7 +182,11 @@ def _forward(args: argparse.Namespace) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise PerflibError(f"--{name} must be at least 1, got {size}")
-    source = gguf.GGUFWeights(args.gguf) if args.gguf else weights.RandomWeights(weights.SHAPES[args.shape])
+    with warnings.catch_warnings(record=True) as notices:
+        warnings.simplefilter("always", UserWarning)
+        source = gguf.GGUFWeights(args.gguf) if args.gguf else weights.RandomWeights(weights.SHAPES[args.shape])
+    for notice in notices:
+        print(f"perflib: {notice.message}", file=sys.stderr)
     with measuring_lock():
         passes = forward.forward(source, machine(), args.kind, **sizes)
     print(forward.report(passes))

@@ -13,6 +13,7 @@
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from ..kernels.decoder.layers import _embed, _feed_forward, _norm_linear
 from ..kernels.decoder.linear import _linear
 from ..kernels.decoder.panels import PANEL, Panels, pack, pack_q8_0, quantise
 from ..performance_stats import PerformanceStats
+from .operation_counts import BYTES_PER_WEIGHT
 from .weights import Shape, Tensor, Weights
 
 ATTENTION = "attention", "attention/qkv", "attention/rope", "attention/scores", "attention/output"
@@ -106,24 +108,32 @@ class Decoder:
     ) -> None:
         if kind not in (None, *KINDS):
             raise ValueError(f"kind must be one of {', '.join(KINDS)} or None, got {kind!r}")
-        self.shape, self.nbytes, self._kinds = weights.shape, 0, set()
+        self.shape, self.nbytes, self._kinds = weights.shape, 0, {}
         self._arena, self._weights, self._kind, self._report = Arena(), weights, kind, packed
-        self._embedding = self._pack("token_embd.weight")
+        self._embedding = self._pack("embedding", "token_embd.weight")
         self.blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
         self._output_norm = self._norm("output_norm.weight")
-        self._output = self._embedding if self.shape.tied else self._pack("output.weight")
+        self._output = self._embedding if self.shape.tied else self._pack("projection", "output.weight")
         del self._weights, self._report  # a file may be closed now
 
     @property
     def kind(self) -> str:
-        """Of the packed weights: F32 if any of them is."""
-        return min(self._kinds)
+        """Of the packed weights, `F32 and Q8_0` where a file has both."""
+        return " and ".join(sorted({kind for kinds in self._kinds.values() for kind in kinds}))
 
-    def _pack(self, *names: str) -> np.ndarray:
-        """One weight from several, whose rows follow each other."""
+    @property
+    def bytes_per_weight(self) -> dict[str, float]:
+        """Of the weights that each part of a pass reads."""
+        each = {
+            p: sum(BYTES_PER_WEIGHT[k] * n for k, n in sizes.items()) / sizes.total() for p, sizes in self._kinds.items()
+        }
+        return {"projection": each["embedding"]} | each
+
+    def _pack(self, part: str, *names: str) -> np.ndarray:
+        """One weight of a part of the pass from several, whose rows follow each other."""
         panels = _pack([self._weights.tensor(name) for name in names], self._kind, self._arena)
         self.nbytes += panels.nbytes
-        self._kinds.add(panels.kind)
+        self._kinds.setdefault(part, Counter())[panels.kind] += panels.rows * panels.columns
         self._report(panels.rows * panels.columns)
         return panels.data
 
@@ -135,11 +145,11 @@ class Decoder:
     def _block(self, name: str) -> _Block:
         return _Block(
             attn_norm=self._norm(f"{name}.attn_norm.weight"),
-            attn_qkv=self._pack(*(f"{name}.attn_{part}.weight" for part in "qkv")),
-            attn_output=self._pack(f"{name}.attn_output.weight"),
+            attn_qkv=self._pack("attention/qkv", *(f"{name}.attn_{part}.weight" for part in "qkv")),
+            attn_output=self._pack("attention/output", f"{name}.attn_output.weight"),
             ffn_norm=self._norm(f"{name}.ffn_norm.weight"),
-            ffn_gate_up=self._pack(f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight"),
-            ffn_down=self._pack(f"{name}.ffn_down.weight"),
+            ffn_gate_up=self._pack("ffn", f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight"),
+            ffn_down=self._pack("ffn", f"{name}.ffn_down.weight"),
         )
 
     def cache(self, batch: int = 1, context: int | None = None) -> KVCache:

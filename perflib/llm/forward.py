@@ -38,6 +38,7 @@ class Forward:
 
     shape: Shape
     kind: str
+    bytes_per_weight: dict[str, float]
     batch: int
     prompt: int
     threads: int
@@ -77,8 +78,8 @@ class Forward:
         """Of every part: time, rates, and their shares of the limits of the cores in use."""
         header = "part", "prompt (ms)", "of peak", "of bandwidth", "generation (ms)", "of peak", "of bandwidth"
         half = self.prompt + self.stats.count // 2  # the middle of what was generated
-        prompt = work(self.shape, self.kind, self.batch, self.prompt, 0)
-        token = work(self.shape, self.kind, self.batch, 1, half)
+        prompt = work(self.shape, self.bytes_per_weight, self.batch, self.prompt, 0)
+        token = work(self.shape, self.bytes_per_weight, self.batch, 1, half)
         rows = ((p, *self._rates(self.prompt_stats, p, prompt[p]), *self._rates(self.stats, p, token[p])) for p in PARTS)
         return Table(header, tuple(rows))
 
@@ -122,6 +123,7 @@ def forward(
     return Forward(
         shape=decoder.shape,
         kind=decoder.kind,
+        bytes_per_weight=decoder.bytes_per_weight,
         batch=batch,
         prompt=prompt,
         threads=threads,

@@ -1,27 +1,62 @@
-"""Weights of a Llama-style decoder from a GGUF file, by the public `gguf` package; mapped, and read when used.
-
-    GGUFWeights(path)           .shape from the file's hyper-parameters, .tensor(name) when it is needed
-    READABLE                    types of tensors: what the package can turn into float32, and Q8_0 as it is
+"""Read the weights of a Llama-style decoder from a GGUF file, by the public `gguf` package.
 
     decoder = Decoder(GGUFWeights("stories15M.gguf"))
 
-Raises GGUFError, one line with the file and what is wrong: foreign, truncated, another architecture, a tensor that is
-missing, has another shape or a type that nobody reads here.
+Nothing in a file is ignored in silence: a tensor or a key that would change the logits and is not computed here is refused
+by its name, a key that nobody knows here is named in a warning. The file is mapped, a tensor is read when it is used.
+Raises GGUFError, one line with the file and what is wrong.
 """
 
+import math
 import os
+import re
+import warnings
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..display.text import first_line
 from ..errors import GGUFError
 from ..kernels.decoder.panels import BLOCK
 from .weights import Shape, Tensor, tensor_shapes
 
 READABLE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 ARCHITECTURE = "llama"
+VERSIONS = (2, 3)
+DAMAGE = ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
+MOST_ENTRIES = 1 << 20  # of an array; the largest vocabularies have a quarter of it
+SHOWN = 5
 SCALE_BYTES = 2
+READ = (
+    *("embedding_length", "block_count", "feed_forward_length", "context_length", "rope.freq_base"),
+    *("attention.head_count", "attention.head_count_kv", "attention.layer_norm_rms_epsilon"),
+)
+NEUTRAL = {
+    "attention.causal": True,
+    "attention.clamp_kqv": 0.0,
+    "attention.max_alibi_bias": 0.0,
+    "attention.sliding_window": 0,
+    "attn_logit_softcapping": 0.0,
+    "embedding_scale": 1.0,
+    "expert_count": 0,
+    "final_logit_softcapping": 0.0,
+    "logit_scale": 1.0,
+    "residual_scale": 1.0,
+    "rope.scale_linear": 1.0,
+    "rope.scaling.attn_factor": 1.0,
+    "rope.scaling.type": "none",
+    "tensor_data_layout": "Meta AI original pth",
+    "use_parallel_residual": False,
+}
+"""Keys that change the logits, with the value at which they do not (GGUF standard; llama.cpp, `llama-model.cpp`)."""
+HARMLESS = re.compile(
+    r"attention\.layer_norm_epsilon|expert_\w+|rope\.scaling\.(original_context_length|finetuned|yarn_\w+)"
+)
+"""Keys that other architectures read, or that count only where another key is refused."""
+UNUSED = re.compile(r"blk\.\d+\.attn_rot_embd(\.weight)?")
+"""Tensors that no program reads: rotary positions, written by old converters."""
 
 
 class GGUFWeights:
@@ -32,56 +67,102 @@ class GGUFWeights:
         self._reader = _open(self.path)
         self._tensors = {tensor.name: tensor for tensor in self._reader.tensors}
         self.shape = self._read_shape()
-        for name, expected in tensor_shapes(self.shape).items():
-            self._check(name, expected)
-        if "rope_freqs.weight" in self._tensors:
-            raise self._error("has scaled rotary positions (rope_freqs.weight), which are not supported")
+        expected = tensor_shapes(self.shape)
+        for name, size in expected.items():
+            self._check(name, size)
+        if foreign := sorted(name for name in self._tensors.keys() - expected if not UNUSED.fullmatch(name)):
+            more = f" and {len(foreign) - 1} more" if foreign[1:] else ""
+            raise self._error(f"has the tensor {foreign[0]!r}{more}, which this decoder does not use")
+        self._check_keys()
 
     def tensor(self, name: str) -> Tensor:
-        """Float32, or scales and quants of Q8_0."""
+        """Float32, or scales and quants of Q8_0. Raises GGUFError where a value is not finite."""
         from gguf import dequantize  # the extra `gguf`
 
         data, kind = self._tensors[name].data, self._tensors[name].tensor_type
         if kind.name == "Q8_0":
-            return _q8_0(data)
-        if kind.name == "F32":
-            return np.asarray(data)
-        return dequantize(data, kind).astype(np.float32, copy=False)
+            tensor = values, _ = _q8_0(data)
+        else:
+            tensor = values = np.asarray(data) if kind.name == "F32" else dequantize(data, kind)
+            tensor = values = values.astype(np.float32, copy=False)
+        if not (math.isfinite(values.min()) and math.isfinite(values.max())):
+            raise self._error(f"tensor {name} holds values that are not finite")
+        return tensor
 
     def _read_shape(self) -> Shape:
+        if (parts := self._integer("split.count", 1)) != 1:
+            raise self._error(f"is part {self._integer('split.no', 0) + 1} of {parts}; join them: llama-gguf-split --merge")
+        if (purpose := self._field("general.type", "model")) != "model":
+            raise self._error(f"general.type must be 'model', got {purpose!r}")
         if (architecture := self._field("general.architecture")) != ARCHITECTURE:
             raise self._error(f"general.architecture must be {ARCHITECTURE!r}, got {architecture!r}")
         heads = self._hyper("attention.head_count")
         names = "embedding_length", "block_count", "feed_forward_length", "context_length"
         sizes = {name: self._hyper(name) for name in names}
-        if (scaling := self._hyper("rope.scaling.type", "none")) != "none":
-            raise self._error(f"llama.rope.scaling.type must be 'none', got {scaling!r}")
-        if "token_embd.weight" not in self._tensors:
-            raise self._error("has no tensor token_embd.weight")
+        blocks = next(n for n in count() if f"blk.{n}.attn_norm.weight" not in self._tensors)
+        if "token_embd.weight" not in self._tensors or sizes["block_count"] > blocks:
+            missing = f"blk.{blocks}.attn_norm.weight" if "token_embd.weight" in self._tensors else "token_embd.weight"
+            raise self._error(f"has no tensor {missing}")
         try:
             shape = Shape(
                 vocab_size=int(self._tensors["token_embd.weight"].shape[-1]),  # GGUF counts dimensions from the innermost
                 head_count=heads,
                 head_count_kv=self._hyper("attention.head_count_kv", heads),
                 **sizes,
-                layer_norm_rms_epsilon=float(self._hyper("attention.layer_norm_rms_epsilon")),
-                freq_base=float(self._hyper("rope.freq_base", 10000.0)),
+                layer_norm_rms_epsilon=self._positive("attention.layer_norm_rms_epsilon"),
+                freq_base=self._positive("rope.freq_base", 10000.0),
                 tied="output.weight" not in self._tensors,
             )
         except ValueError as problem:
             raise self._error(str(problem)) from None
-        if (rotary := self._hyper("rope.dimension_count", shape.head_length)) != shape.head_length:
-            raise self._error(f"llama.rope.dimension_count must be {shape.head_length}, the length of a head, got {rotary}")
         return shape
 
-    def _hyper(self, name: str, default: Any = None) -> Any:
-        return self._field(f"{ARCHITECTURE}.{name}", default)
+    def _check_keys(self) -> None:
+        """Refuse what changes the logits and is not computed, warn of what nobody knows."""
+        length = self.shape.head_length
+        lengths = dict.fromkeys(("rope.dimension_count", "attention.key_length", "attention.value_length"), length)
+        neutral = NEUTRAL | lengths | {"attention.scale": length**-0.5, "vocab_size": self.shape.vocab_size}
+        if self._field(f"{ARCHITECTURE}.rope.scaling.type", "") != "none":
+            neutral["rope.scaling.factor"] = 1.0  # without a type it is a linear scaling
+        unknown = []
+        for key in (key for key in self._reader.fields if key.startswith(f"{ARCHITECTURE}.")):
+            name = key.removeprefix(f"{ARCHITECTURE}.")
+            if name in neutral and not _is_same(value := self._field(key), neutral[name]):
+                raise self._error(f"{key} must be {neutral[name]!r}, got {value!r}")
+            if not (name in neutral or name in READ or HARMLESS.fullmatch(name)) and name != "rope.scaling.factor":
+                unknown.append(repr(key))
+        if unknown:
+            names = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN} more" if unknown[SHOWN:] else "")
+            warnings.warn(f"{self.path}: not known here: {names}; the logits may not be what the file means", stacklevel=3)
+
+    def _hyper(self, name: str, default: int | None = None) -> int:
+        return self._integer(f"{ARCHITECTURE}.{name}", default)
+
+    def _integer(self, key: str, default: int | None = None) -> int:
+        if not isinstance(value := self._field(key, default), int) or isinstance(value, bool):
+            raise self._error(f"{key} must be an integer, got {value!r}")
+        return value
+
+    def _positive(self, name: str, default: float | None = None) -> float:
+        value = self._field(f"{ARCHITECTURE}.{name}", default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+            raise self._error(f"{ARCHITECTURE}.{name} must be above 0 and finite, got {value!r}")
+        return float(value)
 
     def _field(self, key: str, default: Any = None) -> Any:
+        """The value of a key; of an array the one that all its entries share."""
         field = self._reader.get_field(key)
         if field is None and default is None:
             raise self._error(f"has no {key}")
-        return default if field is None else field.contents()
+        try:
+            value = default if field is None else field.contents()
+        except DAMAGE as problem:
+            raise self._error(f"{key} cannot be read: {first_line(problem)}") from None
+        if not isinstance(value, list):
+            return value
+        if not value or any(entry != value[0] for entry in value):
+            raise self._error(f"{key} must be the same for every layer, got {len(value)} values that differ")
+        return value[0]
 
     def _check(self, name: str, expected: tuple[int, ...]) -> None:
         if name not in self._tensors:
@@ -100,19 +181,51 @@ class GGUFWeights:
 def _open(path: Path) -> Any:
     """The package meets a torn file somewhere in its arrays: any of its errors means the same."""
     try:
-        from gguf import GGUFReader  # the extra `gguf`
+        from gguf import GGUFReader, GGUFValueType  # the extra `gguf`
     except ModuleNotFoundError:
         raise GGUFError(f"{path}: reading GGUF needs the package gguf; pip install 'perflib[gguf]'") from None
+    if path.is_dir():
+        raise GGUFError(f"{path}: is a folder, not a file")
     if not path.is_file():
         raise GGUFError(f"{path}: no such file")
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if magic != b"GGUF":
-        raise GGUFError(f"{path}: is not a GGUF file, it begins with {magic!r}")
+
+    class BoundedReader(GGUFReader):
+        """The package's reader, which else takes what lies beyond the end for empty and counts on."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, *order: Any, **named: Any) -> np.ndarray:
+            if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
+                raise ValueError(f"it ends before byte {offset + np.dtype(dtype).itemsize * int(count)}")
+            return super()._get(offset, dtype, count, *order, **named)
+
+        def _get_field_parts(self, offset: int, kind: int) -> Any:
+            if kind == GGUFValueType.ARRAY and (entries := int(self._get(offset + 4, np.uint64)[0])) > MOST_ENTRIES:
+                raise ValueError(f"an array has {entries} entries")
+            return super()._get_field_parts(offset, kind)
+
     try:
-        return GGUFReader(path)
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeDecodeError, MemoryError) as problem:
-        raise GGUFError(f"{path}: is truncated or damaged: {' '.join(str(problem).split())}") from None
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as problem:
+        raise GGUFError(f"{path}: cannot be read: {problem.strerror}") from None
+    if head[:4] != b"GGUF":
+        raise GGUFError(f"{path}: is not a GGUF file, it begins with {head[:4]!r}")
+    version, swapped = (int.from_bytes(head[4:], order) for order in ("little", "big"))
+    if swapped in VERSIONS:
+        raise GGUFError(f"{path}: is a big-endian file; convert it: gguf-convert-endian {path} little")
+    if version not in VERSIONS and len(head) == 8:
+        raise GGUFError(f"{path}: is a GGUF of version {version}, must be {' or '.join(map(str, VERSIONS))}")
+    try:
+        return BoundedReader(path)
+    except DAMAGE as problem:
+        raise GGUFError(f"{path}: is truncated or damaged: {first_line(problem)}") from None
+
+
+def _is_same(value: Any, expected: Any) -> bool:
+    """Whether two values of a key agree, numbers to the precision of float32."""
+    numbers = int | float
+    if isinstance(value, numbers) and isinstance(expected, numbers):
+        return math.isclose(value, expected, rel_tol=1e-6)
+    return bool(value == expected)
 
 
 def _q8_0(data: np.ndarray) -> Tensor:

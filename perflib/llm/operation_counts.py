@@ -3,6 +3,7 @@
 Bytes are the useful ones: weights once per pass, the keys and values that attention reads, activations not at all.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .weights import Shape
@@ -27,24 +28,29 @@ class Work:
         return self.flops / self.bytes
 
 
-def work(shape: Shape, kind: str, batch: int, new: int, start: int) -> dict[str, Work]:
-    """Work of a pass over `new` tokens of each of `batch` sequences that hold `start` already; logits of the last ones."""
+def work(shape: Shape, each: str | Mapping[str, float], batch: int, new: int, start: int) -> dict[str, Work]:
+    """Work of a pass over `new` tokens of each of `batch` sequences that hold `start` already; logits of the last ones.
+
+    each: the kind of all weights, or the bytes of a weight in every part that has some.
+    """
     width, inner, keys, layers = shape.embedding_length, shape.feed_forward_length, shape.key_length, shape.block_count
-    rows, each = batch * new, BYTES_PER_WEIGHT[kind]
+    rows = batch * new
+    if isinstance(each, str):
+        each = dict.fromkeys(PARTS, BYTES_PER_WEIGHT[each])
     pairs = batch * (new * start + new * (new + 1) // 2)  # pairs of a token and one that it looks at
 
-    def linear(inputs: int, outputs: int, m: int, times: int = layers) -> Work:
-        return Work(2.0 * m * inputs * outputs * times, each * inputs * outputs * times)
+    def linear(part: str, inputs: int, outputs: int, m: int, times: int = layers) -> Work:
+        return Work(2.0 * m * inputs * outputs * times, each[part] * inputs * outputs * times)
 
     rotated = rows * (width + keys) * layers
     return {
-        "embedding": Work(0.0, each * rows * width),
-        "attention/qkv": linear(width, width + 2 * keys, rows),
+        "embedding": Work(0.0, each["embedding"] * rows * width),
+        "attention/qkv": linear("attention/qkv", width, width + 2 * keys, rows),
         "attention/rope": Work(3.0 * rotated, 4.0 * (rotated + rows * keys * layers)),
         "attention/scores": Work(4.0 * pairs * width * layers, 8.0 * batch * (start + new) * keys * layers),
-        "attention/output": linear(width, width, rows),
-        "ffn": linear(width, 3 * inner, rows),
-        "projection": linear(width, shape.vocab_size, batch, 1),
+        "attention/output": linear("attention/output", width, width, rows),
+        "ffn": linear("ffn", width, 3 * inner, rows),
+        "projection": linear("projection", width, shape.vocab_size, batch, 1),
     }
 
 

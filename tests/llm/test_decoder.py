@@ -184,3 +184,17 @@ def test_the_work_of_a_pass_is_counted():
 def test_an_unknown_kind_is_refused(refused):
     with refused(ValueError, "kind", "F32, Q8_0", "'Q4_0'"):
         Decoder(RandomWeights(PLAIN), kind="Q4_0")
+
+
+def test_a_mixed_model_counts_the_bytes_of_the_kind_of_each_weight():
+    tensors = weights(PLAIN)
+    for name in ("token_embd.weight", "blk.0.ffn_down.weight", "blk.1.ffn_down.weight"):
+        tensors[name] = quantise(tensors[name])
+
+    decoder = Decoder(Given(PLAIN, tensors))
+
+    assert decoder.kind == "F32 and Q8_0"
+    mixed = (2 * 4 + 34 / 32) / 3  # gate and up as they are, down in blocks
+    expected = {"attention/qkv": 4, "attention/output": 4, "ffn": mixed, "embedding": 34 / 32, "projection": 34 / 32}
+    assert decoder.bytes_per_weight == pytest.approx(expected)
+    assert work(PLAIN, decoder.bytes_per_weight, 1, 1, 0)["ffn"].bytes == pytest.approx(mixed * 2 * 3 * 32 * 48)

@@ -1,5 +1,9 @@
 """GGUF files written by the public package: read back, run, and refused by name where something is wrong."""
 
+import itertools
+import random
+import warnings
+
 import numpy as np
 import pytest
 from decoders import Given, close, drawn, exact, weights
@@ -15,18 +19,20 @@ SHAPE = Shape(50, 64, 2, 96, 4, 2, 128, layer_norm_rms_epsilon=1e-4, freq_base=5
 WIDE = Shape(40, 256, 1, 256, 4, 2, 64)  # K-quants come in blocks of 256
 
 
-def write(path, shape, tensors, kind="F32", architecture="llama", **changes):
-    """A file as converters write it; `changes` of hyper-parameters, None leaves one out."""
+ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_string", list: "add_array"}
+
+
+def write(path, shape, tensors, kind="F32", architecture="llama", general=(), **changes):
+    """A file as converters write it; `changes` of hyper-parameters, None leaves one out; `general`: further keys."""
     writer = gguf.GGUFWriter(path, architecture)
     numbers = {"context_length": shape.context_length, "embedding_length": shape.embedding_length}
     numbers |= {"block_count": shape.block_count, "feed_forward_length": shape.feed_forward_length}
     numbers |= {"attention.head_count": shape.head_count, "attention.head_count_kv": shape.head_count_kv}
+    numbers |= {"attention.layer_norm_rms_epsilon": shape.layer_norm_rms_epsilon, "rope.freq_base": shape.freq_base}
     numbers |= {"rope.dimension_count": shape.head_length, **changes}
-    for name, value in numbers.items():
+    for key, value in ({f"llama.{name}": value for name, value in numbers.items()} | dict(general)).items():
         if value is not None:
-            writer.add_uint32(f"llama.{name}", value)
-    writer.add_float32("llama.attention.layer_norm_rms_epsilon", shape.layer_norm_rms_epsilon)
-    writer.add_float32("llama.rope.freq_base", shape.freq_base)
+            getattr(writer, ADD[type(value)])(key, value)
     for name, value in tensors.items():
         stored = gguf.GGMLQuantizationType[kind if value.ndim == 2 else "F32"]
         writer.add_tensor(name, gguf.quantize(value, stored), raw_dtype=stored)
@@ -118,7 +124,7 @@ def test_a_truncated_file_is_refused(written, refused, left):
     content = written.read_bytes()
     written.write_bytes(content[: int(left * len(content))])
 
-    with refused(GGUFError, "model.gguf", "truncated or damaged"):
+    with refused(GGUFError, "model.gguf", "truncated or damaged: it ends before byte"):
         GGUFWeights(written)
 
 
@@ -134,3 +140,177 @@ def test_a_foreign_file_is_refused(tmp_path, refused, content):
 def test_a_file_that_is_not_there_is_refused(tmp_path, refused):
     with refused(GGUFError, "none.gguf", "no such file"):
         GGUFWeights(tmp_path / "none.gguf")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("blk.0.attn_q.bias", "blk.1.attn_output.bias", "blk.0.ffn_down.bias", "output.bias", "blk.0.attn_norm.bias"),
+        *("blk.0.attn_q.scale", "blk.0.attn_q_norm.weight", "blk.0.attn_k_norm.weight", "blk.0.ffn_gate_inp.weight"),
+        *("rope_freqs.weight", "blk.2.attn_norm.weight", "blk.0.attn_sinks.weight", "token_embd_norm.weight", "x\ny"),
+    ],
+)
+def test_a_tensor_that_is_not_used_is_refused_by_name(tmp_path, refused, name):
+    file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE) | {name: np.ones(64, np.float32)})
+
+    with refused(GGUFError, "model.gguf", f"has the tensor {name!r}, which this decoder does not use"):
+        GGUFWeights(file)
+
+
+def test_rotary_positions_of_old_converters_are_left_aside(tmp_path):
+    tensors = weights(SHAPE) | {f"blk.{n}.attn_rot_embd.weight": np.ones(8, np.float32) for n in range(2)}
+
+    GGUFWeights(write(tmp_path / "model.gguf", SHAPE, tensors))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needed"),
+    [
+        ("attention.causal", False, "True"),
+        ("attention.clamp_kqv", 8.0, "0.0"),
+        ("attention.key_length", 32, "16"),
+        ("attention.max_alibi_bias", 8.0, "0.0"),
+        ("attention.scale", 0.1, "0.25"),
+        ("attention.sliding_window", 64, "0"),
+        ("attention.value_length", 8, "16"),
+        ("attn_logit_softcapping", 50.0, "0.0"),
+        ("embedding_scale", 12.0, "1.0"),
+        ("expert_count", 8, "0"),
+        ("final_logit_softcapping", 30.0, "0.0"),
+        ("logit_scale", 0.5, "1.0"),
+        ("logit_scale", float("nan"), "1.0"),
+        ("residual_scale", 0.2, "1.0"),
+        ("rope.dimension_count", 8, "16"),
+        ("rope.scale_linear", 2.0, "1.0"),
+        ("rope.scaling.attn_factor", 1.2, "1.0"),
+        ("rope.scaling.factor", 4.0, "1.0"),
+        ("rope.scaling.type", "linear", "'none'"),
+        ("rope.scaling.type", "yarn", "'none'"),
+        ("tensor_data_layout", "transposed", "'Meta AI original pth'"),
+        ("use_parallel_residual", True, "False"),
+        ("vocab_size", 51, "50"),
+    ],
+)
+def test_a_key_that_changes_the_logits_is_refused(tmp_path, refused, key, value, needed):
+    file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE), **{key: value})
+
+    with refused(GGUFError, f"llama.{key} must be {needed}", "got", repr(value)):
+        GGUFWeights(file)
+
+
+def test_keys_that_change_nothing_are_accepted_in_silence(tmp_path):
+    same = {"attention.causal": True, "attention.key_length": 16, "attention.value_length": 16, "attention.scale": 0.25}
+    same |= {"vocab_size": 50, "expert_count": 0, "expert_used_count": 2, "attention.layer_norm_epsilon": 1e-5}
+    same |= {"rope.scaling.type": "none", "rope.scaling.factor": 4.0, "rope.scaling.finetuned": True}
+    general = {"general.type": "model", "tokenizer.ggml.model": "gpt2", "other.thing": 3, "split.count": 1}
+    file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE), general=general, **same)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        source = GGUFWeights(file)
+
+    assert np.array_equal(logits(source, drawn(SHAPE, 9)), logits(Given(source.shape, weights(SHAPE)), drawn(SHAPE, 9)))
+
+
+def test_a_key_that_nobody_knows_is_named_in_a_warning(tmp_path):
+    file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE), **{f"attention.new_{n}": 3 for n in range(7)})
+
+    with pytest.warns(UserWarning, match=r"not known here: 'llama.attention.new_0', .* and 2 more; the logits may not be"):
+        GGUFWeights(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("attention.head_count", "4", ("must be an integer", "got '4'")),
+        ("attention.head_count", 4.0, ("must be an integer", "got 4.0")),
+        ("block_count", True, ("must be an integer", "got True")),
+        ("attention.head_count_kv", [2, 4], ("must be the same for every layer", "2 values that differ")),
+        ("rope.freq_base", -1.0, ("must be above 0 and finite", "got -1.0")),
+        ("rope.freq_base", "10000", ("must be above 0 and finite", "got '10000'")),
+        ("attention.layer_norm_rms_epsilon", float("nan"), ("must be above 0 and finite", "got nan")),
+        ("attention.layer_norm_rms_epsilon", float("inf"), ("must be above 0 and finite", "got inf")),
+        ("block_count", 0, ("block_count must be at least 1", "got 0")),
+        ("block_count", 2**32 - 1, ("has no tensor blk.2.attn_norm.weight",)),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_range_is_refused(tmp_path, refused, key, value, words):
+    file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE), **{key: value})
+
+    with refused(GGUFError, *words):
+        GGUFWeights(file)
+
+
+def test_an_array_whose_entries_agree_is_their_value(tmp_path):
+    changes = {"attention.head_count_kv": [2, 2], "feed_forward_length": [96, 96]}
+
+    assert GGUFWeights(write(tmp_path / "model.gguf", SHAPE, weights(SHAPE), **changes)).shape.head_count_kv == 2
+
+
+@pytest.mark.parametrize(
+    ("general", "words"),
+    [
+        ({"split.count": 3, "split.no": 0}, ("is part 1 of 3", "join them")),
+        ({"general.type": "adapter"}, ("general.type must be 'model'", "got 'adapter'")),
+    ],
+)
+def test_a_part_of_a_model_is_named(tmp_path, refused, general, words):
+    file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE), general=general)
+
+    with refused(GGUFError, *words):
+        GGUFWeights(file)
+
+
+@pytest.mark.parametrize(
+    ("version", "words"), [(b"\1\0\0\0", ("version 1", "2 or 3")), (b"\0\0\0\3", ("big-endian", "gguf-convert-endian"))]
+)
+def test_another_version_or_byte_order_is_named(written, refused, version, words):
+    written.write_bytes(b"GGUF" + version + written.read_bytes()[8:])
+
+    with refused(GGUFError, *words):
+        GGUFWeights(written)
+
+
+def test_a_folder_is_refused(tmp_path, refused):
+    with refused(GGUFError, "is a folder"):
+        GGUFWeights(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("blk.1.ffn_up.weight", "F16"), ("blk.1.ffn_up.weight", "Q8_0"), ("output_norm.weight", "F32")]
+)
+def test_a_weight_that_is_not_finite_is_refused_with_its_tensor(tmp_path, refused, name, kind, value):
+    tensors = weights(SHAPE)
+    tensors[name].flat[5] = value
+    with np.errstate(invalid="ignore"):
+        file = write(tmp_path / "model.gguf", SHAPE, tensors, kind)
+
+    with refused(GGUFError, f"tensor {name} holds values that are not finite"):
+        Decoder(GGUFWeights(file))
+
+
+def test_a_damaged_file_is_refused_in_one_line_or_read_as_what_it_says(tmp_path):
+    """Bytes of the header changed, numbers made huge, parts cut out: nothing else than GGUFError is ever raised."""
+    content = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE)).read_bytes()
+    head, draw = gguf.GGUFReader(tmp_path / "model.gguf").data_offset, random.Random(5)
+    refusals = 0
+    for number, damage in zip(range(160), itertools.cycle(("byte", "number", "cut", "hole"))):
+        torn, at = bytearray(content), draw.randrange(8, head - 8)
+        if damage == "byte":
+            torn[at] ^= 1 << draw.randrange(8)
+        elif damage == "number":
+            torn[at : at + 8] = draw.choice([0, 1 << 20, 1 << 40, (1 << 63) - 1, (1 << 64) - 1]).to_bytes(8, "little")
+        elif damage == "cut":
+            del torn[draw.randrange(len(torn)) :]
+        else:
+            del torn[at : at + draw.randrange(1, 40)]
+        (file := tmp_path / f"{number}.gguf").write_bytes(torn)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                GGUFWeights(file)
+        except GGUFError as problem:
+            assert "\n" not in str(problem)
+            refusals += 1
+    assert refusals > 140
