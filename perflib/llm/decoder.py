@@ -50,8 +50,7 @@ class KVCache:
         heads, d, panels = shape.head_count_kv, shape.head_length, -(-context // PANEL)
         self.keys = huge_empty((shape.block_count, batch, heads, panels, d, PANEL), np.float32)
         self.values = huge_empty((shape.block_count, batch, heads, -(-d // PANEL), context, PANEL), np.float32)
-        angles = np.arange(context)[:, None] * shape.freq_base ** (-np.arange(0, d, 2) / d)
-        self.cosines, self.sines = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+        self.cosines, self.sines = shape.rotations(context)
         self._shape, self._buffers = shape, None
 
     @property

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import warnings
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ import numpy as np
 from ..display.text import first_line
 from ..errors import GGUFError
 from ..kernels.decoder.panels import BLOCK
+from .rope import SCALINGS, RopeScaling
 from .weights import Shape, Tensor, tensor_shapes
 
 READABLE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 ARCHITECTURE = "llama"
 VERSIONS = (2, 3)
+YARN = {"attn_factor": 1.0, "yarn_beta_fast": 32.0, "yarn_beta_slow": 1.0}
 DAMAGE = ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
 MOST_ENTRIES = 1 << 20  # of an array; the largest vocabularies have a quarter of it
 SHOWN = 5
@@ -32,7 +35,10 @@ SCALE_BYTES = 2
 READ = (
     *("embedding_length", "block_count", "feed_forward_length", "context_length", "rope.freq_base"),
     *("attention.head_count", "attention.head_count_kv", "attention.layer_norm_rms_epsilon"),
+    *("rope.scale_linear", "rope.scaling.attn_factor", "rope.scaling.factor", "rope.scaling.original_context_length"),
+    *("rope.scaling.type", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"),
 )
+FACTORS = "rope_freqs.weight"
 NEUTRAL = {
     "attention.causal": True,
     "attention.clamp_kqv": 0.0,
@@ -44,16 +50,14 @@ NEUTRAL = {
     "final_logit_softcapping": 0.0,
     "logit_scale": 1.0,
     "residual_scale": 1.0,
-    "rope.scale_linear": 1.0,
-    "rope.scaling.attn_factor": 1.0,
-    "rope.scaling.type": "none",
+    "rope.scaling.yarn_attn_factor": 1.0,
+    "rope.scaling.yarn_ext_factor": 1.0,
+    "rope.scaling.yarn_log_multiplier": 0.0,
     "tensor_data_layout": "Meta AI original pth",
     "use_parallel_residual": False,
 }
 """Keys that change the logits, with the value at which they do not (GGUF standard; llama.cpp, `llama-model.cpp`)."""
-HARMLESS = re.compile(
-    r"attention\.layer_norm_epsilon|expert_\w+|rope\.scaling\.(original_context_length|finetuned|yarn_\w+)"
-)
+HARMLESS = re.compile(r"attention\.layer_norm_epsilon|expert_\w+|rope\.scaling\.finetuned")
 """Keys that other architectures read, or that count only where another key is refused."""
 UNUSED = re.compile(r"blk\.\d+\.attn_rot_embd(\.weight)?")
 """Tensors that no program reads: rotary positions, written by old converters."""
@@ -70,7 +74,8 @@ class GGUFWeights:
         expected = tensor_shapes(self.shape)
         for name, size in expected.items():
             self._check(name, size)
-        if foreign := sorted(name for name in self._tensors.keys() - expected if not UNUSED.fullmatch(name)):
+        others = self._tensors.keys() - expected - {FACTORS}
+        if foreign := sorted(name for name in others if not UNUSED.fullmatch(name)):
             more = f" and {len(foreign) - 1} more" if foreign[1:] else ""
             raise self._error(f"has the tensor {foreign[0]!r}{more}, which this decoder does not use")
         self._check_keys()
@@ -113,23 +118,37 @@ class GGUFWeights:
                 freq_base=self._positive("rope.freq_base", 10000.0),
                 tied="output.weight" not in self._tensors,
             )
+            return replace(shape, rope_scaling=self._read_scaling(shape))
         except ValueError as problem:
             raise self._error(str(problem)) from None
-        return shape
+
+    def _read_scaling(self, shape: Shape) -> RopeScaling:
+        """How rotary positions are stretched; a factor without a type is linear."""
+        factor = self._positive("rope.scaling.factor", self._positive("rope.scale_linear", 1.0))
+        kind = self._field(f"{ARCHITECTURE}.rope.scaling.type", "none" if factor == 1 else "linear")
+        if kind not in SCALINGS:
+            raise self._error(f"llama.rope.scaling.type must be one of {', '.join(SCALINGS)}, got {kind!r}")
+        if kind == "yarn" and shape.freq_base <= 1:
+            raise self._error(f"llama.rope.freq_base must be above 1 for yarn, got {shape.freq_base}")
+        numbers = {name: self._positive(f"rope.scaling.{name}", default) for name, default in YARN.items()}
+        factors = ()
+        if FACTORS in self._tensors:
+            self._check(FACTORS, (shape.head_length // 2,))
+            factors = tuple(map(float, self.tensor(FACTORS)))
+        original = self._hyper("rope.scaling.original_context_length", shape.context_length)
+        return RopeScaling(kind, factor, original, **numbers, factors=factors)
 
     def _check_keys(self) -> None:
         """Refuse what changes the logits and is not computed, warn of what nobody knows."""
         length = self.shape.head_length
         lengths = dict.fromkeys(("rope.dimension_count", "attention.key_length", "attention.value_length"), length)
         neutral = NEUTRAL | lengths | {"attention.scale": length**-0.5, "vocab_size": self.shape.vocab_size}
-        if self._field(f"{ARCHITECTURE}.rope.scaling.type", "") != "none":
-            neutral["rope.scaling.factor"] = 1.0  # without a type it is a linear scaling
         unknown = []
         for key in (key for key in self._reader.fields if key.startswith(f"{ARCHITECTURE}.")):
             name = key.removeprefix(f"{ARCHITECTURE}.")
             if name in neutral and not _is_same(value := self._field(key), neutral[name]):
                 raise self._error(f"{key} must be {neutral[name]!r}, got {value!r}")
-            if not (name in neutral or name in READ or HARMLESS.fullmatch(name)) and name != "rope.scaling.factor":
+            if not (name in neutral or name in READ or HARMLESS.fullmatch(name)):
                 unknown.append(repr(key))
         if unknown:
             names = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN} more" if unknown[SHOWN:] else "")

@@ -16,6 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
+from .rope import RopeScaling
+
 Tensor = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 
@@ -32,6 +34,7 @@ class Shape:
     context_length: int
     layer_norm_rms_epsilon: float = 1e-5
     freq_base: float = 10000.0
+    rope_scaling: RopeScaling = RopeScaling()
     tied: bool = True
     """Whether the embedding is the last layer too: then there is no output.weight."""
 
@@ -41,6 +44,8 @@ class Shape:
                 raise ValueError(f"{field.name} must be at least 1, got {value}")
         if self.embedding_length % (pairs := 2 * self.head_count):
             raise ValueError(f"embedding_length must be a multiple of 2 head_count = {pairs}, got {self.embedding_length}")
+        if len(factors := self.rope_scaling.factors) not in (0, self.head_length // 2):
+            raise ValueError(f"rope_scaling must have {self.head_length // 2} factors, got {len(factors)}")
         if self.head_count % self.head_count_kv:
             raise ValueError(f"head_count must be a multiple of head_count_kv {self.head_count_kv}, got {self.head_count}")
 
@@ -53,6 +58,12 @@ class Shape:
     def key_length(self) -> int:
         """Elements of all keys of a token, in one layer."""
         return self.head_length * self.head_count_kv
+
+    def rotations(self, context: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines and sines, float32, context x head_length / 2, by which a head's pairs turn at each position."""
+        angles = np.outer(np.arange(context), self.rope_scaling.frequencies(self.freq_base, self.head_length))
+        cosines, sines = (self.rope_scaling.magnitude * turn(angles) for turn in (np.cos, np.sin))
+        return cosines.astype(np.float32), sines.astype(np.float32)
 
     @property
     def parameters(self) -> int:

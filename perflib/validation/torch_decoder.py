@@ -47,8 +47,7 @@ class TorchDecoder:
         self._output = self._embedding if shape.tied else tensor("output.weight")
         size = shape.block_count, batch, shape.head_count_kv, context, d
         self._keys, self._values = torch.zeros(size), torch.zeros(size)
-        angles = np.arange(context)[:, None] * shape.freq_base ** (-np.arange(0, d, 2) / d)
-        self._cosines, self._sines = (torch.from_numpy(f(angles).astype(np.float32)) for f in (np.cos, np.sin))
+        self._cosines, self._sines = map(torch.from_numpy, shape.rotations(context))
 
     def forward(self, tokens: np.ndarray):
         """Logits of the last token of each sequence; tokens batch x new."""

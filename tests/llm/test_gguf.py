@@ -58,7 +58,8 @@ def test_a_file_gives_the_same_logits_as_the_arrays_it_was_written_from(written)
 
     source = GGUFWeights(written)
 
-    assert vars(source.shape) == pytest.approx(vars(SHAPE), rel=1e-6)
+    numbers, expected = ({**vars(shape), "rope_scaling": shape.rope_scaling.factor} for shape in (source.shape, SHAPE))
+    assert numbers == pytest.approx(expected, rel=1e-6)
     assert np.array_equal(logits(source, tokens), logits(Given(source.shape, weights(SHAPE)), tokens))
 
 
@@ -147,7 +148,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path, refused):
     [
         *("blk.0.attn_q.bias", "blk.1.attn_output.bias", "blk.0.ffn_down.bias", "output.bias", "blk.0.attn_norm.bias"),
         *("blk.0.attn_q.scale", "blk.0.attn_q_norm.weight", "blk.0.attn_k_norm.weight", "blk.0.ffn_gate_inp.weight"),
-        *("rope_freqs.weight", "blk.2.attn_norm.weight", "blk.0.attn_sinks.weight", "token_embd_norm.weight", "x\ny"),
+        *("blk.2.attn_norm.weight", "blk.0.attn_sinks.weight", "token_embd_norm.weight", "x\ny"),
     ],
 )
 def test_a_tensor_that_is_not_used_is_refused_by_name(tmp_path, refused, name):
@@ -181,11 +182,10 @@ def test_rotary_positions_of_old_converters_are_left_aside(tmp_path):
         ("logit_scale", float("nan"), "1.0"),
         ("residual_scale", 0.2, "1.0"),
         ("rope.dimension_count", 8, "16"),
-        ("rope.scale_linear", 2.0, "1.0"),
-        ("rope.scaling.attn_factor", 1.2, "1.0"),
-        ("rope.scaling.factor", 4.0, "1.0"),
-        ("rope.scaling.type", "linear", "'none'"),
-        ("rope.scaling.type", "yarn", "'none'"),
+        ("rope.scaling.type", "longrope", "one of none, linear, yarn"),
+        ("rope.scaling.yarn_attn_factor", 2.0, "1.0"),
+        ("rope.scaling.yarn_ext_factor", 0.0, "1.0"),
+        ("rope.scaling.yarn_log_multiplier", 0.1, "0.0"),
         ("tensor_data_layout", "transposed", "'Meta AI original pth'"),
         ("use_parallel_residual", True, "False"),
         ("vocab_size", 51, "50"),
@@ -195,6 +195,61 @@ def test_a_key_that_changes_the_logits_is_refused(tmp_path, refused, key, value,
     file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE), **{key: value})
 
     with refused(GGUFError, f"llama.{key} must be {needed}", "got", repr(value)):
+        GGUFWeights(file)
+
+
+FACTORS = np.float32([1, 1, 1.3, 2, 4, 8, 8, 8])
+SCALED = {
+    "linear": ({"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, None),
+    "a factor alone": ({"rope.scaling.factor": 2.5}, None),
+    "the old key": ({"rope.scale_linear": 3.0}, None),
+    "none": ({"rope.scaling.type": "none", "rope.scaling.factor": 4.0}, None),
+    "none, longer": ({"rope.scaling.attn_factor": 1.2}, None),
+    "yarn": ({"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32}, None),
+    "yarn, other turns": (
+        {"rope.scaling.type": "yarn", "rope.scaling.factor": 8.0, "rope.scaling.yarn_beta_fast": 8.0}
+        | {"rope.scaling.yarn_beta_slow": 0.5, "rope.scaling.attn_factor": 0.9},
+        None,
+    ),
+    "factors": ({}, FACTORS),
+    "factors, linear": ({"rope.scaling.factor": 2.0}, FACTORS),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_scaled_rotary_positions_give_the_logits_of_the_oracle(tmp_path, name):
+    changes, factors = SCALED[name]
+    tensors, tokens = weights(SHAPE), drawn(SHAPE, 64)
+    more = {} if factors is None else {"rope_freqs.weight": factors}
+    source = GGUFWeights(write(tmp_path / "model.gguf", SHAPE, tensors | more, **changes))
+    decoder = Decoder(source)
+
+    scaled = decoder.forward(tokens[None], decoder.cache(1, 64), every=True)[0]
+
+    facts = {key.removeprefix("rope.scaling."): value for key, value in changes.items()}
+    factor = facts.get("factor", facts.get("scale_linear", facts.pop("rope.scale_linear", 1.0)))
+    kind = facts.get("type", "none" if factor == 1 else "linear")
+    assert (source.shape.rope_scaling.type, source.shape.rope_scaling.factor) == (kind, factor)
+    assert source.shape.rope_scaling.factors == pytest.approx(() if factors is None else tuple(factors))
+    assert close(scaled, expected := exact(source.shape, tensors, tokens))
+    assert (scaled.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert close(scaled, exact(SHAPE, tensors, tokens)) == (name == "none"), "a scaling changes the logits"
+
+
+@pytest.mark.parametrize(
+    ("changes", "factors", "words"),
+    [
+        ({"rope.scaling.factor": 0.0}, None, ("llama.rope.scaling.factor must be above 0", "got 0.0")),
+        ({"rope.scaling.type": "yarn", "rope.freq_base": 1.0}, None, ("freq_base must be above 1 for yarn", "got 1.0")),
+        ({}, FACTORS[:4], ("tensor rope_freqs.weight must have shape (8,)", "(4,)")),
+        ({}, -FACTORS, ("factors must be above 0", "got -8.0")),
+    ],
+)
+def test_a_scaling_that_cannot_be_is_refused(tmp_path, refused, changes, factors, words):
+    more = {} if factors is None else {"rope_freqs.weight": factors}
+    file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE) | more, **changes)
+
+    with refused(GGUFError, *words):
         GGUFWeights(file)
 
 

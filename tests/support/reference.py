@@ -32,6 +32,21 @@ def rms_norm(x, weight, eps):
     return exact.reshape(x.shape), bound.reshape(x.shape)
 
 
+def rope_speed(scaling, base, d, i):
+    """Radians per position of pair i, by the text of the papers: how often it turns within the original context decides."""
+    speed = base ** (-2 * i / d) / (scaling.factors[i] if scaling.factors else 1)
+    if scaling.type != "yarn":
+        return speed / (scaling.factor if scaling.type == "linear" else 1)
+
+    def pair(turns):
+        return d / 2 * math.log(scaling.original_context_length / (2 * math.pi * turns), base)
+
+    first, last = math.floor(pair(scaling.yarn_beta_fast)), math.ceil(pair(scaling.yarn_beta_slow))
+    first, last = max(first, 0), min(last, d - 1)
+    kept = 1 - min(1, max(0, (i - first) / max(last - first, 0.001)))
+    return speed * kept + speed / scaling.factor * (1 - kept)
+
+
 def decoder(shape, tensors, tokens):
     """Logits (tokens x vocabulary) of one sequence; tensors: float64 by GGUF's names."""
     width, heads, shared = shape.embedding_length, shape.head_count, shape.head_count // shape.head_count_kv
@@ -41,9 +56,11 @@ def decoder(shape, tensors, tokens):
         return x / np.sqrt((x * x).mean(axis=1, keepdims=True) + shape.layer_norm_rms_epsilon) * tensors[name]
 
     def turned(x):
-        """Pairs (2i, 2i + 1) as complex numbers, turned by position * base^(-2i/d)."""
-        speeds = [shape.freq_base ** (-2 * i / d) for i in range(d // 2)]
-        pairs = (x[:, 0::2] + 1j * x[:, 1::2]) * np.exp(1j * np.outer(position, speeds))
+        """Pairs (2i, 2i + 1) as complex numbers, turned by position * base^(-2i/d) or what the scaling makes of it."""
+        speeds = [rope_speed(shape.rope_scaling, shape.freq_base, d, i) for i in range(d // 2)]
+        length = 1 + 0.1 * math.log(shape.rope_scaling.factor) if shape.rope_scaling.type == "yarn" else 1
+        length *= shape.rope_scaling.attn_factor
+        pairs = (x[:, 0::2] + 1j * x[:, 1::2]) * length * np.exp(1j * np.outer(position, speeds))
         return np.stack([pairs.real, pairs.imag], axis=2).reshape(x.shape)
 
     x = tensors["token_embd.weight"][tokens]
