@@ -50,6 +50,7 @@ def test_the_copy_leads_to_nothing_that_is_only_in_the_repository(tmp_path):
     assert [cell.source for cell in cells(copy_template("mine", tmp_path)).values() if ".ipynb" in cell.source] == []
 
 
+@pytest.mark.slow
 def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
     (folder := tmp_path / "empty").mkdir()
     path = copy_template("mine", folder)

@@ -49,7 +49,7 @@ WRONG = (
     ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type*='stderr']"
 )
 
-pytestmark = [NEEDS_CHROMIUM, pytest.mark.skipif(MAKE is None, reason="there is no make here")]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM, pytest.mark.skipif(MAKE is None, reason="there is no make here")]
 
 
 @pytest.fixture(scope="module")
