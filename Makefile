@@ -30,7 +30,7 @@ test-slow: .venv/test ## the tests that take longer, then perflib against its ow
 	$(RUN)/perflib selfcheck
 
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
-	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00-start-here.ipynb
+	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. notebooks/00-start-here.ipynb
 
 bench: .venv/peers ## this library's products and norms against NumPy, MKL and PyTorch, side by side: some minutes
 	$(BIN)/perflib bench
