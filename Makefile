@@ -18,19 +18,20 @@ report: .venv/base ## measure this machine and write reports/index.html (FULL=1:
 
 check: .venv/test ## lint and the tests of what changed since origin/main
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	tests=$$($(RUN)/python tests/support/changed.py) && { [ -z "$$tests" ] || $(RUN)/python -m pytest -q -n auto --dist loadfile $$tests; }
+	tests=$$($(RUN)/python tests/support/changed.py) && { [ -z "$$tests" ] || $(RUN)/python -m pytest -q -n auto --dist worksteal -m "not slow" $$tests; }
 
 test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks against their committed outputs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(RUN)/python -m pytest -n auto --dist loadfile
+	$(RUN)/python -m pytest -n auto --dist worksteal -m "not slow"
 	NUMBA_DISABLE_JIT=1 $(RUN)/python -m pytest -q tests/kernels/gemm/test_textbook.py tests/kernels/rmsnorm/test_textbook.py
 	$(RUN)/python -m pytest --nbval notebooks
 
-test-slow: .venv/test ## perflib against its own targets, with 2000 drawn curves to a row of scaling: a quarter of an hour
+test-slow: .venv/test ## the tests that take longer, then perflib against its own targets: half an hour
+	$(RUN)/python -m pytest -n auto --dist loadfile -m slow
 	$(RUN)/perflib selfcheck
 
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
-	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00-start-here.ipynb
+	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. notebooks/00-start-here.ipynb
 
 bench: .venv/peers ## this library's products and norms against NumPy, MKL and PyTorch, side by side: some minutes
 	$(BIN)/perflib bench

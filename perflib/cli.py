@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     growth.add_argument("--unit", metavar="UNIT", help="of times that name none: ns, us, ms or s (default)")
     growth.add_argument("--html", type=Path, metavar="FILE", help="write sentences and figures there as one page")
 
-    new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: NAME.ipynb in this folder")
+    new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: my-notebooks/NAME.ipynb")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
 
     commands.add_parser("runs", help="what is recorded")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 from hand_clock import HandClock
 from hypothesis import settings
@@ -160,9 +161,15 @@ def _recorded(data):
     return Path(done.stdout.strip())
 
 
-@pytest.fixture(scope="session")
-def quick_report(quick_run, once):
-    """The folder of the report of a quick run: every notebook executed on it without an error."""
-    from perflib.report.build import build
+@pytest.fixture(scope="session", params=["committed", pytest.param("quick", marks=pytest.mark.slow)])
+def reported(request, once):
+    """A run and the folder of its report: the reference run with the committed outputs, a quick run with those of today."""
+    from perflib.report import build
 
-    return once("quick-report", lambda folder: build(quick_run, folder / "reports").parent)
+    if request.param == "quick":
+        run = request.getfixturevalue("quick_run")
+        return run, once("quick-report", lambda folder: build.build(run, folder / "reports").parent)
+    run = load_run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "execute_all", lambda paths, _: [(path, nbformat.read(path, 4)) for path in paths])
+        return run, once("committed-report", lambda folder: build.build(run, folder / "reports").parent)

@@ -1,6 +1,6 @@
 """A notebook for a kernel of your own, copied from 08-your-kernel: what is recorded there is measured in the copy.
 
-    copy_template(name, folder)     writes folder/name.ipynb, without outputs, and returns its path
+    copy_template(name)     writes my-notebooks/name.ipynb beside notebooks/, without outputs, and returns its path
 
 Raises `ReportError` for a name that is no name of a file, for a file that is there already and where there is no template.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 import nbformat
 
 from ..errors import ReportError
-from ..files import NOTEBOOKS
+from ..files import CLONE, NOTEBOOKS
 
 TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"
+MINE = CLONE / "my-notebooks"  # ignored by git; no test, report or `perflib execute` looks there
 MEASURED = """sizes = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024]
 by_size = perflib.sweep([kernel], sizes, name="{name}").run
 by_tile = perflib.sweep([kernel], [256, 1024], tile=[1, 4, 16, 64, 256], name="{name}-tiles").run"""
@@ -32,13 +33,16 @@ TEXT = """## Measuring
 The kernel is swept over sizes and over tiles; each sweep is recorded as a run, and continued if it is interrupted."""
 
 
-def copy_template(name: str, folder: Path = Path()) -> Path:
-    """Copy the template under a name of letters, digits, - and _, which names its sweeps and its page too."""
+def copy_template(name: str, folder: Path | None = None) -> Path:
+    """Copy the template into a folder, my-notebooks/ unless told, which is created where it is missing.
+
+    The name of letters, digits, - and _ names the notebook's sweeps and its page too.
+    """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name == "blocks":
         raise ReportError(
             f"name must be letters, digits, - and _, begin with one of the first two, not blocks; got {name!r}"
         )
-    path = folder / f"{name}.ipynb"
+    path = (folder or MINE) / f"{name}.ipynb"
     try:
         notebook = nbformat.reads(TEMPLATE.read_text(encoding="utf-8"), as_version=4)
     except OSError as problem:
@@ -48,6 +52,8 @@ def copy_template(name: str, folder: Path = Path()) -> Path:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     try:
+        if folder is None:
+            MINE.mkdir(exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(nbformat.writes(notebook) + "\n")
     except FileExistsError:

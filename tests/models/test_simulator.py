@@ -219,6 +219,7 @@ def misses_in_c(tmp_path_factory):
     return fewest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sizes"), IN_C)
 def test_cachegrind_counts_the_same_misses_within_two_percent(misses_in_c, name, sizes):
     """The fast product in place and, where B is larger than three times the second level, packed."""

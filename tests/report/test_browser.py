@@ -14,15 +14,15 @@ AS_SHOWN = [(1200, "light"), (360, "dark")]
 
 
 @pytest.fixture(scope="module")
-def browser(handmade_report, quick_report, tmp_path_factory):
+def browser(handmade_report, reported, tmp_path_factory):
     """Opened when the reports are there, because both use an event loop."""
     with chromium(tmp_path_factory.mktemp("profile"), offline=True) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_a_page_is_whole_offline_and_accessible_wide_and_light_narrow_and_dark(browser, quick_report, stem):
-    assert [f for as_shown in AS_SHOWN for f in faults(browser, quick_report / f"{stem}.html", *as_shown)] == []
+def test_a_page_is_whole_offline_and_accessible_wide_and_light_narrow_and_dark(browser, reported, stem):
+    assert [f for as_shown in AS_SHOWN for f in faults(browser, reported[1] / f"{stem}.html", *as_shown)] == []
 
 
 @pytest.mark.parametrize("name", ["reports/index.html", "reports/01-first.html", "single.html"])

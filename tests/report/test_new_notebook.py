@@ -8,6 +8,7 @@ import pytest
 
 from perflib import cli
 from perflib.errors import ReportError
+from perflib.files import NOTEBOOKS
 from perflib.report import new_notebook
 from perflib.report.new_notebook import copy_template
 from perflib.report.notebooks import execute_all
@@ -50,6 +51,7 @@ def test_the_copy_leads_to_nothing_that_is_only_in_the_repository(tmp_path):
     assert [cell.source for cell in cells(copy_template("mine", tmp_path)).values() if ".ipynb" in cell.source] == []
 
 
+@pytest.mark.slow
 def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
     (folder := tmp_path / "empty").mkdir()
     path = copy_template("mine", folder)
@@ -90,9 +92,16 @@ def test_a_folder_that_is_not_there_and_a_missing_template_are_said(tmp_path, mo
 
 
 def test_the_command_prints_the_path_and_refuses_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(new_notebook, "MINE", tmp_path / "my-notebooks")
+    path = tmp_path / "my-notebooks" / "mine.ipynb"
 
     assert cli.run(["new", "mine"]) == 0
-    assert capsys.readouterr().out == "mine.ipynb\n"
+    assert capsys.readouterr().out == f"{path}\n"
     assert cli.run(["new", "mine"]) == 1
-    assert capsys.readouterr().err == "perflib: mine.ipynb is there already; choose another name\n"
+    assert capsys.readouterr().err == f"perflib: {path} is there already; choose another name\n"
+
+
+def test_notebooks_of_the_reader_are_ignored_by_git_and_lie_beside_ours():
+    """So no test, report or execution of the project's notebooks meets them."""
+    assert NOTEBOOKS.with_name("my-notebooks") == new_notebook.MINE
+    assert "my-notebooks/" in (NOTEBOOKS.parent / ".gitignore").read_text().splitlines()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import changed
 import pytest
-from changed import changed_files, relevant_tests
+from changed import changed_files, changed_folders, relevant_tests
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
 
@@ -76,6 +76,21 @@ def test_data_faults_and_notebooks_have_the_checks_of_the_repository(tmp_path, g
     assert relevant_tests(tmp_path, {path}) == ["tests/repository"]
 
 
+@pytest.mark.parametrize(
+    ("path", "folders"),
+    [
+        ("perflib/timing/measure.py", ["tests/repository", "tests/timing"]),
+        ("tests/report/test_page.py", ["tests/report", "tests/repository"]),
+        ("perflib/stats.py", ["tests/repository"]),
+        ("notebooks/10-timing.ipynb", ["tests/repository"]),
+        ("perflib/gone/old.py", ["tests/repository"]),
+        ("README.md", []),
+    ],
+)
+def test_a_path_has_the_slow_tests_of_its_folder_and_of_the_repository(tmp_path, git, path, folders):
+    assert changed_folders(tmp_path, {path}) == folders
+
+
 def test_without_a_remote_the_last_commit_and_what_is_not_committed_count(tmp_path, git):
     assert changed_files(tmp_path) == {"README.md"}
 
@@ -109,12 +124,17 @@ def test_a_repository_of_one_commit_counts_what_is_not_committed(tmp_path, git):
 
 def test_the_arguments_are_printed_and_nothing_to_test_is_said_in_one_line(tmp_path, git, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path / "tests")
+    monkeypatch.setattr("sys.argv", ["changed.py"])
     assert changed.main() == 0
     assert capsys.readouterr() == ("", "nothing changed that has a test\n")
 
     (tmp_path / "perflib" / "stats.py").write_text("x = 1\n")
     assert changed.main() == 0
     assert capsys.readouterr() == ("tests/test_stats.py\ntests/timing/test_measure.py\n", "")
+
+    monkeypatch.setattr("sys.argv", ["changed.py", "--folders"])
+    assert changed.main() == 0
+    assert capsys.readouterr() == ("tests/repository\n", "")
 
 
 def test_a_bug_is_inserted_where_its_file_its_test_or_its_entry_changed(tmp_path, git):

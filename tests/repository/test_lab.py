@@ -49,7 +49,7 @@ WRONG = (
     ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type*='stderr']"
 )
 
-pytestmark = [NEEDS_CHROMIUM, pytest.mark.skipif(MAKE is None, reason="there is no make here")]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM, pytest.mark.skipif(MAKE is None, reason="there is no make here")]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def notebook(lab, tmp_path):
 @pytest.fixture
 def controls(lab, tmp_path):
     """A notebook with `explore()`, in a workspace of its own."""
-    address = f"{lab['url']}lab/workspaces/controls/tree/controls.ipynb?token={lab['token']}"
+    address = f"{lab['url']}lab/workspaces/controls/tree/notebooks/controls.ipynb?token={lab['token']}"
     with opened(address, tmp_path / "profile") as shown:
         yield shown
 
@@ -152,7 +152,7 @@ def run_all(page):
 def test_it_is_bound_to_this_machine_and_asks_for_its_token(command, lab):
     assert "--ip=127.0.0.1" in command
     assert (lab["hostname"], len(lab["token"])) == ("127.0.0.1", 48)
-    assert lab["opens"] == f"{lab['url']}lab/tree/{FIRST}.ipynb?token={lab['token']}"
+    assert lab["opens"] == f"{lab['url']}lab/tree/notebooks/{FIRST}.ipynb?token={lab['token']}"
     assert not any("token" in word or "password" in word for word in command)
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(f"{lab['url']}api/contents", timeout=10)

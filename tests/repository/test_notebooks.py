@@ -150,16 +150,17 @@ def environment(tmp_path, **names):
 
 
 @pytest.fixture(scope="module")
-def built(quick_report):
-    return quick_report
+def built(reported):
+    return reported[1]
 
 
-def test_a_quick_run_has_a_page_for_every_notebook(built):
+def test_a_run_has_a_page_for_every_notebook(built):
     others = {"index", "performance-guide", "api-reference"}
     assert {page.stem for page in built.glob("*.html")} == others | {path.stem for path in PATHS}
 
 
-def test_the_whole_report_is_smaller_than_three_megabytes(built):
+@pytest.mark.parametrize("reported", [pytest.param("quick", marks=pytest.mark.slow)], indirect=True)
+def test_the_whole_report_of_a_quick_run_is_smaller_than_three_megabytes(built):
     assert sum(file.stat().st_size for file in built.rglob("*") if file.is_file()) < 3_000_000
 
 
@@ -172,8 +173,10 @@ def test_no_notebook_warns_of_anything_on_it(built):
     assert [page.name for page in built.glob("*.html") if 'class="out warned"' in page.read_text()] == []
 
 
-def test_its_pages_tell_the_story_of_that_run(built, quick_run):
-    assert quick_run.id in (built / "90-summary.html").read_text().partition("<article>")[2].partition("</article>")[0]
+def test_its_pages_tell_the_story_of_that_run(reported):
+    run, built = reported
+
+    assert run.id in (built / "90-summary.html").read_text().partition("<article>")[2].partition("</article>")[0]
 
 
 def test_a_run_that_does_not_exist_is_said_by_the_first_cell(tmp_path, refused):

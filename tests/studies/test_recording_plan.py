@@ -99,6 +99,7 @@ def planned(tmp_path_factory):
     return set(only_run(folder).blocks)
 
 
+@pytest.mark.slow
 def test_a_recording_killed_at_random_moments_ends_like_an_undisturbed_one(data, planned):
     rng = random.Random(0)
 
@@ -113,6 +114,7 @@ def test_a_recording_killed_at_random_moments_ends_like_an_undisturbed_one(data,
         assert not run.samples(topic).duplicated(ROW).any()
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_continue_and_loses_nothing(data, planned):
     rng = random.Random(1)
 

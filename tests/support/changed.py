@@ -1,6 +1,7 @@
 """The tests of what changed since the merge base with origin/main, as arguments for pytest, one a line.
 
     python tests/support/changed.py
+    python tests/support/changed.py --folders       the folders of tests whose slow tests CI runs
 
 Without origin/main: since the commit before the last. Uncommitted and untracked files count. A module has the test of its
 name, in the folder of the same name, and every test that imports it directly; a helper of the tests has those that import
@@ -41,6 +42,15 @@ def relevant_tests(root: Path, changed: Iterable[str]) -> list[str]:
     return sorted(name for name in tests if (root / name).exists())
 
 
+def changed_folders(root: Path, changed: Iterable[str]) -> list[str]:
+    """The folders of tests for changed paths: that of the same name, and the checks of the repository, which use all."""
+    paths = [PurePosixPath(name) for name in changed]
+    folders = {f"tests/{path.parts[1]}" for path in paths if len(path.parts) > 2 and path.parts[0] in ("perflib", "tests")}
+    if any(path.parts[0] in ("perflib", "tests", "notebooks", "data", "Makefile", "pyproject.toml") for path in paths):
+        folders.add(CHECKS)
+    return sorted(name for name in folders if (root / name).is_dir())
+
+
 def _git(root: Path, *words: str) -> list[str]:
     """What git prints, one entry a line or as -z separates them; nothing where it refuses."""
     run = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
@@ -76,7 +86,8 @@ def _imports(tree: ast.AST) -> Iterator[str]:
 def main() -> int:
     """Print the arguments; a sentence on stderr if there are none."""
     root = Path(_git(Path.cwd(), "rev-parse", "--show-toplevel")[0])
-    if tests := relevant_tests(root, changed_files(root)):
+    chosen = changed_folders if sys.argv[1:] == ["--folders"] else relevant_tests
+    if tests := chosen(root, changed_files(root)):
         print("\n".join(tests))
     else:
         print("nothing changed that has a test", file=sys.stderr)

@@ -371,6 +371,7 @@ def test_one_that_is_ended_with_nothing_to_keep_says_so_and_is_continued_by_the_
     assert [load_run(path).meta.get("lost") for path in list_runs()] == [None]
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_do_not_mix_their_runs(tmp_path):
     """Two processes that try again until the other is done: each run holds its own kernel only."""
     program = """

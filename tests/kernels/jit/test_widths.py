@@ -41,6 +41,7 @@ def check(width_bytes):
     print("right")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the widths are those of x86-64")
 @pytest.mark.parametrize(("cpu", "features", "width_bytes"), list(WIDTHS.values()), ids=list(WIDTHS))
 def test_products_and_norms_are_right_at_every_width(cpu, features, width_bytes):
