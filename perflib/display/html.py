@@ -60,7 +60,7 @@ def reach(interval: Interval, ends: tuple[float, float], what: str) -> Drawn:
 
 
 def bar(share: float, what: str) -> Drawn:
-    """A bar whose length is a share of the whole, from 0 to 1; what is no number has none."""
+    """Draw a bar whose length is a share of the whole, from 0 to 1, and none for NaN."""
     width = WIDTH * min(1.0, max(0.0, share)) if np.isfinite(share) else 0.0
     return _picture(f'<rect x="0" y="6" width="{width:.1f}" height="12" fill="{COLOUR}"/>', what)
 
