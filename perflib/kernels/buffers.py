@@ -63,7 +63,7 @@ def huge_share(memory: np.ndarray) -> float | None:
 
 
 def mapped(size_bytes: int, page_kib: int) -> np.ndarray:
-    """A mapping of its own. The advice is only asked for; `page_sizes_kib` finds out whether it is taken."""
+    """A new mapping. Huge pages are advice to the system; `page_sizes_kib` finds out whether it follows."""
     memory = aligned_room(size_bytes, "MADV_HUGEPAGE" if page_kib == HUGE_KIB else "MADV_NOHUGEPAGE")
     memory.fill(0)
     return memory

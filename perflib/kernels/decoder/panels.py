@@ -8,7 +8,7 @@
 
 Contract: a weight is N x K, float32, C-contiguous, and maps K inputs to N outputs (y = W x), as in GGUF. A product with one
 vector reads a panel from its first byte to its last, and every load is one full register, without a sum across lanes at the
-end; a product with many vectors finds each panel packed as a matrix product wants it (BLIS: NR = 32). Rows beyond N and
+end; a product with many vectors finds each panel packed as B of a GEMM (BLIS: NR = 32). Rows beyond N and
 columns beyond K are zeros. The memory is that of the weights, nothing is kept twice.
 
 Raises TypeError or ValueError naming the argument, the requirement and the value.

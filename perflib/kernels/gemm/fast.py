@@ -1,4 +1,4 @@
-"""The fast matrix product: the register tile of `blocked`, and for each shape the way that suits it.
+"""Multiply matrices fast: the register tile of `blocked`, and for each shape the path that suits it.
 
     matmul(a, b, out=None, threads=1)
 
