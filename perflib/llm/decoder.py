@@ -97,7 +97,7 @@ class _Block:
 class Decoder:
     """Weights of a Llama-style decoder, packed; norms stay float32.
 
-    kind: None keeps each tensor as it comes. packed: told how many weights, as soon as they are packed. `blocks`: the
+    kind: None keeps each tensor as it comes. packed: called with a number of weights once they are packed. `blocks`: the
     weights of every layer.
     """
 

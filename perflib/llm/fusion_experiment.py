@@ -41,7 +41,7 @@ STREAMS = (1, 4, 8)
 def alternatives(decoder: Decoder, new: int) -> dict[str, dict[str, Run]]:
     """Runs over `new` rows through every layer. The weights of layers that are apart are parts of the packed ones.
 
-    Raises ValueError for a shape whose heads or layers do not fill whole panels: the parts could not be told apart.
+    Raises ValueError for a shape whose heads or layers do not fill whole panels: the parts could not be separated.
     """
     shape, blocks, eps = decoder.shape, decoder.blocks, decoder.shape.layer_norm_rms_epsilon
     width, keys, inner = shape.embedding_length, shape.key_length, shape.feed_forward_length

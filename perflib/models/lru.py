@@ -7,7 +7,7 @@
     misses(memory)                          of each level so far
     counted                                 decorator of what calls these: compiled, without the interpreter's lock
 
-Addresses are bytes. A level is asked only for what the one before it misses, and allocates on stores as on loads. What is
+Addresses are bytes. A level sees only the misses of the level before, and allocates on stores as on loads. What is
 known to hit, an element of the line that was touched just now, is not looked up: counts and contents are the same.
 All levels are one array of integers, and the first one's shape numbers beside it: as a record of arrays Numba counted
 references at every access, which took a third of the speed.

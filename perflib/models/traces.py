@@ -39,7 +39,7 @@ def matmul_ikj(sizes, choices, item, bases, l1, memory):
 
 @counted
 def matmul_tiled(sizes, choices, item, bases, l1, memory):
-    """The naive product in tiles: C begins as zeros, and each of its elements is loaded and stored once per tile of k."""
+    """`matmul_naive` in tiles: C begins as zeros, and each of its elements is loaded and stored once per tile of k."""
     m, n, k = sizes
     tile = choices.tile
     a, b, out = bases[0], bases[1], bases[2]
