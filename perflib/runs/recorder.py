@@ -74,7 +74,7 @@ def sample_block(
     plan: dict[str, tuple[int, int]] | None = None,
     first_round: int = 0,
 ) -> Iterator[tuple[float, list[dict[str, Any]]]]:
-    """Check every cell against its oracle, then yield (share done, rows) round by round, floor and canary included.
+    """Check every cell against its oracle, then yield (share done, rows) round by round, `floor` and `canary` included.
 
     No rows come with each step before the first round, so that a caller who wants to end need not wait for all of them.
     Cells of one size and dtype work on the same buffers. `plan`, runs per batch and rounds of every case, is filled if it

@@ -1,6 +1,6 @@
 """Reading runs: a folder of plain CSV files, one row per timed sample, refused where it is damaged or foreign.
 
-    load_run(id_or_path)        -> Run; PERFLIB_RUN or the committed reference run unless told
+    load_run(id_or_path)        -> Run; by default that of PERFLIB_RUN or the committed reference run
     list_runs()                 folders of all runs, oldest first
 
     load_run("latest").samples("matmul")

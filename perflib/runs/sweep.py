@@ -53,7 +53,7 @@ def record_grid(
 
 
 def _limits(here: Machine, shown: bool) -> dict[str, Interval]:
-    """What rates are held against, measured under a bar: the first time in a process it takes a while."""
+    """The limits that rates are compared with, measured with progress shown: the first call takes long."""
     limits = {}
     with progress_bar(3, shown, leave=False) as bar:
         for dtype in ("float32", "float64"):
