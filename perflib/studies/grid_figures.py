@@ -252,7 +252,7 @@ def _series(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _unit(series: list[tuple[str, pd.DataFrame]]) -> tuple[str, float]:
     """The unit in the middle of all times, and its nanoseconds."""
-    ns = pd.concat([rows["ns"] for _, rows in series]).clip(lower=1)  # less the floor, nothing may be left
+    ns = pd.concat([rows["ns"] for _, rows in series]).clip(lower=1)  # net of loop overhead, nothing may be left
     return unit_of(math.sqrt(ns.min() * ns.max()))
 
 
