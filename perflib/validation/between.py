@@ -1,7 +1,7 @@
 """Does a number come out the same in the next recording? Two recordings of one code, counted against each other.
 
     between(quick)                  record this code twice, then judge the two
-    judge_pair(before, after)       -> Between: the figures, each against its bar, and the same for every topic
+    judge_pair(before, after)       -> Between: the figures, each against its target, and the same for every topic
 
 Every case counts in both directions: the median of one recording against the interval of the other. A right interval of
 95 % for the median over placements and processes misses the median of an equally large second recording in 6 to 20 % of the
