@@ -39,7 +39,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip: the same samples give 
 
 
 def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
-    """Write the report of a run into `out` (reports/ of the clone unless told) and return its index.
+    """Write the report of a run into `out` (by default reports/ of the clone) and return its index.
 
     The folder is replaced as a whole when everything else is done; one that is not a report of perflib is refused.
     """
@@ -57,7 +57,7 @@ def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Pat
 
 
 def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
-    """Write the report of a run as one HTML file (<run-id>.html here unless told) and return its path."""
+    """Write the report of a run as one HTML file (by default <run-id>.html here) and return its path."""
     file = (file or Path(f"{run.id}.html")).resolve()
     pages, archive = _pages(run, notebooks), _zip_samples(run)
     link = "data:application/zip;base64," + base64.b64encode(archive).decode()

@@ -157,7 +157,7 @@ STEPS = (
         "Are the vector instructions there?",
         "Look for packed multiply-adds in the machine code. Sums need leave to be reordered (fastmath: reassoc, contract), "
         "slices or unsigned indices spare the check for negative ones, and gathers are not what was meant.",
-        "tiles as the seed writes them / the same tiles, vectorised",
+        "tiles as published by the original engine / the same tiles, vectorised",
         _speed_up("matmul_tiled", "matmul_tiled_vectorised"),
         matmul_scaling.matmul_times,
         "02-matmul-scaling",

@@ -40,7 +40,7 @@ def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[t
 
 
 def execute_in_place(paths: Sequence[Path] = ()) -> None:
-    """Execute notebooks (all that are committed unless told) on the reference run and write their outputs into them.
+    """Execute notebooks (by default all that are committed) on the reference run and write their outputs into them.
 
     Nothing is kept that another execution would change: no times, no tags, no widget state, no version of Python.
     """
