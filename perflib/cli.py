@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
 
-    model = commands.add_parser("model", help="what the models of the caches are worth on a run, against the bars")
+    model = commands.add_parser("model", help="compare the cache models with a run, each figure with its target")
     model.add_argument("run", nargs="?", metavar="RUN", help="id, path or latest; else PERFLIB_RUN, else the reference run")
 
     compare = commands.add_parser("compare", help="what changed between two runs, per kernel and size")
@@ -201,7 +201,7 @@ def _selfcheck(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace, measure: Callable[..., Any]) -> Any:
-    """A scorecard, measured, printed and written where it is asked for."""
+    """Measure a scorecard, print it, and write it to the file of --json."""
     if args.json:
         args.json.touch()  # rather now than after some minutes
     card = measure(quick=args.quick)

@@ -13,7 +13,7 @@
     stats.print("first token")
 
 Raises `ValueError` for an unknown component, a negative time or a section where it has no place, and `SampleError` where
-an average, a table or a print of no passes is asked for.
+there is no pass to average, tabulate or print.
 """
 
 import math
