@@ -1,4 +1,4 @@
-"""Statistics of timing samples: pure functions, no clock.
+"""Compute statistics of timing samples, by pure functions without a clock.
 
     >>> median_interval([10, 11, 12, 13, 14, 15]).value
     12.5

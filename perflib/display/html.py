@@ -1,10 +1,10 @@
-"""How results show themselves: a compact table with a small picture in a notebook.
+"""Show results in a notebook as a compact table with a small picture.
 
     >>> table(("name",), [("<b>",)])
     '<table><thead><tr><th scope="col">name</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
 
 Pictures are SVG of fixed size whose numbers have one digit: the same data give the same bytes. They take the colour of the
-text around them, so that they are seen on any ground, and say in words what is to be seen.
+text around them, so they are visible on any background, and describe themselves in words.
 """
 
 from collections.abc import Sequence

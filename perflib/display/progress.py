@@ -1,4 +1,4 @@
-"""The progress bar: percentage, time and time left, only where somebody watches.
+"""Show progress as percentage, time and time left, on a terminal or in a notebook only.
 
 A terminal shows it as a line of stderr. A notebook with ipywidgets shows a widget and removes it at the end.
 `bar.write` prints a line above the progress bar.

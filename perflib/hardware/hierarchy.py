@@ -1,4 +1,4 @@
-"""The memory hierarchy as it is measured, beside what the system reports: capacity, latency, bandwidth, line, pages.
+"""Measure the memory hierarchy beside what the system reports: capacity, latency, bandwidth, line, pages.
 
 A capacity is the working set at which half of the rise to the next level is paid, fitted by `levels.find_levels`. In a
 first level, whose sets are filled evenly, half of the rise is paid where half of the sets have one line too many: at

@@ -1,4 +1,4 @@
-"""Where a latency curve leaves one level of memory for the next: edges that are fitted, not eyeballed.
+"""Find where a latency curve leaves one level of memory for the next, by a fit.
 
     levels = find_levels(sizes, samples)        # samples: a row per size, a column per round, ns per load
     levels[0].capacity_bytes.value              # where half of the loads leave the nearest level

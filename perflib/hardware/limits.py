@@ -1,4 +1,4 @@
-"""What one core of this machine can do at most: measured in one interleaved session, remembered per machine.
+"""Measure what one core of this machine can do at most, in one interleaved session, and save it for each machine.
 
 peak_<width>_gflops_<dtype>     multiply-adds that stay in registers: plain numbers and vectors of 128 to 512 bits
 l1_read_gb_per_s                loads from half of the first-level cache (16 KiB where its size is unknown)

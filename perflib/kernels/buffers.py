@@ -1,13 +1,8 @@
-"""Memory on pages of a known size: anonymous, aligned to 2 MiB, every page present.
-
-    arena(size_bytes, page_kib)     -> bytes at its start; those who ask for the same kind share one arena
-    mapped(size_bytes, page_kib)    the same for one owner alone
-    page_sizes_kib()                the page sizes that this system gives: (4, 2048), or (4,) where huge ones are refused
-    huge_share(memory)              share of an array that lies on huge pages, None where the system does not tell
+"""Allocate memory on pages of a known size: anonymous, aligned to 2 MiB, every page present.
 
     x = arena(64 << 20, 2048).view(np.float32)
 
-NumPy asks for huge pages from 4 MiB up, so a sweep over sizes would change its pages half way; here the caller decides.
+NumPy requests huge pages from 4 MiB up, so a sweep over sizes would change its pages half way. Here the caller decides.
 Raises ValueError for a size below 1 byte and for pages that this system does not give.
 """
 

@@ -1,4 +1,4 @@
-"""A Llama-style decoder on perflib's kernels: a prompt at once, then token by token, and where the time goes.
+"""Run a Llama-style decoder on perflib's kernels: a prompt at once, then token by token, with the time of each part.
 
     Decoder(weights)                    packed weights, float32 as they come or quantised to Q8_0
     decoder.cache(batch, context)       keys and values of `batch` sequences, and how far they are

@@ -1,9 +1,4 @@
-"""What fusing buys a decoder, and what its stopwatches cost: the same work done in two ways, in turn, on its own weights.
-
-    alternatives(decoder, new)      {name: {way: run}}, the fused way first, every run through all layers
-    stopwatch_runs(decoder, context, ...)  the same of a pass of one token: stopwatches off and on
-    reads()                         READ_BYTES read in 1, 4 and 8 streams: what generation is held against
-    in_turn(runs, rounds)           yields (round, position, name, way, nanoseconds), everything once per round
+"""Measure what fusing gains a decoder and what its stopwatches cost: the same work in two ways, in turn.
 
     QKV             one product for queries, keys and values, against three
     gate and up     one product for both, against two

@@ -1,4 +1,4 @@
-"""Weights of a Llama-style decoder from a GGUF file, by the public `gguf` package; mapped, and read when used.
+"""Read the weights of a Llama-style decoder from a GGUF file, by the public `gguf` package, each when it is used.
 
     GGUFWeights(path)           .shape from the file's hyper-parameters, .tensor(name) when it is needed
     READABLE                    types of tensors: what the package can turn into float32, and Q8_0 as it is
@@ -6,7 +6,7 @@
     decoder = Decoder(GGUFWeights("stories15M.gguf"))
 
 Raises GGUFError, one line with the file and what is wrong: foreign, truncated, another architecture, a tensor that is
-missing, has another shape or a type that nobody reads here.
+missing, has another shape or an unsupported type.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The loops of the fast kernels as traces, in the shape that they take on a given machine.
+"""Trace the loops of the fast kernels, in the shape that they take on a given machine.
 
 A trace has the arguments of those in `traces` and follows `kernels.gemm` and `kernels.rmsnorm.fast`: a vector counts as
 its elements, a masked one as those that it loads or stores; sums of the register tile have no address; what is packed is

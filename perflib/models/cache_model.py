@@ -1,4 +1,4 @@
-"""What the caches should do, predicted from their geometry before anything is measured.
+"""Predict from their geometry what the caches do, before any measurement.
 
 Raises ValueError for a size or tile below 1, `GeometryError` for a cache that cannot be.
 """

@@ -1,11 +1,4 @@
-"""Caches that are simulated: set-associative, least recently used, several levels, a hundred million accesses a second.
-
-    emptied(caches)                         -> l1, memory: nothing in any level, nothing counted
-    access(address, l1, memory)             one load or store
-    each(address, count, ...)               of `count` elements, one behind the other
-    updates(loaded, changed, count, ...)    of each of `count` elements: one loaded, another one loaded and stored
-    misses(memory)                          of each level so far
-    counted                                 decorator of what calls these: compiled, without the interpreter's lock
+"""Simulate caches: set-associative, least recently used, several levels, a hundred million accesses a second.
 
 Addresses are bytes. A level sees only the misses of the level before, and allocates on stores as on loads. What is
 known to hit, an element of the line that was touched just now, is not looked up: counts and contents are the same.

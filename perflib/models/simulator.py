@@ -1,4 +1,4 @@
-"""Misses that a kernel's loops cause, counted: its addresses, one after another, through caches that are simulated.
+"""Count the misses of a kernel's loops by sending their addresses, one after another, through simulated caches.
 
 An access is one scalar load or store of an array's element, as the loops of the source make them: sums and scales stay in
 registers, a vector of 16 counts as 16 accesses (15 of them hit), temporaries of the standard norm and buffers of packed

@@ -1,4 +1,4 @@
-"""The loops of the textbook's kernels as traces: every element that they load or store, in the order of the source.
+"""Trace the loops of the textbook kernels: every element that they load or store, in the order of the source.
 
     matmul_naive, matmul_ikj, matmul_tiled, matmul_tiled_vectorised, rms_norm_standard, rms_norm_fast
 

@@ -1,14 +1,11 @@
-"""The report: the notebooks executed on a run, as pages that need no network, no script and no server.
-
-    build(run)              executes every notebook on the run, writes reports/index.html and a page for each
-    build_single(run)       the same as one file to mail, named after the run
+"""Build the report: the notebooks executed on a run, as pages that need no network, no script and no server.
 
     >>> build(load_run("latest"))                                                           # doctest: +SKIP
     PosixPath('reports/index.html')
 
-The first page opens with the answer; after the notebooks come a performance guide with figures of the run and the reference
-of the public names. Pages hold their pictures and their style; the samples are attached, so that a shared report can be
-re-analysed.
+The first page opens with the results; after the notebooks follow a performance guide with figures of the run and the
+reference of the public names. Pages hold their pictures and their style; the samples are attached, so that a shared
+report can be re-analysed.
 
 Raises `ReportError` where the notebooks are not there or a cell fails: its notebook, its cell, its message. A report that
 was there before is then untouched.

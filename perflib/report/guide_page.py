@@ -1,4 +1,4 @@
-"""What to try when a kernel is slow: a step each, in the order of what is cheap to find out, with the figure of the run.
+"""Make the guide for a slow kernel: one step at a time, the cheapest to check first, each with a figure of the run.
 
     guide_page(run, pages)      -> the Page `performance-guide`; `pages` by stem, for the links
     STEPS                       the steps: what to ask, what to do, and the figure and the ratio that show it

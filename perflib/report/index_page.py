@@ -1,7 +1,4 @@
-"""The first page of a report: the answer, the machine, three figures, the way on.
-
-    first_page(run, pages, samples)      -> the Page `index`, which leads to the others
-    answers(run)                    -> the figures that stand at the top, each with its interval and where it comes from
+"""Make the first page of a report: the results, the machine, three figures, links to the other pages.
 
 What the run lacks is left out; a claim that it cannot judge is undecided and says so.
 """

@@ -1,6 +1,4 @@
-"""A notebook for a kernel of your own, copied from 08-your-kernel: what is recorded there is measured in the copy.
-
-    copy_template(name, folder)     writes folder/name.ipynb, without outputs, and returns its path
+"""Copy notebook 08-your-kernel for a user's kernel; the copy measures what the original reads from a run.
 
 Raises `ReportError` for a name that is no name of a file, for a file that is there already and where there is no template.
 """

@@ -1,9 +1,5 @@
 """Write the generated parts of README.md: the picture of the variants, and the figures of the bench.
 
-    update_readme(run)      writes data/ladder.png, the variants' GFLOP/s of a run
-    update_bench(bench)     writes the figures of `perflib bench` between their markers
-    markdown(table)         a Table as Markdown
-
 Raises `ReportError` where the README or a marker is missing, `RunError` for a run without that picture.
 """
 

@@ -1,7 +1,4 @@
-"""What changed between two runs, of one machine or of two: per kernel and size, with intervals and verdicts.
-
-    compare_runs(before, after)     -> RunComparison; says what changed, and counts what did not
-    require_plausible(run)          refuses a run whose values cannot be
+"""Compare two runs, of one machine or of two: per kernel and size, with intervals and verdicts.
 
     print(compare_runs(load_run("latest"), load_run("/media/stick/20261201T120000Z-other-full")))
 

@@ -1,6 +1,6 @@
-"""From samples to tables: times net of the loop's cost, medians with intervals, ratios paired by round.
+"""Make tables from samples: times net of loop overhead, medians with intervals, ratios paired by round.
 
-Every table and figure asks here, so that all of them subtract the loop's cost and pair their cases in the same way.
+Every table and figure uses these functions, so all of them subtract loop overhead and pair their cases in the same way.
 Raises `RunError` where the run lacks the rows.
 """
 

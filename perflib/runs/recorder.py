@@ -1,6 +1,6 @@
-"""The unit of recording: cells whose rounds are interleaved, recorded together or not at all, unless it is ended early.
+"""Record a block: cells whose rounds are interleaved, all of them or none unless the block ends early.
 
-A cell that raises is left out, its block measured again without it: a warning and the run's `lost` say which and why.
+If a cell raises, its block is measured again without it; a warning and the run's `lost` name the cell and the reason.
 Raises `WrongResult` for a wrong kernel before anything of it is timed, `RunError` where nothing can be written.
 """
 

@@ -1,4 +1,4 @@
-"""Record a grid of kernels, sizes and parameters as a run of its own: the recording behind `perflib.sweep`.
+"""Record a grid of kernels, sizes and parameters as a separate run, for `perflib.sweep`.
 
     run = record_grid("mine", [Block("mine", "all sizes", cells, budget_s=10)], {"seed": 0})
 

@@ -1,4 +1,4 @@
-"""What the figures of several studies draw alike: logarithmic scales, error bars, words beside a point."""
+"""Draw what the figures of several studies share: logarithmic scales, error bars, words beside a point."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,11 +1,11 @@
-"""Figures and tables of any topic of any run, your own sweep for one: nothing in here knows a kernel by name.
+"""Draw figures and tables of any topic of any run, a user's sweep included; no function here knows a kernel by name.
 
 Each kernel is drawn at its fastest parameters: figures and tables take a run and the name of a topic.
 
     s = sweep([my_kernel], sizes, name="mine")
     times(s.run, "mine")
 
-Rates come from the counts in the run, so that it tells them where nobody knows the kernel. Where the run lacks a series,
+Rates come from the counts in the run, so they need no description of the kernel. Where the run lacks a series,
 the standard sentence stands in the figure's place; `scaling` raises `RunError` or `SampleError`, and ValueError
 where one of several values of a parameter must be chosen.
 """

@@ -1,4 +1,4 @@
-"""How the built-in kernels walk through their data, from which a growth curve gets its reasons."""
+"""Describe how the built-in kernels walk through their data, which gives a growth curve its reasons."""
 
 from ..hardware.facts import Machine
 from ..kernels.gemm.fast import B_IN_PLACE

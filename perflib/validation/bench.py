@@ -1,9 +1,4 @@
-"""The fast kernels against other libraries and this machine: ratios side by side in one process, each with its interval.
-
-    bench(quick)            -> Bench: rows, the figures that sum them up, each against its target
-    Bench.to_dict()         what --json writes: machine, rows, summary
-    handicaps(environment)  variables that would hold a rival back; with them `bench` refuses to measure
-    FIGURES                 the figures and their targets
+"""Compare the fast kernels with other libraries and this machine: ratios in one process, each with its interval.
 
 Public functions are compared in `call` scope, `out` preallocated on both sides; against the machine `kernel` scope counts.
 Every result is checked against its float64 oracle before it is timed. One thread on both sides unless the row says more;

@@ -1,9 +1,6 @@
-"""The contests of `perflib bench`: who meets whom, on which sizes, for how long, and the rows that come of it.
+"""Plan the comparisons of `perflib bench`: which kernels, on which sizes, for how long, and the rows that result.
 
-    plan(quick, libraries, machine)     what is measured, step by step: a name and a function that returns rows
-    calls_ns(libraries)                 what the call of a library takes, on a matmul of 1 x 1
-
-Every step is one session. What one of them needs and this machine does not have (a library, a second core) is left out.
+Every step is one session. A step is left out where this machine lacks what it needs (a library, a second core).
 """
 
 import inspect

@@ -1,11 +1,7 @@
-"""Contests: cells measured side by side in one session, each checked against its oracle first, and ratios as rows.
+"""Measure cells side by side in one session, each checked against its oracle first, and give ratios as rows.
 
-    run_head_to_head(cells, ...)    -> HeadToHead: a session of these cells
-    HeadToHead.row(what, ...)       a Row: how many times as fast one side is as the other
-    Row                             one line of `perflib bench`
-    of_shape, side_by_side          arrays for matrices that are not square, and for norms that stay in the cache
-
-A ratio is the median over the rounds of time / time of the same round, with its 95 % interval; above 1 the first side wins.
+A ratio is the median over the rounds of time / time of the same round, with its 95 % interval; above 1 the first side
+is faster.
 """
 
 import time

@@ -1,8 +1,4 @@
-"""What the models of the caches are worth on a run: time lost by trusting them, time explained by them, beside the targets.
-
-    judge_models(run)      -> Trust: a figure per line, its target, and whether it is met; shows itself as a table
-    JUDGES          what gives the figures: functions of a run
-    lost(...)       a figure of time lost, for such a function
+"""Compare the models of the caches with a run: time lost by trusting them, time explained by them, beside the targets.
 
 A figure whose series the run lacks, or has too little of, stays open and says why.
 """

@@ -1,9 +1,6 @@
-"""Does `fit_scaling` decide, and rightly? Seeded curves of known growth, and curves that other tools misjudged; no clock.
+"""Count right verdicts of `fit_scaling` on seeded curves of known growth, and on curves that other tools misjudged.
 
-    scaling_coverage(curves, seed)      -> ScalingCoverage: the shares of right and wrong verdicts, findings and intervals
-    judge_cases(), judge_ladders()      published curves and real series of sizes against what is known of them
-
-A drawn curve has a class of growth, a fixed cost, lower-order work, steps of price, odd sizes, model error and noise. It is
+A drawn curve has a class of growth, a fixed cost, lower-order work, steps in cost, odd sizes, model error and noise. It is
 decidable where the model that generated it, its structure known and its values fitted, is more likely than every other
 class with its best arrangement, by more than ten units of twice the log-likelihood.
 """

@@ -1,4 +1,4 @@
-"""Scorecards: figures, each beside the target that it should reach.
+"""Show figures in a scorecard, each beside its target.
 
     at_least(0.95).score("inserted slow-down found", 0.97, "0.97")   -> Score, met
     Scorecard       what shows scores as a table: `scores()` is all that a class of them must define

@@ -1,11 +1,9 @@
-"""How far this machine's numbers can be trusted: experiments whose right answer is known, run here and now.
+"""Check how far to trust the numbers of this machine, by experiments whose right answer is known.
 
-    selfcheck(quick)        -> Selfcheck: the figures, each against its target
-    Selfcheck.to_dict()     what --json writes
-
-The same thing under two names must not be called different, and an inserted slow-down must be found, both with the
-budget and the margin that `compare` has by default. An interval must cover what it says, a kernel's time must agree with a
-method without loop overhead, and the clock must cost little. Takes some minutes, most of them beside busy neighbours.
+One function under two names must not be called different, and an inserted slow-down must be found, both with the
+budget and the margin that `compare` has by default. An interval must cover as often as it states, a kernel's time must
+agree with a method without loop overhead, and the clock must cost little. Takes some minutes, most of them beside busy
+neighbours.
 """
 
 import itertools

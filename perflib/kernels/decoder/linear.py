@@ -1,4 +1,4 @@
-"""Products of packed weights with a vector or with many: the hot path of a decoder.
+"""Multiply packed weights by one vector or by many: the hot path of a decoder.
 
     matvec(weight, x, out=None, threads=1)      x K or M x K, out N or M x N: y = W x for each row of x
     _linear(data, x, out, add, threads)         the compiled kernel: out (+)= x W^T

@@ -1,4 +1,4 @@
-"""Micro-kernels over panels: sums that stay in registers while weights stream by. For compiled code, unchecked.
+"""Multiply panels by micro-kernels whose sums stay in registers while weights stream by. For compiled code, unchecked.
 
     tile(a, step, b, next_panel, c, next_place, ldc, k, count, add, MR, NP, NV)
         C[r, j] (+)= sum over i < k of A[i, r] B[i, j], MR rows, NP panels of NV registers each side by side

@@ -1,6 +1,4 @@
-"""The fast RMS norm: the same two passes as `rms_norm_fast`, in explicit vectors, and all that a decoder asks of it.
-
-    rms_norm(x, weight, eps=1e-5, out=None, residual=None, threads=1)
+"""Compute the RMS norm fast: the two passes of `rms_norm_fast` in explicit vectors, with what a decoder needs.
 
 It adds to `rms_norm_fast`, in the order of their gain:
 
