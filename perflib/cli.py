@@ -1,6 +1,6 @@
-"""The command line: parses, calls, prints. Results go to stdout, progress and errors to stderr.
+"""Parse the command line, call the work, print. Results go to stdout, progress and errors to stderr.
 
-Each command imports what it needs, so that `--help` and a wrong word wait for nothing.
+Each command imports what it needs, so `--help` and a wrong word answer at once.
 
     perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
@@ -8,9 +8,9 @@ Each command imports what it needs, so that `--help` and a wrong word wait for n
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
     perflib growth FILE [--expect CLASS] [--at-most CLASS] [--unit UNIT] [--html FILE]
 
-Exit status: 0 done, 1 a check failed or nothing could be done, 2 wrong usage, 130 interrupted. Of `compare` also: 0 no
-regression, 3 at least one case is slower beyond doubt, 4 nothing comparable. `growth` ends with 1 if a curve is refused or
-inconsistent with its class. An error is one line.
+Exit status: 0 done, 1 a check failed or the command could do nothing, 2 wrong usage, 130 interrupted. Of `compare`
+also: 0 no regression, 3 at least one case is slower beyond doubt, 4 nothing comparable. `growth` ends with 1 if a curve
+is refused or inconsistent with its class. An error is one line.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     execute = commands.add_parser("execute", help="re-execute the notebooks on the reference run, renew README")
     execute.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK", help="by default all of them")
 
-    model = commands.add_parser("model", help="what the models of the caches are worth on a run, against the bars")
+    model = commands.add_parser("model", help="compare the cache models with a run, each figure with its target")
     model.add_argument("run", nargs="?", metavar="RUN", help="id, path or latest; else PERFLIB_RUN, else the reference run")
 
     compare = commands.add_parser("compare", help="what changed between two runs, per kernel and size")
@@ -206,7 +206,7 @@ def _selfcheck(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace, measure: Callable[..., Any]) -> Any:
-    """A scorecard, measured, printed and written where it is asked for."""
+    """Measure a scorecard, print it, and write it to the file of --json."""
     if args.json:
         args.json.touch()  # rather now than after some minutes
     card = measure(quick=args.quick)

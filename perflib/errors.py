@@ -36,7 +36,7 @@ class Unmeasurable(PerflibError):
 
 
 class SampleError(PerflibError, ValueError):
-    """The samples cannot answer the question that was asked of them."""
+    """The samples cannot answer the question."""
 
 
 class Interrupted(PerflibError, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Where perflib's files are, and how one is written: as a whole, the old one or the new one, never a part."""
+"""Locate perflib's files, and replace one so that a reader sees the old or the new file, never a part."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Where the time of a pass goes: sections that nest, their overhead, and a check against the whole.
+"""Record where the time of a pass goes: nested sections, their overhead, and a check against the whole.
 
     PerformanceStats()                      empty; fill it with sections or with add()
     PerformanceStats(forward_pass_ms=10.0, attention_ms=4.0, ...)   one pass with known times
@@ -13,7 +13,7 @@
     stats.print("first token")
 
 Raises `ValueError` for an unknown component, a negative time or a section where it has no place, and `SampleError` where
-an average, a table or a print of no passes is asked for.
+there is no pass to average, tabulate or print.
 """
 
 import math

@@ -1,11 +1,11 @@
-"""The stopwatch behind `PerformanceStats`: sections that nest, the passes they add up to, and what one section costs.
+"""Time the nested sections of a pass for `PerformanceStats`, and measure what one section costs.
 
     watch = Stopwatch(("attention", "attention/qkv"))
     with watch.sections["forward_pass"], watch.sections["attention"], watch.sections["qkv"]:
         ...
 
-One thread at a time: what is open is known to the stopwatch, not to the section. Raises `ValueError` for a section that
-is entered where it has no place, or left before the sections inside it.
+One thread at a time: the stopwatch knows which section is open, the section does not. Raises `ValueError` for a section
+that is entered where it has no place, or left before the sections inside it.
 """
 
 import time

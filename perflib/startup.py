@@ -1,7 +1,7 @@
-"""What holds from the first moment on when perflib is the program: Ctrl-C and Windows get one line, not a traceback.
+"""Answer Ctrl-C, and a start on Windows, with one line and no traceback, from the first moment of the program on.
 
 Loading Numba takes half a second, and Ctrl-C may come at any time in it, or within a compilation, where an exception can
-surface as another one. So the program leaves at once. Nothing is lost by that: a run on disk is made to be killed at any
+surface as another one. So the program ends at once. A run on disk survives this, because it may be killed at any
 byte. A program that merely imports perflib keeps its own handling.
 """
 

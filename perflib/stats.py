@@ -1,4 +1,4 @@
-"""Statistics of timing samples: pure functions, no clock.
+"""Compute statistics of timing samples, by pure functions without a clock.
 
     >>> median_interval([10, 11, 12, 13, 14, 15]).value
     12.5
@@ -31,12 +31,12 @@ LEAST_VARIANCE = 1e-12
 """Of a logarithm: a millionth of a time."""
 
 EXACT = 4000
-"""Products of two numbers of samples up to which the distribution of U is counted out."""
+"""The largest product of both sample counts for which the distribution of U is counted exactly."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and the interval around it; `coverage` is the one attained, at least the one asked for."""
+    """An estimate and its interval; `coverage` is the attained one, at least the requested one."""
 
     value: float
     low: float

@@ -1,4 +1,4 @@
-"""The clock: a stopwatch in integer nanoseconds, and what the clock itself costs.
+"""Measure time with a stopwatch in integer nanoseconds, and measure what the clock itself costs.
 
     >>> ticks = iter([1_000, 3_500_000])
     >>> Timer(clock=lambda: next(ticks)).elapsed_ms()

@@ -1,7 +1,7 @@
-"""How figures are drawn: one style, direct labels, cache levels, and pictures that carry their own description.
+"""Draw figures in one style, with direct labels, cache levels and a description in words.
 
-Colours are Okabe and Ito's, told apart also by marker. A picture has two pixels for each pixel of the page, in each
-direction, so that it is sharp on a high-density screen and in print.
+Colours are those of Okabe and Ito, and each series has its own marker. A picture has two pixels for each pixel of the
+page, in each direction, so that it is sharp on a high-density screen and in print.
 """
 
 import base64

@@ -1,10 +1,10 @@
-"""How results show themselves: a compact table with a small picture in a notebook.
+"""Show results in a notebook as a compact table with a small picture.
 
     >>> table(("name",), [("<b>",)])
     '<table><thead><tr><th scope="col">name</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
 
 Pictures are SVG of fixed size whose numbers have one digit: the same data give the same bytes. They take the colour of the
-text around them, so that they are seen on any ground, and say in words what is to be seen.
+text around them, so they are visible on any background, and describe themselves in words.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def reach(interval: Interval, ends: tuple[float, float], what: str) -> Drawn:
 
 
 def bar(share: float, what: str) -> Drawn:
-    """A bar whose length is a share of the whole, from 0 to 1; what is no number has none."""
+    """Draw a bar whose length is a share of the whole, from 0 to 1, and none for NaN."""
     width = WIDTH * min(1.0, max(0.0, share)) if np.isfinite(share) else 0.0
     return _picture(f'<rect x="0" y="6" width="{width:.1f}" height="12" fill="{COLOUR}"/>', what)
 

@@ -1,7 +1,7 @@
-"""The progress bar: percentage, time and time left, only where somebody watches.
+"""Show progress as percentage, time and time left, on a terminal or in a notebook only.
 
-On a terminal it is a line of stderr, in a notebook with ipywidgets a bar that is removed at the end, elsewhere nothing.
-`bar.write` prints a line above the bar.
+A terminal shows it as a line of stderr. A notebook with ipywidgets shows a widget and removes it at the end.
+`bar.write` prints a line above the progress bar.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ FORMAT = "{percentage:3.0f}%|{bar:20}| {elapsed} < {remaining} {desc}"
 
 
 def progress_bar(total: float, shown: bool = True, **settings: bool) -> tqdm:
-    """Make a bar; no terminal sees none, and nobody does unless `shown`. The time left follows from all steps so far."""
+    """Make a progress bar, shown on a terminal and only if `shown`. The time left follows from all steps so far."""
     if shown and in_notebook():
         from tqdm.notebook import tqdm as notebook_tqdm  # loads ipywidgets
 

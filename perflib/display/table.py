@@ -1,4 +1,4 @@
-"""A table of text that reads well in a notebook, a report and a terminal, and the sentence where there is none."""
+"""Make a table of text for notebook, report and terminal, or a sentence where there is no table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Text of results: labels on one line, numbers with the unit that suits them, columns under each other.
+"""Write results as text: labels on one line, numbers with a suitable unit, aligned columns.
 
 >>> print(aligned([("size", "time"), ("64", "1.5 µs")]))
 size  time

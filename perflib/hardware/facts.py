@@ -1,7 +1,7 @@
-"""Which machine this is, as far as the system tells.
+"""Read which machine this is, as far as the system reports it.
 
-What the system does not tell (a container without sysfs, macOS) is None or empty, never guessed. No host name, no user
-name and no path is ever read.
+What the system does not report (a container without sysfs, macOS) is None or empty, never guessed. No code here reads a
+host name, a user name or a path.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The memory hierarchy as it is measured, beside what the system reports: capacity, latency, bandwidth, line, pages.
+"""Measure the memory hierarchy beside what the system reports: capacity, latency, bandwidth, line, pages.
 
 A capacity is the working set at which half of the rise to the next level is paid, fitted by `levels.find_levels`. In a
 first level, whose sets are filled evenly, half of the rise is paid where half of the sets have one line too many: at
@@ -30,7 +30,7 @@ from .saved_limits import measured_or_saved
 ROUNDS = 7
 READING_S = 2.0
 LEAST_SWEEP, LARGEST_SWEEP = 64 << 20, 128 << 20
-FIRST_WITHIN, WITHIN = 0.08, 0.15  # of the reported capacity: the first level is told sharply, the others less so
+FIRST_WITHIN, WITHIN = 0.08, 0.15  # of the reported capacity: the first level ends sharply, the others gradually
 NEAR = 2.0  # an edge belongs to a reported level that is at most so many times as large or as small
 Progress = Callable[[str], None]
 
@@ -56,7 +56,7 @@ class Hierarchy:
     levels: tuple[MeasuredLevel, ...]
     line_bytes: int | None
     tlb_bytes: tuple[float, ...]
-    """Working sets on base pages at which translation buffers no longer reach, as far as they were told apart."""
+    """Working sets on base pages from which translations miss, where two such edges could be separated."""
     page_kib: int
     notes: tuple[str, ...]
 

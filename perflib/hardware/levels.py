@@ -1,4 +1,4 @@
-"""Where a latency curve leaves one level of memory for the next: edges that are fitted, not eyeballed.
+"""Find where a latency curve leaves one level of memory for the next, by a fit.
 
     levels = find_levels(sizes, samples)        # samples: a row per size, a column per round, ns per load
     levels[0].capacity_bytes.value              # where half of the loads leave the nearest level
@@ -7,7 +7,7 @@ The curve is a sum of ramps over log2 of the working set, as few as the noise al
 the grid is a step). An edge is where the fit is steep: one that raises the latency by less than `least_jump` is none, nor
 is a rise over more than three octaves, one slower than the root of the working set, or one that is no steeper than twice
 what lies around it. The last level of a sweep has no capacity: nothing was seen beyond it. Gradual edges within two octaves
-of each other may be told as one.
+of each other may be found as one.
 
 Raises `SampleError` for sizes and samples that are no such curve.
 """

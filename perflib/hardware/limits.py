@@ -1,4 +1,4 @@
-"""What one core of this machine can do at most: measured in one interleaved session, remembered per machine.
+"""Measure what one core of this machine can do at most, in one interleaved session, and save it for each machine.
 
 peak_<width>_gflops_<dtype>     multiply-adds that stay in registers: plain numbers and vectors of 128 to 512 bits
 l1_read_gb_per_s                loads from half of the first-level cache (16 KiB where its size is unknown)
@@ -29,7 +29,7 @@ from .facts import Machine, machine
 from .saved_limits import measured_or_saved
 
 CANARY_CYCLES = 6
-"""Of one step of the canary: three shifts and three exclusive ors, each of one cycle and each waiting for the last."""
+"""Cycles of a step of the reference loop: three shifts and three exclusive ors in a chain, one cycle each."""
 PEAK_OPS = 1024 * FMA_BLOCK
 BUDGET_S = 6.0
 L1_UNKNOWN = 32 << 10
@@ -73,7 +73,7 @@ def copy_elements(machine: Machine, dtype: str = "float32") -> int:
 
 
 def copy_gb_per_s(machine: Machine) -> Interval:
-    """Best copy of arrays that no cache holds, one core, read and written bytes counted, GB/s; once per process."""
+    """Return the copy bandwidth of memory, one core, GB/s, read and written bytes counted; measured once per process."""
     return _copy(copy_elements(machine))
 
 

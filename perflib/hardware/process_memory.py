@@ -1,10 +1,11 @@
-"""Memory of this process that lies in RAM, and the most of it since a mark: what a program needs besides what it is given.
+"""Measure the resident memory of this process: now, and its peak since a given point.
 
     with peak() as most:
         ...
     most.bytes
 
-Linux tells (`/proc/self/status`: VmRSS, VmHWM; a 5 written to `clear_refs` begins a new peak); elsewhere both are NaN.
+Linux reports both (`/proc/self/status`: VmRSS, VmHWM; a 5 written to `clear_refs` begins a new peak). Elsewhere they
+are NaN.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What was measured of this machine once and holds for it: kept in a file, recognised where it is torn or of another one.
+"""Save the measured limits of this machine in a file, and refuse a file that is torn or of another machine.
 
 Measuring takes half a minute, so the content is kept in `files.cache_folder()`, in a file for each machine. Where nothing
 can be written, nothing is kept.

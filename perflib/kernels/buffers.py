@@ -1,13 +1,8 @@
-"""Memory on pages of a known size: anonymous, aligned to 2 MiB, every page present.
-
-    arena(size_bytes, page_kib)     -> bytes at its start; those who ask for the same kind share one arena
-    mapped(size_bytes, page_kib)    the same for one owner alone
-    page_sizes_kib()                the page sizes that this system gives: (4, 2048), or (4,) where huge ones are refused
-    huge_share(memory)              share of an array that lies on huge pages, None where the system does not tell
+"""Allocate memory on pages of a known size: anonymous, aligned to 2 MiB, every page present.
 
     x = arena(64 << 20, 2048).view(np.float32)
 
-NumPy asks for huge pages from 4 MiB up, so a sweep over sizes would change its pages half way; here the caller decides.
+NumPy requests huge pages from 4 MiB up, so a sweep over sizes would change its pages half way. Here the caller decides.
 Raises ValueError for a size below 1 byte and for pages that this system does not give.
 """
 
@@ -63,7 +58,7 @@ def huge_share(memory: np.ndarray) -> float | None:
 
 
 def mapped(size_bytes: int, page_kib: int) -> np.ndarray:
-    """A mapping of its own. The advice is only asked for; `page_sizes_kib` finds out whether it is taken."""
+    """A new mapping. Huge pages are advice to the system; `page_sizes_kib` finds out whether it follows."""
     memory = aligned_room(size_bytes, "MADV_HUGEPAGE" if page_kib == HUGE_KIB else "MADV_NOHUGEPAGE")
     memory.fill(0)
     return memory

@@ -1,6 +1,6 @@
-"""The caches as the system reports them, for whoever has to choose block sizes.
+"""Read the caches that the system reports, for code that chooses block sizes.
 
-reported_caches()       -> tuple of Cache, nearest first; empty where the system tells nothing
+reported_caches()       -> tuple of Cache, nearest first; empty where the system reports nothing
 data_caches(caches)     those of them that hold data
 Cache                   one level
 FLOAT32_BYTES           of an element of what is recorded of them

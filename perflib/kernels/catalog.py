@@ -1,4 +1,4 @@
-"""The built-in kernels, described: the same description that makes your own kernel measurable.
+"""Describe the built-in kernels in the same way as a user describes another kernel.
 
 KERNELS             every built-in description by name
 find(name)          one description, a registered one too; also by its callable

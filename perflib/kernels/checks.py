@@ -1,10 +1,4 @@
-"""Checks of arguments for the public kernels: one line that names argument, requirement and value.
-
-    matrices(a, b, out)             -> out, allocated if None; shapes M x K, K x N, M x N
-    norm(x, weight, eps, out, ...)  -> out, allocated if None; x is n or rows x n, a residual is written as well
-    rows(x, weight, eps, out)       -> x, out as two-dimensional views, and out as the caller sees it
-    vectors(x=x, out=out)           one dimension, one dtype, one length; the one named out may be written
-    positive_integer(name, value)   -> int
+"""Check the arguments of the public kernels, with errors of one line: argument, requirement and value.
 
 Raise `TypeError` for a wrong kind or dtype, `ValueError` for a wrong shape, layout, value or overlap.
 """

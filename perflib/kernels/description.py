@@ -1,4 +1,4 @@
-"""What makes a kernel measurable: its callables, inputs, counts of work, and the check of its result.
+"""Describe a kernel so that perflib can measure it: callables, inputs, counts of work, and the check of its result.
 
     Kernel              the description; whatever perflib measures about its own kernels, it measures about yours
     aligned_empty       a buffer on a 64-byte boundary

@@ -1,4 +1,4 @@
-"""The memory kernels, described: buffers from one arena on pages of a chosen size, warm when a batch begins.
+"""Describe the memory kernels: buffers from one arena on pages of a chosen size, warm when a batch begins.
 
 TRAFFIC             descriptions of the chase, of reads, writes, copies and triads, and of strided reads
 CHASE_STEPS         loads in one run of the chase, whatever the size of its cycle

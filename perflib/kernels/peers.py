@@ -1,12 +1,6 @@
-"""The same matrix multiplications and norms by other libraries: looked for, never required.
+"""Call matrix multiplications and norms of other libraries, where these are installed.
 
-    mkl_matmul(a, b, out), torch_matmul(a, b, out), torch_norm(x, weight, eps, out)
-                        the call of a library, bound to its own view of these arrays: a function and its arguments
-    perform             calls it
-    installed()         {name: version} of the libraries found here, NumPy among them
-    mkl()               MKL, loaded
-
-The arrays are handed over outside the timed part, as they would be in a program that uses the library throughout: PyTorch
+The timed part excludes handing over the arrays, because a program that uses the library throughout does it once: PyTorch
 gets tensors on their memory, MKL their addresses by ctypes. Raises `ModuleNotFoundError`, one line, if a library is absent.
 """
 

@@ -1,4 +1,4 @@
-"""A Llama-style decoder on perflib's kernels: a prompt at once, then token by token, and where the time goes.
+"""Run a Llama-style decoder on perflib's kernels: a prompt at once, then token by token, with the time of each part.
 
     Decoder(weights)                    packed weights, float32 as they come or quantised to Q8_0
     decoder.cache(batch, context)       keys and values of `batch` sequences, and how far they are
@@ -98,7 +98,7 @@ class _Block:
 class Decoder:
     """Weights of a Llama-style decoder, packed; norms stay float32.
 
-    kind: None keeps each tensor as it comes. packed: told how many weights, as soon as they are packed. `blocks`: the
+    kind: None keeps each tensor as it comes. packed: called with a number of weights once they are packed. `blocks`: the
     weights of every layer.
     """
 

@@ -1,7 +1,7 @@
-"""A forward pass, run and taken apart: tokens per second, where the time goes, how near each part is to the limits.
+"""Run a forward pass and report tokens per second, the time of each part, and how near each part is to its limit.
 
-A part that moves few bytes for its flops is held against the multiply-add peak of a core, one that moves many against its
-bandwidth: the share of each is shown. Bytes are the useful ones: weights once per pass, the keys and values that are looked
+A part that moves few bytes for its flops is compared with the multiply-add peak of a core, one that moves many with its
+bandwidth. Bytes are the useful ones: weights once per pass, the keys and values that are looked
 at, activations not at all. Raises ValueError naming the argument, the requirement and the value.
 """
 

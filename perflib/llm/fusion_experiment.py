@@ -1,9 +1,4 @@
-"""What fusing buys a decoder, and what its stopwatches cost: the same work done in two ways, in turn, on its own weights.
-
-    alternatives(decoder, new)      {name: {way: run}}, the fused way first, every run through all layers
-    stopwatch_runs(decoder, context, ...)  the same of a pass of one token: stopwatches off and on
-    reads()                         READ_BYTES read in 1, 4 and 8 streams: what generation is held against
-    in_turn(runs, rounds)           yields (round, position, name, way, nanoseconds), everything once per round
+"""Measure what fusing gains a decoder and what its stopwatches cost: the same work in two ways, in turn.
 
     QKV             one product for queries, keys and values, against three
     gate and up     one product for both, against two
@@ -41,7 +36,7 @@ STREAMS = (1, 4, 8)
 def alternatives(decoder: Decoder, new: int) -> dict[str, dict[str, Run]]:
     """Runs over `new` rows through every layer. The weights of layers that are apart are parts of the packed ones.
 
-    Raises ValueError for a shape whose heads or layers do not fill whole panels: the parts could not be told apart.
+    Raises ValueError for a shape whose heads or layers do not fill whole panels: the parts could not be separated.
     """
     shape, blocks, eps = decoder.shape, decoder.blocks, decoder.shape.layer_norm_rms_epsilon
     width, keys, inner = shape.embedding_length, shape.key_length, shape.feed_forward_length

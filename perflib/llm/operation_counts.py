@@ -1,4 +1,4 @@
-"""Flops and bytes of every part of a decoder's pass, counted before anything is measured.
+"""Count flops and bytes of every part of a decoder's pass, before any measurement.
 
 Bytes are the useful ones: weights once per pass, the keys and values that attention reads, activations not at all.
 """

@@ -1,9 +1,4 @@
-"""What a Llama-style decoder is made of: its shape, the names of its tensors, and random ones.
-
-    Shape                   hyper-parameters, named as GGUF names them
-    SHAPES                  "15M", "110M", "1.1B"
-    RandomWeights(shape)    tensors by name, the same for the same seed; a file has its own class (`perflib.llm.gguf`)
-    tensor_shapes(shape)    {name: shape} of every tensor, rows first
+"""Describe a Llama-style decoder by its shape and the names of its tensors, and make random weights for it.
 
 A source of weights is anything with `shape` and `tensor(name)`, which returns float32, or a pair (scales, quants) of Q8_0.
 Raises ValueError naming the argument, the requirement and the value.

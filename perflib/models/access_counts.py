@@ -1,4 +1,4 @@
-"""Counting instead of timing: the same on every machine, no clock involved.
+"""Count the loads, stores and passes of a kernel, which are the same on every machine.
 
 A pass is one walk of the innermost index from the start of a row to its end.
 """

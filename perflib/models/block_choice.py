@@ -1,4 +1,4 @@
-"""The blocks of the packed product, and sizes that are powers of two: what a run says of the model's choices.
+"""What a run says of the blocks that the model chooses for `matmul_packed`, and of sizes that are powers of two.
 
 Raises `RunError` where the run has no such series.
 """
@@ -48,7 +48,7 @@ def block_times(run: Run) -> tuple[int, pd.DataFrame]:
     samples = per_run_ns(run.samples("packing"))
     here = select(samples, kernel="matmul_packed", dtype="float32", scope="kernel", threads=1)
     if here.empty:
-        raise RunError(f"run {run.id} has no blocks of the packed product")
+        raise RunError(f"run {run.id} has no blocks of the packed matrix multiplication")
     n = int(here["n"].max())
     return n, select(here, n=n).pivot_table(index=["process", "round"], columns=["mc", "kc"], values="per_run_ns").dropna()
 
@@ -67,7 +67,7 @@ def block_loss(run: Run) -> BlockLoss:
     """The model's blocks against the best of those recorded."""
     n, times = block_times(run)
     if (model := rules(run)[OURS]) not in times:
-        raise RunError(f"run {run.id} has no packed product with the model's blocks, {model[0]} x {model[1]}")
+        raise RunError(f"run {run.id} has no packed matrix multiplication with the model's blocks, {model[0]} x {model[1]}")
     best = times.median().idxmin()
     return BlockLoss(n, model, (int(best[0]), int(best[1])), against_best(times, model, topic_prior(run, "packing")))
 
@@ -79,7 +79,7 @@ def against_best(times: pd.DataFrame, blocks: tuple[int, int], prior: Prior | No
 
 
 def conflicts(run: Run) -> list[Conflict]:
-    """The tiled product by tile, then the top of the ladder: the power of two against the padded size, paired by round."""
+    """Compare a power of two with the padded size, paired by round: `matmul_tiled` by tile, then `matmul`."""
     losses = []
     for kernel in CONFLICTS:
         samples = select(run.samples("conflicts"), kernel=kernel)

@@ -1,4 +1,4 @@
-"""The loops of the fast kernels as traces, in the shape that they take on a given machine.
+"""Trace the loops of the fast kernels, in the shape that they take on a given machine.
 
 A trace has the arguments of those in `traces` and follows `kernels.gemm` and `kernels.rmsnorm.fast`: a vector counts as
 its elements, a masked one as those that it loads or stores; sums of the register tile have no address; what is packed is
@@ -19,10 +19,10 @@ from .lru import access, counted, each
 
 
 class Choices(NamedTuple):
-    """What kernels choose, or are told, on a machine."""
+    """What kernels choose, or receive, on a machine."""
 
     tile: int
-    """Of the tiled products."""
+    """Of the tiled variants."""
     mr: int
     nr: int
     lanes: int
@@ -37,7 +37,7 @@ class Choices(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How `matmul` takes a product."""
+    """The path that `matmul` takes for a shape."""
 
     packed: bool
     steps: int
@@ -152,7 +152,7 @@ def _copy_rows(a, lda, m, k, rows, ld, choices, item, l1, memory):
 
 @counted
 def _pack_and_multiply(sizes, choices, item, bases, l1, memory, copy_a):
-    """The loops around the packing, B into panels and, if asked for, rows of A to a distance that shares no sets."""
+    """The loops around the packing, B into panels and, on request, rows of A to a distance that shares no sets."""
     m, n, k = sizes
     mc, kc, nc, nr = choices.mc, choices.kc, choices.nc, choices.nr
     panels = bases[3]
@@ -187,7 +187,7 @@ def matmul_packed(sizes, choices, item, bases, l1, memory):
 
 
 def matmul(sizes, choices, item, bases, l1, memory):
-    """The way that the fast product takes."""
+    """The path that `matmul` takes."""
     packed, steps, copy_a = way(sizes, item, choices)
     if packed:
         return _pack_and_multiply(sizes, choices, item, bases, l1, memory, copy_a)

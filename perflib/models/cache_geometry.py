@@ -1,7 +1,4 @@
-"""The shape of caches, of this machine or of one that is only described.
-
-    geometry(cache)         -> Geometry: sets, ways, line of a level that a system reports; refused where it cannot be
-    described(path)         -> the levels of a machine that is described in a JSON file, nearest first
+"""Give sets, ways and lines of caches, of this machine or of a described one.
 
     {"caches": [{"size_bytes": 49152, "ways": 12}, {"size_bytes": 2097152, "ways": 16, "line_bytes": 64}]}
 

@@ -1,4 +1,4 @@
-"""What the caches should do, predicted from their geometry before anything is measured.
+"""Predict from their geometry what the caches do, before any measurement.
 
 Raises ValueError for a size or tile below 1, `GeometryError` for a cache that cannot be.
 """
@@ -23,7 +23,7 @@ has its best tile at a larger one than the model's, and loses the starts of a fe
 def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
     """Largest T such that T rows of T items at a stride of n items leave one way of every set free.
 
-    The tile of B is what the tiled product reuses; the free way is for the rows of A and C that stream by. Source: the
+    The tile of B is what `matmul_tiled` reuses; the free way is for the rows of A and C that stream by. Source: the
     self-interference of Lam, Rothberg and Wolf, ASPLOS 1991, counted set by set. Without a known number of ways the
     cache counts as fully associative.
     """

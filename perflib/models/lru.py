@@ -1,13 +1,6 @@
-"""Caches that are simulated: set-associative, least recently used, several levels, a hundred million accesses a second.
+"""Simulate caches: set-associative, least recently used, several levels, a hundred million accesses a second.
 
-    emptied(caches)                         -> l1, memory: nothing in any level, nothing counted
-    access(address, l1, memory)             one load or store
-    each(address, count, ...)               of `count` elements, one behind the other
-    updates(loaded, changed, count, ...)    of each of `count` elements: one loaded, another one loaded and stored
-    misses(memory)                          of each level so far
-    counted                                 decorator of what calls these: compiled, without the interpreter's lock
-
-Addresses are bytes. A level is asked only for what the one before it misses, and allocates on stores as on loads. What is
+Addresses are bytes. A level sees only the misses of the level before, and allocates on stores as on loads. What is
 known to hit, an element of the line that was touched just now, is not looked up: counts and contents are the same.
 All levels are one array of integers, and the first one's shape numbers beside it: as a record of arrays Numba counted
 references at every access, which took a third of the speed.

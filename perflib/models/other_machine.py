@@ -1,6 +1,6 @@
-"""What the models say of a machine that is described and not present.
+"""Apply the models to a machine that is described in a file and not present.
 
-Raises `GeometryError` for a description that makes no machine, OSError for a file that cannot be read.
+Raises `GeometryError` for a description of an impossible machine, OSError for a file that cannot be read.
 """
 
 from pathlib import Path

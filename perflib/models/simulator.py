@@ -1,9 +1,9 @@
-"""Misses that a kernel's loops cause, counted: its addresses, one after another, through caches that are simulated.
+"""Count the misses of a kernel's loops by sending their addresses, one after another, through simulated caches.
 
 An access is one scalar load or store of an array's element, as the loops of the source make them: sums and scales stay in
-registers, a vector of 16 counts as 16 accesses (15 of them hit), temporaries of the standard norm and buffers of the packed
-products are arrays. Caches are set-associative, replace the least recently used line, allocate on stores, and a level is
-asked only for what the one before it misses. They begin empty; arrays are contiguous, one behind the other, each at the
+registers, a vector of 16 counts as 16 accesses (15 of them hit), temporaries of the standard norm and buffers of packed
+variants are arrays. Caches are set-associative, replace the least recently used line, allocate on stores, and a level
+sees only the misses of the level before. They begin empty; arrays are contiguous, one behind the other, each at the
 start of a page.
 
     >>> from perflib.kernels.caches import Cache
@@ -53,7 +53,7 @@ def simulate(
     """Accesses and misses of a run of a kernel, the caches empty before it, or, if warm, as one such run has left them.
 
     shape: M, N, K of a product, rows and n of a norm. caches: nearest first. chosen: what the fast kernels choose; by
-    default what they would for these caches and this machine's vectors, with `tile` for the tiled products.
+    default what they would for these caches and this machine's vectors, with `tile` for the tiled variants.
     """
     if name not in TRACES:
         raise ValueError(f"name must be one of {', '.join(TRACES)}, got {name!r}")

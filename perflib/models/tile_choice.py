@@ -1,6 +1,6 @@
-"""The tile that the model of the caches says, held against the times of a run.
+"""Choose a tile by the model of the caches, and compare it with the times of a run.
 
-Raises ValueError for a size below 1, `RunError` where a run is asked that does not exist.
+Raises ValueError for a size below 1, `RunError` for a run that does not exist.
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ A start is what comes once per innermost loop: its end is mispredicted, a vector
 loads and stores C. Flops and starts cost what they cost each kernel. A miss in L1 has two prices: down a column, where each
 comes alone, and along a row, where the prefetchers have seen the line coming. No cost is negative.
 
-Raises `SampleError` for fewer sizes than coefficients can be judged by, `RunError` for a run without products or caches.
+Raises `SampleError` for fewer sizes than coefficients can be judged by, `RunError` for a run without matmul or caches.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Explanation:
     held_out_error: float
     """Mean of |predicted / measured - 1|, each size predicted from all others."""
     without_misses: float
-    """The held-out error of the same line if it is not told of misses."""
+    """The held-out error of the same line without the misses."""
     ns_per_miss: Mapping[str, float]
     """By `MISSES`."""
     ns_per_start: Mapping[str, float]
@@ -51,7 +51,7 @@ class Explanation:
 
 @lru_cache(maxsize=4)
 def miss_table(run: Run, largest: int = 320) -> pd.DataFrame:
-    """Median ns of the ladder's products, float32, kernel scope, up to n = `largest`, beside what their loops do.
+    """Median ns of the variants of matmul, float32, kernel scope, up to n = `largest`, beside what their loops do.
 
     Misses are those of a run that finds the caches as one before has left them, which is how it was timed. Simulated once
     per run and `largest`.
@@ -63,7 +63,7 @@ def miss_table(run: Run, largest: int = 320) -> pd.DataFrame:
     here = select(samples, dtype="float32", scope="kernel", threads=1, block="float32 scaling")
     times = here[here["kernel"].isin(TRACES) & (here["n"] <= largest)].groupby(["kernel", "n"])["per_run_ns"].median()
     if times.empty:
-        raise RunError(f"run {run.id} has no products in kernel scope")
+        raise RunError(f"run {run.id} has no matrix multiplication in kernel scope")
     parameters = choices(caches, FLOAT32_BYTES, run.machine.isa)
 
     def row(case: tuple[str, int]) -> tuple:
@@ -77,7 +77,7 @@ def miss_table(run: Run, largest: int = 320) -> pd.DataFrame:
 
 
 def starts(kernel: str, n: int, parameters: Choices) -> int:
-    """How many innermost loops a product of n x n matrices starts: sums, rows, or steps of a register tile."""
+    """How many innermost loops a multiplication of n x n matrices starts: sums, rows, or steps of a register tile."""
     tiles, blocks = -(-n // parameters.tile), -(-n // parameters.kc) if kernel == "matmul_packed" else 1
     register_tiles = -(-n // parameters.mr) * -(-n // parameters.nr) * blocks
     textbook = {"matmul_naive": 1, "matmul_ikj": 1, "matmul_tiled": tiles, "matmul_tiled_vectorised": tiles}

@@ -1,4 +1,4 @@
-"""The loops of the textbook's kernels as traces: every element that they load or store, in the order of the source.
+"""Trace the loops of the textbook kernels: every element that they load or store, in the order of the source.
 
     matmul_naive, matmul_ikj, matmul_tiled, matmul_tiled_vectorised, rms_norm_standard, rms_norm_fast
 
@@ -39,7 +39,7 @@ def matmul_ikj(sizes, choices, item, bases, l1, memory):
 
 @counted
 def matmul_tiled(sizes, choices, item, bases, l1, memory):
-    """The naive product in tiles: C begins as zeros, and each of its elements is loaded and stored once per tile of k."""
+    """`matmul_naive` in tiles: C begins as zeros, and each of its elements is loaded and stored once per tile of k."""
     m, n, k = sizes
     tile = choices.tile
     a, b, out = bases[0], bases[1], bases[2]

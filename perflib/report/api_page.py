@@ -1,4 +1,4 @@
-"""The reference of the public names, made from their docstrings by pdoc, as a page like the others.
+"""Make the page that documents the public names, from their docstrings by pdoc.
 
 Signatures and docstrings are those that pdoc reads; the frame and the look are the report's own.
 """

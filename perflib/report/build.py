@@ -1,14 +1,11 @@
-"""The report: the notebooks executed on a run, as pages that need no network, no script and no server.
-
-    build(run)              executes every notebook on the run, writes reports/index.html and a page for each
-    build_single(run)       the same as one file to mail, named after the run
+"""Build the report: the notebooks executed on a run, as pages that need no network, no script and no server.
 
     >>> build(load_run("latest"))                                                           # doctest: +SKIP
     PosixPath('reports/index.html')
 
-The first page opens with the answer; after the notebooks come a performance guide with figures of the run and the reference
-of the public names. Pages hold their pictures and their style; the samples are attached, so that a shared report can be
-re-analysed.
+The first page opens with the results; after the notebooks follow a performance guide with figures of the run and the
+reference of the public names. Pages hold their pictures and their style; the samples are attached, so that a shared
+report can be re-analysed.
 
 Raises `ReportError` where the notebooks are not there or a cell fails: its notebook, its cell, its message. A report that
 was there before is then untouched.
@@ -39,7 +36,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip: the same samples give 
 
 
 def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
-    """Write the report of a run into `out` (reports/ of the clone unless told) and return its index.
+    """Write the report of a run into `out` (by default reports/ of the clone) and return its index.
 
     The folder is replaced as a whole when everything else is done; one that is not a report of perflib is refused.
     """
@@ -57,7 +54,7 @@ def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Pat
 
 
 def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
-    """Write the report of a run as one HTML file (<run-id>.html here unless told) and return its path."""
+    """Write the report of a run as one HTML file (by default <run-id>.html here) and return its path."""
     file = (file or Path(f"{run.id}.html")).resolve()
     pages, archive = _pages(run, notebooks), _zip_samples(run)
     link = "data:application/zip;base64," + base64.b64encode(archive).decode()

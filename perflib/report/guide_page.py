@@ -1,4 +1,4 @@
-"""What to try when a kernel is slow: a step each, in the order of what is cheap to find out, with the figure of the run.
+"""Make the guide for a slow kernel: one step at a time, the cheapest to check first, each with a figure of the run.
 
     guide_page(run, pages)      -> the Page `performance-guide`; `pages` by stem, for the links
     STEPS                       the steps: what to ask, what to do, and the figure and the ratio that show it
@@ -157,7 +157,7 @@ STEPS = (
         "Are the vector instructions there?",
         "Look for packed multiply-adds in the machine code. Sums need leave to be reordered (fastmath: reassoc, contract), "
         "slices or unsigned indices spare the check for negative ones, and gathers are not what was meant.",
-        "tiles as the seed writes them / the same tiles, vectorised",
+        "tiles as published by the original engine / the same tiles, vectorised",
         _speed_up("matmul_tiled", "matmul_tiled_vectorised"),
         matmul_scaling.matmul_times,
         "02-matmul-scaling",

@@ -1,7 +1,4 @@
-"""The first page of a report: the answer, the machine, three figures, the way on.
-
-    first_page(run, pages, samples)      -> the Page `index`, which leads to the others
-    answers(run)                    -> the figures that stand at the top, each with its interval and where it comes from
+"""Make the first page of a report: the results, the machine, three figures, links to the other pages.
 
 What the run lacks is left out; a claim that it cannot judge is undecided and says so.
 """
@@ -28,7 +25,7 @@ from .guide_page import text_or_not_recorded
 from .markup import render
 from .page import Page
 
-TITLE = "How fast are matrix product and RMS norm on this machine?"
+TITLE = "How fast are matrix multiplication and RMS norm on this machine?"
 TILE_SIZES = (64, 128, 256, 512, 1024)
 ORDER = ("FAILS", "HOLDS", "UNDECIDED")  # what is news first, what is open last
 CLAIMS = {
@@ -86,7 +83,7 @@ def answers(run: Run) -> list[Answer]:
 
 
 def _fastest(run: Run, *sizes: int) -> Any:
-    """The row of the compiled product with the highest rate, at whatever size or at one of `sizes`."""
+    """Return the row of the compiled variant with the highest rate, at any size or at one of `sizes`."""
     rows = summary(run, "matmul", block="float32 scaling", **ALONE)
     rows = rows[rows["n"].isin(sizes)] if sizes else rows
     return rows.loc[rows["gflops"].idxmax()]
@@ -96,7 +93,7 @@ def _best_matmul(run: Run) -> Answer:
     top, peak = _fastest(run), peak_gflops(run)
     detail = f"{top['kernel']} at n = {top['n']:.0f}: {top['gflops']:.0f} of {peak.value:.0f} GFLOP/s, one core."
     share = f"{100 * top['gflops'] / peak.value:.0f} % of the peak"
-    return Answer("Best product compiled here", share, detail, "02-matmul-scaling")
+    return Answer("Best matrix multiplication compiled here", share, detail, "02-matmul-scaling")
 
 
 def _gain(run: Run) -> Answer:

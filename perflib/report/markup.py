@@ -1,6 +1,6 @@
-"""The templates that every page is written with: one frame, one way to show a picture.
+"""Hold the templates of every page: one frame, one way to show a picture.
 
-Own pages and reports both use them, so nothing here needs nbconvert.
+Pages of users need them too, so nothing here imports nbconvert.
 """
 
 from functools import cache

@@ -1,6 +1,6 @@
-"""A notebook for a kernel of your own, copied from 08-your-kernel: what is recorded there is measured in the copy.
+"""Copy notebook 08-your-kernel for a user's kernel; the copy measures what the original reads from a run.
 
-    copy_template(name)     writes my-notebooks/name.ipynb beside notebooks/, without outputs, and returns its path
+The copy is `my-notebooks/name.ipynb`, beside `notebooks/`, without outputs.
 
 Raises `ReportError` for a name that is no name of a file, for a file that is there already and where there is no template.
 """
@@ -34,7 +34,7 @@ The kernel is swept over sizes and over tiles; each sweep is recorded as a run, 
 
 
 def copy_template(name: str, folder: Path | None = None) -> Path:
-    """Copy the template into a folder, my-notebooks/ unless told, which is created where it is missing.
+    """Copy the template into a folder, by default my-notebooks/, which is created where it is missing.
 
     The name of letters, digits, - and _ names the notebook's sweeps and its page too.
     """

@@ -1,8 +1,4 @@
-"""Notebooks executed: all of them or none, cleanly, on a run that the environment names.
-
-    execute_all(paths, environment)     each path with its notebook, executed in memory
-    execute_in_place(paths)             re-executes the committed notebooks on the reference run; again changes no byte
-    find_notebooks(folder)              the notebooks of a folder, in order
+"""Execute notebooks, all of them or none, on a run that the environment names.
 
 Raises `ReportError` where the notebooks are not there or a cell fails: its notebook, its cell, its message.
 """
@@ -45,7 +41,7 @@ def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[t
 
 
 def execute_in_place(paths: Sequence[Path] = ()) -> None:
-    """Execute notebooks (all that are committed unless told) on the reference run and write their outputs into them.
+    """Execute notebooks (by default all that are committed) on the reference run and write their outputs into them.
 
     Nothing is kept that another execution would change: no times, no tags, no widget state, no version of Python.
     """

@@ -1,6 +1,4 @@
-"""One page of your own: headings, tables, figures and results in a single HTML file that needs nothing else.
-
-    write_page(path, title, *parts)     a `str` is a paragraph, one that starts with `# ` a heading; others show themselves
+"""Write a user's page: headings, tables, figures and results in a single HTML file.
 
     write_page("stencil.html", "My stencil", run.machine, "# How it grows", fit, times(run, "stencil"))
 

@@ -1,6 +1,6 @@
-"""An executed notebook as a page: markup without scripts, real descriptions, folded code, anchors for every heading.
+"""Make a page of an executed notebook: no scripts, a description for each figure, folded code, an anchor for each heading.
 
-nbconvert makes the markup; what its readers need besides is added to the tree before it is written again.
+nbconvert makes the markup; the functions here add to its tree what readers of a page need.
 """
 
 import base64

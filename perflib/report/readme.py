@@ -1,8 +1,4 @@
-"""The generated parts of README.md: the picture of the ladder, and the figures of the bench.
-
-    update_readme(run)      writes data/ladder.png, the ladder of a run
-    update_bench(bench)     writes the figures of `perflib bench` between their markers
-    markdown(table)         a Table as Markdown
+"""Write the generated parts of README.md: the picture of the variants, and the figures of the bench.
 
 Raises `ReportError` where the README or a marker is missing, `RunError` for a run without that picture.
 """
@@ -20,10 +16,10 @@ from ..validation.bench import Bench
 
 
 def update_readme(run: Run, readme: Path = README) -> None:
-    """Draw the ladder of a run beside the README that shows it; a second time changes nothing."""
+    """Draw the variants' GFLOP/s of a run beside the README that shows it; a second time changes nothing."""
     picture = matmul_rates(run)
     if not isinstance(picture, Picture):
-        raise RunError(f"run {run.id} has no ladder to show in {readme.name}")
+        raise RunError(f"run {run.id} has no variants of matmul to show in {readme.name}")
     try:
         replace_file(readme.parent / "data" / "ladder.png", lambda part: part.write_bytes(picture.png))
     except OSError as problem:
@@ -40,7 +36,7 @@ def update_bench(bench: Bench, readme: Path = README) -> None:
 
 
 def markdown(table: Table) -> str:
-    """One line for the header, one for the alignment, one per row; a bar in a cell is escaped."""
+    """One line for the header, one for the alignment, one per row; escape `|` in a cell."""
     lines = [table.header, ("---",) * len(table.header), *table.rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 

@@ -1,6 +1,4 @@
-"""All pages of a report as one file to mail: no folder around it, the samples inside.
-
-    join_pages(pages)       pages whose places and links carry the page that they belong to, with headings one level down
+"""Join all pages of a report into one file to mail, with the samples inside.
 
 The first page keeps its place at the top. Links between pages become links inside the file. Pictures become WebP without
 loss, two thirds of the bytes. A picture that stands in several places is kept once: SVG shows it again by its name, which

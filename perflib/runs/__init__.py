@@ -1,1 +1,1 @@
-"""What is kept on disk: recorded, read, asked and compared."""
+"""Record, read, query and compare what is kept on disk."""

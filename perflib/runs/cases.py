@@ -1,4 +1,4 @@
-"""Every case of a run under one key, whatever its topic, so that two runs can be held side by side.
+"""Give every case of a run one key, whatever its topic, so that two runs can be compared.
 
     key = ("rmsnorm", (("kernel", "rms_norm"), ("scope", "kernel"), ("n", 512), ...))
     process_medians(cases(run)[key])

@@ -1,4 +1,4 @@
-"""The columns of a run's tables, read from the descriptions in data/, so that they are written once.
+"""Read the columns of a run's tables from the descriptions in data/, their only definition.
 
     schema("samples")["elapsed_ns"]     Column(kind="integer", minimum=1, required=True)
     topic_columns("matmul")             those of the topic's schema as data/datapackage.json names it, none if it names none

@@ -1,7 +1,4 @@
-"""What changed between two runs, of one machine or of two: per kernel and size, with intervals and verdicts.
-
-    compare_runs(before, after)     -> RunComparison; says what changed, and counts what did not
-    require_plausible(run)          refuses a run whose values cannot be
+"""Compare two runs, of one machine or of two: per kernel and size, with intervals and verdicts.
 
     print(compare_runs(load_run("latest"), load_run("/media/stick/20261201T120000Z-other-full")))
 
@@ -11,8 +8,9 @@ Biol. 3, 2004). A change is claimed where it is among the discoveries of all cas
 and larger than 3 %. Two recordings of schema 1 have one process and one place each; they are compared by their rounds
 (`stats.shift_interval`, corrected for the number of cases), and a change of place shows as a change.
 
-On one machine nothing smaller than the canary moved is claimed. Of two machines each time counts in flops of its machine's
-own peak (in bytes of its copy, where no flops are counted): 1 is the same share of what a machine can do.
+On one machine no change is claimed that is smaller than the change of the reference loop, the series `canary`. Of two
+machines each time counts in flops of its machine's own peak (in bytes of its copy, where no flops are counted): 1 is
+the same share of what a machine can do.
 
 Raises `NothingComparable` where the runs have no case in common or only one of them drew its places, `RunError` where one
 of them was damaged or is implausible.

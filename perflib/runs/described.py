@@ -1,8 +1,4 @@
-"""A kernel of your own, described like the built-in ones: three lines, then everything here measures it.
-
-    described(...)              decorator: makes a function known to sweep, figures, tables and explore
-    counts_table(kernel, sizes) what one run works on, and that its result is right: counted, no clock
-    race_settings(kernel, n, ...)       a claim about two settings of a kernel, settled here and now
+"""Describe a kernel of yours in three lines, like the built-in ones, so that all of perflib measures it.
 
     @described(make=lambda n, dtype, rng: (np.ones(n, dtype),), flops=lambda n: n, bytes=lambda n, itemsize: n * itemsize)
     @numba.njit

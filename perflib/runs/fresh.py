@@ -1,7 +1,7 @@
-"""Runs that each work on arguments of their own: for a function that changes what it is given.
+"""Give every run of a function separate arguments, for a function that changes its arguments.
 
-A pool holds as many sets of arguments as a batch has runs, each drawn by itself. Before every batch the sets get back what
-they held, untimed. Different sets matter: identical copies train the branch predictor, and a quicksort of 1,000 floats
+A pool holds as many sets of arguments as a batch has runs, each drawn separately. Every batch first restores all sets,
+untimed. Different sets matter: identical copies train the branch predictor, and a quicksort of 1,000 floats
 then takes a quarter of its time.
 """
 

@@ -1,8 +1,4 @@
-"""One point of a grid: a kernel at a size, with its parameters, checked against its oracle before it is timed.
-
-    GridPoint                       the point, its columns in a table of samples, its counted work
-    checked_case(cell, inputs, rng) what can be timed; cells of one size share arrays and oracle through `inputs`
-    guarded_case(...)               the same; whatever raises then or later is a `PointLost` that says which cell it was
+"""Prepare one point of a grid: a kernel at a size, with its parameters, checked against its oracle before timing.
 
     GridPoint(find("matmul_tiled"), 256, values={"tile": 32}).label
 

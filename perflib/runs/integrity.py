@@ -1,10 +1,6 @@
-"""Is a folder with a run what its writer left? Told before anything in it is believed.
+"""Check that a folder with a run is as its writer left it, before anything reads its rows.
 
-    digest(content)         SHA-256, as in the checksums
-    foreign_link(path)      a link in the folder that leads out of it, or None
-    damage(path)            what the checksums of a finished run say against it, or None
-
-Answers are sentences that name the file; `store` raises them.
+The functions return sentences that name the file; `store` raises them.
 """
 
 import hashlib

@@ -1,12 +1,10 @@
-"""Measurements for other people's tools: a file that pyperf reads.
-
-    write_pyperf(path, results)         a benchmark for each measurement: `python -m pyperf show | stats | compare_to`
+"""Write measurements to a file that pyperf reads.
 
     write_pyperf("here.json.gz", measure(my_kernel, x))
 
 A value is the time of one run in seconds, net of the loop's own cost as everywhere in perflib; where a net value would not
 be positive, which pyperf refuses, all values of that measurement are gross. The metadata say which, with the state and its
-reasons: pyperf's headline is a mean that knows of neither. Its `compare_to` can test only benchmarks with equally many
+reasons: pyperf's headline, a mean, shows neither. Its `compare_to` can test only benchmarks with equally many
 values; others it calls different and prints that the test failed.
 
 Raises `ValueError` for nothing to write and for two measurements of one name, `ImportError` where pyperf is not installed,

@@ -1,7 +1,7 @@
-"""From samples to tables: times net of the loop's cost, medians with intervals, ratios paired by round.
+"""Make tables from samples: times net of loop overhead, medians with intervals, ratios paired by round.
 
-Every table and figure asks here, so that all of them subtract the loop's cost and pair their cases in the same way.
-Raises `RunError` where the run lacks what is asked for.
+Every table and figure uses these functions, so all of them subtract loop overhead and pair their cases in the same way.
+Raises `RunError` where the run lacks the rows.
 """
 
 from collections.abc import Mapping
@@ -32,12 +32,12 @@ COPIES = ("copy_loop", "memory_copy_nt", "numpy_copy")
 
 @lru_cache(maxsize=16)
 def net_times(run: Run, topic: str) -> pd.DataFrame:
-    """Samples of a topic without floor and canary; `net_ns` is the time per run less the floor of the same round."""
+    """Samples of a topic without `floor` and `canary`; `net_ns` is time per run less the round's loop overhead."""
     samples = run.samples(topic)
     samples = samples.assign(net_ns=samples["elapsed_ns"] / samples["reps"])
     floor = samples[samples["kernel"] == "floor"].groupby(["block", "scope", "round"])["net_ns"].min().rename("floor_ns")
     cases = samples[~samples["kernel"].isin(["floor", "canary"])].join(floor, on=["block", "scope", "round"])
-    # a round without its own floor takes the block's median one
+    # a round without a `floor` row takes the median of its block
     cases = cases.join(floor.groupby(["block", "scope"]).median().rename("usual_ns"), on=["block", "scope"])
     floor_ns = cases["floor_ns"].fillna(cases.pop("usual_ns")).fillna(0.0)
     return cases.assign(floor_ns=floor_ns, net_ns=cases["net_ns"] - floor_ns).reset_index(drop=True)

@@ -1,6 +1,6 @@
-"""The unit of recording: cells whose rounds are interleaved, recorded together or not at all, unless it is ended early.
+"""Record a block: cells whose rounds are interleaved, all of them or none unless the block ends early.
 
-A cell that raises is left out, its block measured again without it: a warning and the run's `lost` say which and why.
+If a cell raises, its block is measured again without it; a warning and the run's `lost` name the cell and the reason.
 Raises `WrongResult` for a wrong kernel before anything of it is timed, `RunError` where nothing can be written.
 """
 
@@ -74,7 +74,7 @@ def sample_block(
     plan: dict[str, tuple[int, int]] | None = None,
     first_round: int = 0,
 ) -> Iterator[tuple[float, list[dict[str, Any]]]]:
-    """Check every cell against its oracle, then yield (share done, rows) round by round, floor and canary included.
+    """Check every cell against its oracle, then yield (share done, rows) round by round, `floor` and `canary` included.
 
     No rows come with each step before the first round, so that a caller who wants to end need not wait for all of them.
     Cells of one size and dtype work on the same buffers. `plan`, runs per batch and rounds of every case, is filled if it

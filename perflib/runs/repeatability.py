@@ -1,10 +1,10 @@
-"""Cases whose times move from minute to minute on this machine, by what earlier recordings say of them.
+"""Find the cases whose times change from minute to minute on this machine, from earlier recordings.
 
     keys = not_repeatable(earlier_recordings(before, after), cases(before))
 
-Some quantities change by themselves: the latency beyond the share of the last level, a whole forward pass. A difference
-between two recordings says nothing there. Only data from before both recordings mark a case, so that no result chooses
-its own judge.
+Some quantities change by themselves: the latency beyond the share of the last level, a whole forward pass. For them a
+difference between two recordings says nothing. Only data from before both recordings mark a case, so that no result
+decides how it is judged.
 """
 
 from collections import defaultdict

@@ -1,7 +1,4 @@
-"""Reading runs: a folder of plain CSV files, one row per timed sample, refused where it is damaged or foreign.
-
-    load_run(id_or_path)        -> Run; PERFLIB_RUN or the committed reference run unless told
-    list_runs()                 folders of all runs, oldest first
+"""Read runs: a folder of plain CSV files, one row per timed sample; refuse a damaged or foreign folder.
 
     load_run("latest").samples("matmul")
     load_run("latest").table("harness")

@@ -1,4 +1,4 @@
-"""Record a grid of kernels, sizes and parameters as a run of its own: the recording behind `perflib.sweep`.
+"""Record a grid of kernels, sizes and parameters as a separate run, for `perflib.sweep`.
 
     run = record_grid("mine", [Block("mine", "all sizes", cells, budget_s=10)], {"seed": 0})
 
@@ -53,7 +53,7 @@ def record_grid(
 
 
 def _limits(here: Machine, shown: bool) -> dict[str, Interval]:
-    """What rates are held against, measured under a bar: the first time in a process it takes a while."""
+    """The limits that rates are compared with, measured with progress shown: the first call takes long."""
     limits = {}
     with progress_bar(3, shown, leave=False) as bar:
         for dtype in ("float32", "float64"):

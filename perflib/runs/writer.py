@@ -1,4 +1,4 @@
-"""Writing runs: appended round by round, complete or recognised as torn, one measurement at a time.
+"""Write runs round by round, so that a torn run is recognised, one measurement at a time.
 
     with measuring_lock():
         writer = RunWriter.start("quick", {"seed": 0}, machine())

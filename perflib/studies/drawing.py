@@ -1,4 +1,4 @@
-"""What the figures of several studies draw alike: logarithmic scales, reaches of intervals, words beside a point."""
+"""Draw what the figures of several studies share: logarithmic scales, error bars, words beside a point."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +18,7 @@ def log_scales(axes: Axes, xlabel: str, ylabel: str, log_y: bool = True) -> None
 
 
 def error_bars(intervals: Iterable[Interval]) -> np.ndarray:
-    """How far the intervals reach below and above their values, as matplotlib takes it."""
+    """The lengths of intervals below and above their values, as matplotlib takes them."""
     ends = np.array([(i.value - i.low, i.high - i.value) for i in intervals])
     return np.maximum(ends.T, 0)
 

@@ -466,7 +466,9 @@ def batches(axes: Axes, run: Run, shapes: Sequence[str] = ("15M", "110M")) -> st
     log_scales(axes, "flops per byte of weights, keys and values", "GFLOP/s, one core, float32")
     axes.set_yscale("log", base=2)
     plain_ticks(axes)
-    return f"GFLOP/s climb with the batch from the roof of memory towards the peak of {peak:.0f}: {'; '.join(sentences)}."
+    return (
+        f"GFLOP/s climb with the batch from the bandwidth ceiling towards the peak of {peak:.0f}: {'; '.join(sentences)}."
+    )
 
 
 def _draw_ceilings(axes: Axes, peak: float, rate: float) -> None:

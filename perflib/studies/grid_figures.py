@@ -1,11 +1,11 @@
-"""Figures and tables of any topic of any run, your own sweep for one: nothing in here knows a kernel by name.
+"""Draw figures and tables of any topic of any run, a user's sweep included; no function here knows a kernel by name.
 
 Each kernel is drawn at its fastest parameters: figures and tables take a run and the name of a topic.
 
     s = sweep([my_kernel], sizes, name="mine")
     times(s.run, "mine")
 
-Rates come from the counts in the run, so that it tells them where nobody knows the kernel. Where the run lacks a series,
+Rates come from the counts in the run, so they need no description of the kernel. Where the run lacks a series,
 the standard sentence stands in the figure's place; `scaling` raises `RunError` or `SampleError`, and ValueError
 where one of several values of a parameter must be chosen.
 """
@@ -252,7 +252,7 @@ def _series(run: Run, topic: str) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _unit(series: list[tuple[str, pd.DataFrame]]) -> tuple[str, float]:
     """The unit in the middle of all times, and its nanoseconds."""
-    ns = pd.concat([rows["ns"] for _, rows in series]).clip(lower=1)  # less the floor, nothing may be left
+    ns = pd.concat([rows["ns"] for _, rows in series]).clip(lower=1)  # net of loop overhead, nothing may be left
     return unit_of(math.sqrt(ns.min() * ns.max()))
 
 

@@ -1,17 +1,12 @@
-"""What other harnesses say of one kernel of some sixty nanoseconds, and what a first call that compiles does to them.
-
-    record_harnesses(writer, quick)     ask every harness that is installed, one block of the table `harness` each
-    ask(harness, question)              run one harness as its manual shows, with its defaults
-    question(first_call)                what the recorded ones are asked
-    HARNESSES                           timeit, %timeit, pytest-benchmark, pyperf, and perflib beside them
+"""Record what other harnesses report of a kernel of some sixty nanoseconds, warmed or compiling in the first call.
 
     ask(HARNESSES["timeit"], Question("x = [3, 1, 2]", "sorted", "x")).reported
 
-Each question is put to a process of its own. `warmed`: the setup calls the kernel once, so that it is compiled before the
+Each harness runs in a separate process. `warmed`: the setup calls the kernel once, so that it is compiled before the
 harness starts. `compiles`: the first call is the harness's own, and Numba finds no compiled code on disk; perflib compiles
-before it measures and is asked only so. What is recorded is what the harness reports, and how long it took.
+before it measures, so it runs warmed only. What is recorded is what the harness reports, and how long it took.
 
-Raises `Refusal`, one line, where a harness fails or cannot be understood; a recording goes on without it.
+Raises `Refusal`, one line, where a harness fails or its output is unknown; a recording goes on without it.
 """
 
 import json
@@ -251,7 +246,7 @@ def record_harnesses(writer: RunWriter, quick: bool, progress: bool = True) -> N
 
 
 def question(first_call: str) -> Question:
-    """What every harness is asked: an RMS norm of 512 numbers, compiled by the setup or by the first call."""
+    """What every harness measures: an RMS norm of 512 numbers, compiled by the setup or by the first call."""
     asked = Question(SETUP, "kernel", "x, weight, 1e-5, out")
     return replace(asked, setup=f"{SETUP}{asked.statement}\n") if first_call == "warmed" else asked
 

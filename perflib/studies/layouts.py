@@ -1,4 +1,4 @@
-"""How the built-in kernels walk through their data: what the reasons of a growth curve are told of them."""
+"""Describe how the built-in kernels walk through their data, which gives a growth curve its reasons."""
 
 from ..hardware.facts import Machine
 from ..kernels.gemm.fast import B_IN_PLACE
@@ -10,7 +10,7 @@ from ..scaling.reasons import Layout
 def layout_of(kernel: str, itemsize: int, machine: Machine, tile: int = DEFAULT_TILE) -> Layout:
     """The layout of a kernel on n x n matrices, or on a row of n; an empty one for a kernel that is not built in.
 
-    The textbook's tiled product comes back to columns of `tile` elements of B, the vectorised one to whole tiles, the naive
+    `matmul_tiled` comes back to columns of `tile` elements of B, the vectorised one to whole tiles, the naive
     one to columns of all n. The others go along rows, in vectors whose last one is masked.
     """
     chosen = choices(machine.data_caches(), itemsize, machine.isa, tile)

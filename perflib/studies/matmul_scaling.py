@@ -115,7 +115,7 @@ def gain_table(run: Run, n: int = 512) -> Table:
         gain = before and ratio(run, "matmul", {"kernel": before, **conditions}, {"kernel": name, **conditions})
         share = f"{100 * rates[name] / peak:.1f}"
         rows.append((name, ADDS[name], f"{rates[name]:.1f}", text(gain) if gain else "", share))
-    header = ("kernel", "what it adds", f"n = {n} (GFLOP/s)", "times the rung before", "share of the peak (%)")
+    header = ("kernel", "what it adds", f"n = {n} (GFLOP/s)", "times the variant before", "share of the peak (%)")
     return Table(header, tuple(rows))
 
 
@@ -189,7 +189,7 @@ def matmul_rates(axes: Axes, run: Run) -> str:
     label_ends(axes)
     top = max(best, key=best.get)
     return (
-        f"GFLOP/s against n: the naive product peaks at {best['matmul_naive']:.1f}, the seed's tiles at "
+        f"GFLOP/s against n: naive peaks at {best['matmul_naive']:.1f}, tiles as published at "
         f"{best['matmul_tiled']:.1f}, ikj at {best['matmul_ikj']:.1f}, and {LOOKS[top][0]} leads with {best[top]:.0f} "
         f"of a peak of {peak.value:.0f}."
     )
@@ -204,10 +204,10 @@ def matmul_times(axes: Axes, run: Run) -> str:
     fitted(axes, fit, 1e3)
     published = published_figures("matmul_tiled")
     published_points(axes, published)
-    log_axes(axes, rows["n"], "n (matrices n × n, float32, tile 64)", "time of one product (µs)")
+    log_axes(axes, rows["n"], "n (matrices n × n, float32, tile 64)", "time of one multiplication (µs)")
     _mark_caches(axes, run, at=0.02)
     axes.legend(loc="upper left")
     return (
-        f"Time of matmul_tiled against n with its fit, exponent {fit.exponent.value:.2f}, and the seed's published "
+        f"Time of matmul_tiled against n with its fit, exponent {fit.exponent.value:.2f}, and the published "
         f"times at 64, 128 and 256, which lie {published_factor(published, rows):.1f} times as high."
     )

@@ -1,6 +1,6 @@
 """The study of notebook 05-memory: latency and bandwidth against the working set, and what geometry predicts of them.
 
-Levels, pages, columns of matrices and chains are measured by chases; each is held against a model that knows only the
+Levels, pages, columns of matrices and chains are measured by chases; each is compared with a model that knows only the
 sizes and ways of the caches. Where the run lacks a series, the standard sentence stands in the place of a table or figure.
 """
 

@@ -57,7 +57,7 @@ def published_points(axes: Axes, published: pd.DataFrame, unit: float = 1.0) -> 
     """The published times, with half a step of their last digit, in `unit` per microsecond."""
     look = {"fmt": "*", "markersize": 9, "color": PUBLISHED_COLOUR, "capsize": 3}
     times, half_steps = published["time_us"] * unit, published["half_step_us"] * unit
-    return axes.errorbar(published["n"], times, half_steps, **look, label="published by the seed (another machine)")
+    return axes.errorbar(published["n"], times, half_steps, **look, label="as published (another machine)")
 
 
 @or_missing

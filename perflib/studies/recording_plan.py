@@ -1,11 +1,11 @@
-"""What a run of a machine contains, and the program that records it.
+"""Plan what a run of a machine contains, and record it.
 
 A recording goes into data/runs/<run-id>/: blocks of samples, each with the seconds meant for it.
 
 Several fresh processes share the rounds of a block (PROCESSES). On the reference machine `perflib record --quick`
 takes 2 min 37 s, and `perflib record --peers` 32 min. What a case needs at least (six rounds, nine for tiles, three of each
-process) is taken even where it exceeds the seconds of its block. `harness` holds no samples but what other harnesses say of
-one kernel: a quick run asks timeit only, a full one all that are installed (28 s for pyperf).
+process) is taken even where it exceeds the seconds of its block. `harness` holds no samples, but the reports of other
+harnesses on one kernel: of timeit in a quick run, of all that are installed in a full one (28 s for pyperf).
 """
 
 import sys

@@ -103,7 +103,7 @@ def rms_times(axes: Axes, run: Run) -> str:
     label_ends(axes)
     fast = scaling_rows(table, "rms_norm_fast", "kernel")
     return (
-        f"RMS-norm time against n: the fast kernel has the exponent {fit.exponent.value:.2f}; the seed's published "
+        f"RMS-norm time against n: the fast kernel has the exponent {fit.exponent.value:.2f}; the published "
         f"microseconds lie {published_factor(published, fast):.0f} times as high."
     )
 
@@ -127,18 +127,18 @@ def rms_batch(axes: Axes, run: Run) -> str:
     copy = _against_bytes(axes, run, table, 4 * table["n"] * (2 * table["rows"] + 1), "rows in, out, and weights (KiB)")
     last = table[table["rows"] == table["rows"].max()].set_index("kernel")["gb_per_s"]
     ends = ", ".join(f"{LOOKS[name][0]} {last[name]:.0f}" for name in _norms(table))
-    return f"RMS norm over a batch: at the largest one the GB/s are {ends}; the best copy of the run makes {copy:.0f}."
+    return f"RMS norm over a batch: at the largest one the GB/s are {ends}; copying from memory reaches {copy:.0f}."
 
 
 def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
-    """GB/s of every norm of a table against the bytes in `moved`; the best copy, which is returned, as a line."""
+    """GB/s of every norm of a table against the bytes in `moved`, and as a line the copy bandwidth, returned."""
     table = table.assign(kib=moved / 1024)
     for name in _norms(table):
         rows = table[(table["kernel"] == name) & (table["scope"] == ("kernel" if name in RMSNORM_VARIANTS else "call"))]
         rows = rows.drop_duplicates("kib").sort_values("kib")
         curve(axes, name, rows["kib"], rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
     copy = copy_gb_per_s(run).value
-    level(axes, copy, f"best copy from memory {copy:.0f}", at=0.3)
+    level(axes, copy, f"copy bandwidth of memory {copy:.0f}", at=0.3)
     log_scales(axes, label, "GB/s of useful bytes, one core")
     cache_lines(axes, run.machine.data_caches(), lambda size: size / 1024, "fill")
     label_ends(axes)

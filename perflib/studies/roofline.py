@@ -132,7 +132,7 @@ def _by_formula(trace: str, n: int, blocks: Choices) -> dict[str, float]:
 
 @lru_cache
 def _simulate(trace: str, n: int, caches: tuple[Cache, ...], isa: tuple[str, ...]) -> dict[str, float]:
-    """Elements loaded and stored, and lines that each level asked for."""
+    """Elements loaded and stored, and lines that each level requested."""
     counts = simulate(trace, (n,) * 3, caches, chosen=choices(caches, FLOAT32_BYTES, isa))
     lines = [misses * (cache.line_bytes or LINE_BYTES) for misses, cache in zip(counts.misses, caches, strict=True)]
     beyond = [*(cache.name for cache in caches[1:]), "memory"]
@@ -188,8 +188,8 @@ def roofs(axes: Axes, run: Run) -> str:
     shares = {point.kernel: point.gflops / bound(limits, point)[0] for point in kernels}
     best = max(shares, key=shares.get)
     return (
-        f"Kernels below the measured roofs of one core: {best} comes closest to its own lowest roof, at "
-        f"{100 * shares[best]:.0f} % of it; the naive product reaches {100 * shares['matmul_naive']:.0f} %."
+        f"Kernels below the measured ceilings of one core: {best} comes closest to its lowest ceiling, at "
+        f"{100 * shares[best]:.0f} % of it; matmul_naive reaches {100 * shares['matmul_naive']:.0f} %."
     )
 
 

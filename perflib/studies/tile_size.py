@@ -193,7 +193,7 @@ def explained(axes: Axes, run: Run) -> str:
     log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "time per flop (ns); dashed: predicted")
     label_ends(axes)
     return (
-        f"Time per flop of {table['kernel'].nunique()} rungs over {fit.sizes} sizes: flops, loops and simulated misses "
+        f"Time per flop of {table['kernel'].nunique()} variants over {fit.sizes} sizes: flops, loops and simulated misses "
         f"explain {100 * fit.r_squared:.0f} % of its logarithm's variance, and sizes left out are predicted within "
         f"{100 * fit.held_out_error:.1f} % on average, {100 * fit.without_misses:.1f} % without misses."
     )

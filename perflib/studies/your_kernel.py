@@ -1,6 +1,6 @@
-"""The worked example of notebook 08-your-kernel: a stencil, described as anybody describes a kernel of their own.
+"""The worked example of notebook 08-your-kernel: a stencil, described as a user describes a kernel.
 
-The same text stands in the notebook, and a test holds the two together: `perflib record` measures what is read there.
+The notebook has the same text, and a test compares both, so `perflib record` measures what the notebook shows.
 
 Each point of out is the mean of the four neighbours of the same point of x, computed in strips of `tile` columns. x has a
 border of one around the n x n points of out. Three additions and one product for every point; each number is read and

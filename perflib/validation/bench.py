@@ -1,9 +1,4 @@
-"""The fast kernels against other libraries and this machine: ratios side by side in one process, each with its interval.
-
-    bench(quick)            -> Bench: rows, the figures that sum them up, each against its bar
-    Bench.to_dict()         what --json writes: machine, rows, summary
-    handicaps(environment)  variables that would hold a rival back; with them `bench` refuses to measure
-    FIGURES                 the figures and their bars
+"""Compare the fast kernels with other libraries and this machine: ratios in one process, each with its interval.
 
 Public functions are compared in `call` scope, `out` preallocated on both sides; against the machine `kernel` scope counts.
 Every result is checked against its float64 oracle before it is timed. One thread on both sides unless the row says more;
@@ -44,7 +39,7 @@ Choice = Callable[[Sequence[Row]], list[Row]]
 
 @dataclass(frozen=True)
 class Figure:
-    """One number out of many rows, and the bar it should reach; `then` is where it should go from there."""
+    """One number out of many rows, and the target that it should meet; `then` is the next target."""
 
     key: str
     what: str
@@ -59,7 +54,7 @@ class Figure:
         return self.combine(ratios) if ratios else None
 
     def score(self, rows: Sequence[Row]) -> Score:
-        """The value beside its bar."""
+        """The value beside its target."""
         value = self.value(rows)
         text = "" if value is None else f"{value:.3f}"
         return at_least(self.reach, "≥ {:.2f}").score(self.what, value, text, f"{self.then:.2f}")
@@ -93,7 +88,7 @@ FIGURES = (
     Figure("two_threads_speedup", "two threads / one", 1.8, 1.95, _of(THREADS)),
     Figure("", "blocks by the model / best of a sweep, worst", 0.97, 0.99, _of(BLOCKS)),
     Figure("rms_of_in_core_bound", "RMS norm in L1 / 1.5 cycles per 16 elements", 0.6, 0.75, _of(CORE)),
-    Figure("rms_of_copy_bandwidth", "RMS norm, rows in memory / best copy", 0.90, 0.97, _of(COPY)),
+    Figure("rms_of_copy_bandwidth", "RMS norm, rows in memory / copy bandwidth", 0.90, 0.97, _of(COPY)),
     Figure("rms_top_vs_standard_min", "RMS norm / standard, worst of 512, 1024, 2048", 3, 5, _of(STANDARD)),
     Figure("rms_vs_torch_min", "RMS norm from Python / PyTorch, worst of 512 to 4096", 5, 10, _of(TORCH)),
     Figure("fused_residual_gain", "residual fused / add, then norm", 1.10, 1.20, _of(FUSED)),
@@ -111,7 +106,7 @@ FIGURES = (
 class Bench(Scorecard):
     """What was found."""
 
-    header = "times as fast", "found", "bar", "aim", "verdict"
+    header = "times as fast", "found", "target", "next target", "verdict"
     machine: Mapping[str, Any]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -188,6 +183,6 @@ def _notes(
     if variables := os.environ.get(WITHOUT):
         yield f"Measured without {variables}, which the environment sets and which would hold a library back."
     times = ", ".join(f"{LIBRARIES[name]} {ns:.0f} ns" for name, ns in calls.items())
-    yield f"The call alone, by a product of 1 x 1: {times}" + ("; MKL through ctypes." if "mkl" in calls else ".")
+    yield f"The call alone, by a multiplication of 1 x 1: {times}" + ("; MKL through ctypes." if "mkl" in calls else ".")
     if quick:
         yield "quick: fewer sizes, and less time for each."

@@ -1,6 +1,4 @@
-"""Rows of `perflib bench` about a decoder's pass: against PyTorch and the read bandwidth, Q8_0 against float32.
-
-    forward_steps(quick, libraries)     steps as those of `bench_kernels.plan`: a name and a function that returns rows
+"""Compare a decoder's pass with PyTorch and the read bandwidth, and Q8_0 with float32, for `perflib bench`.
 
 Every step is one session, one thread on both sides. PyTorch makes the same passes on the same weights, and its logits are
 compared with ours before anything is timed. Generation is a pass of one token at context 128, a prompt has 128 tokens.

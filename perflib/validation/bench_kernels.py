@@ -1,9 +1,6 @@
-"""The contests of `perflib bench`: who meets whom, on which sizes, for how long, and the rows that come of it.
+"""Plan the comparisons of `perflib bench`: which kernels, on which sizes, for how long, and the rows that result.
 
-    plan(quick, libraries, machine)     what is measured, step by step: a name and a function that returns rows
-    calls_ns(libraries)                 what the call of a library takes, on a product of 1 x 1
-
-Every step is one session. What one of them needs and this machine does not have (a library, a second core) is left out.
+Every step is one session. A step is left out where this machine lacks what it needs (a library, a second core).
 """
 
 import inspect
@@ -30,7 +27,7 @@ LIBRARY, BEST, PEAK = "product / library", "product / best library", "product / 
 ODD, DOUBLE, THREADS = "odd shape / NumPy", "float64 product / NumPy", "two threads / one"
 BLOCKS = "blocks by the model / best of a sweep"
 CORE, LOADS = "norm in L1 / 1.5 cycles per 16 elements", "norm in L1 / its loads at the speed of L1"
-COPY, STANDARD = "norm, rows in memory / best copy", "norm / standard"
+COPY, STANDARD = "norm, rows in memory / copy bandwidth", "norm / standard"
 TORCH, FUSED = "norm / PyTorch", "residual fused / add, then norm"
 
 OURS, PACKED, NORM = "matmul", "matmul_packed", "rms_norm"
@@ -75,7 +72,7 @@ def _takes(name: str, parameter: str) -> bool:
 
 
 def calls_ns(libraries: Sequence[str]) -> dict[str, float]:
-    """Nanoseconds of a product of 1 x 1 by each library: next to nothing but the call."""
+    """Nanoseconds of a multiplication of 1 x 1 by each library: next to nothing but the call."""
     cells = {name: GridPoint(find(f"{name}_matmul"), 1, "call") for name in libraries}
     contest = run_head_to_head(list(cells.values()), 0.3)
     return {name: contest.session.gross(cell.label).value for name, cell in cells.items()}
@@ -116,7 +113,7 @@ def _two_threads(budget_s: float) -> list[Row]:
 
 
 def _blocks(n: int, budget_s: float) -> list[Row]:
-    """The packed product with the blocks of the model, against the best of a sweep around them."""
+    """The packed matmul with the blocks of the model, against the best of a sweep around them."""
     kernel, model = find(PACKED), default_blocks(np.dtype("float32"))
     values = (dict(zip(kernel.tuning, blocks, strict=True)) for blocks in dict.fromkeys(_around(model)))
     ours, *others = (GridPoint(kernel, n, values=each) for each in values)

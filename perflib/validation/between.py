@@ -1,12 +1,9 @@
-"""Does a number come out the same in the next recording? Two recordings of one code, counted against each other.
-
-    between(quick)                  record this code twice, then judge the two
-    judge_pair(before, after)       -> Between: the figures, each against its bar, and the same for every topic
+"""Check that the next recording of the same code gives the same numbers, by counting one recording against another.
 
 Every case counts in both directions: the median of one recording against the interval of the other. A right interval of
 95 % for the median over placements and processes misses the median of an equally large second recording in 6 to 20 % of the
-cases, because that median errs too; wider is no answer. The score of an interval adds its length and forty times the
-distance by which it misses: Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007), section 6.2, on logarithms.
+cases, because that median errs too. A wider interval would be wrong. The score of an interval adds its length and forty
+times the distance by which it misses: Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007), section 6.2, on logarithms.
 """
 
 from collections.abc import Mapping, Sequence

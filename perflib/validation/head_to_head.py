@@ -1,11 +1,7 @@
-"""Contests: cells measured side by side in one session, each checked against its oracle first, and ratios as rows.
+"""Measure cells side by side in one session, each checked against its oracle first, and give ratios as rows.
 
-    run_head_to_head(cells, ...)    -> HeadToHead: a session of these cells
-    HeadToHead.row(what, ...)       a Row: how many times as fast one side is as the other
-    Row                             one line of `perflib bench`
-    of_shape, side_by_side          arrays for products that are not square, and for norms that stay in the cache
-
-A ratio is the median over the rounds of time / time of the same round, with its 95 % interval; above 1 the first side wins.
+A ratio is the median over the rounds of time / time of the same round, with its 95 % interval; above 1 the first side
+is faster.
 """
 
 import time
@@ -58,7 +54,7 @@ class HeadToHead:
         return self.session.ratio(peer.label, ours.label).scaled(work)
 
     def share_of(self, cycles: float, ours: GridPoint) -> Interval:
-        """`cycles` of the clock over the time of a run; the frequency is that of the canary in the same round."""
+        """`cycles` of the clock over the time of a run; the frequency is that of the reference loop in the same round."""
         return self.session.ratio(CANARY_LABEL, ours.label).scaled(cycles / CANARY_CYCLES)
 
     def fastest(self, cells: Sequence[GridPoint], work: Callable[[GridPoint], float] = lambda cell: 1.0) -> GridPoint:
@@ -99,7 +95,7 @@ def run_head_to_head(
 
 
 def of_shape(m: int, k: int, n: int) -> Callable[..., tuple]:
-    """`make` of a product M x K times K x N."""
+    """`make` of a matrix multiplication M x K times K x N."""
 
     def make(_: int, dtype: str, rng: np.random.Generator) -> tuple:
         return aligned_random((m, k), dtype, rng), aligned_random((k, n), dtype, rng), aligned_empty((m, n), dtype)

@@ -1,7 +1,4 @@
-"""Do the intervals hold what they promise? Known truths, seeded noise, the share of trials that found them; no clock.
-
-    interval_coverage(trials, seed)     -> IntervalCoverage: how often the interval that ended a session covers the median
-    recording_coverage(trials, seed)    -> RecordingCoverage: the same of recordings that several processes shared
+"""Count how often intervals contain a known truth, with seeded noise and without a clock.
 
 Each simulation draws samples as a machine might give them, hands them to the function that judges real ones, and counts.
 The same seed gives the same figures. Raises `SampleError` for too few trials.

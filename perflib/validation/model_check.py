@@ -1,8 +1,4 @@
-"""What the models of the caches are worth on a run: time lost by trusting them, time explained by them, beside the bars.
-
-    judge_models(run)      -> Trust: a figure per line, its bar, and whether it is met; shows itself as a table
-    JUDGES          what gives the figures: functions of a run
-    lost(...)       a figure of time lost, for such a function
+"""Compare the models of the caches with a run: time lost by trusting them, time explained by them, beside the targets.
 
 A figure whose series the run lacks, or has too little of, stays open and says why.
 """
@@ -70,7 +66,7 @@ def _tiles(run: Run) -> list[Score]:
     return [median, lost(f"{TILE}, worst", losses[worst], 1.15, f"n = {worst}")]
 
 
-TIME = "time of the ladder by flops, loops and misses"
+TIME = "time of the variants by flops, loops and misses"
 
 
 def _explain_time(run: Run) -> list[Score]:
@@ -99,7 +95,7 @@ POWER = "time per flop at a power of two / beside it"
 
 
 def _conflicts(run: Run) -> list[Score]:
-    """Tiles show it and the top of the ladder does not; the bars are for 1024 against 1040."""
+    """Conflicts slow the tiles and not `matmul`; the targets are for 1024 against 1040."""
     figures = []
     for pair in conflicts(run):
         name = pair.kernel if pair.tile is None else f"{pair.kernel}, tile {pair.tile}"

@@ -1,9 +1,6 @@
-"""Does `fit_scaling` decide, and rightly? Seeded curves of known growth, and curves that other tools misjudged; no clock.
+"""Count right verdicts of `fit_scaling` on seeded curves of known growth, and on curves that other tools misjudged.
 
-    scaling_coverage(curves, seed)      -> ScalingCoverage: the shares of right and wrong verdicts, findings and intervals
-    judge_cases(), judge_ladders()      published curves and real ladders against what is known of them
-
-A drawn curve has a class of growth, a fixed cost, lower-order work, steps of price, odd sizes, model error and noise. It is
+A drawn curve has a class of growth, a fixed cost, lower-order work, steps in cost, odd sizes, model error and noise. It is
 decidable where the model that generated it, its structure known and its values fitted, is more likely than every other
 class with its best arrangement, by more than ten units of twice the log-likelihood.
 """
@@ -348,7 +345,7 @@ def _judge_case(case: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def judge_ladders() -> dict[str, tuple[str, bool]]:
-    """Real ladders against what their authors declared: the verdict, and whether it has seven sizes over a decade."""
+    """Real series against what their authors declared: the verdict, and whether it has seven sizes over a decade."""
     verdicts = {}
     for case in json.loads((SCALING_CASES / "ladders.json").read_text()):
         sizes = case["sizes"]

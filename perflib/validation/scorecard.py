@@ -1,6 +1,6 @@
-"""Scorecards: figures, each beside the target that it should reach.
+"""Show figures in a scorecard, each beside its target.
 
-    at_least(0.95).score("planted slow-down found", 0.97, "0.97")   -> Score, met
+    at_least(0.95).score("inserted slow-down found", 0.97, "0.97")   -> Score, met
     Scorecard       what shows scores as a table: `scores()` is all that a class of them must define
 
 A figure without a value is not measured: neither met nor missed. NaN misses every target.
@@ -50,7 +50,7 @@ def at_most(high: float, text: str = "≤ {:g}") -> Target:
 class Scorecard:
     """Scores of one kind."""
 
-    header = "what", "found", "bar", "verdict"
+    header = "what", "found", "target", "verdict"
     unmeasured = "not measured"
 
     def scores(self) -> tuple[Score, ...]:

@@ -1,11 +1,9 @@
-"""How far this machine's numbers can be trusted: experiments whose right answer is known, run here and now.
+"""Check how far to trust the numbers of this machine, by experiments whose right answer is known.
 
-    selfcheck(quick)        -> Selfcheck: the figures, each against its bar
-    Selfcheck.to_dict()     what --json writes
-
-The same thing under two names must not be called different, and a slow-down that was planted must be found, both with the
-budget and the margin that `compare` has by default. An interval must cover what it says, a kernel's time must agree with a
-method that knows no floor, and the clock must cost little. Takes some minutes, most of them beside busy neighbours.
+One function under two names must not be called different, and an inserted slow-down must be found, both with the
+budget and the margin that `compare` has by default. An interval must cover as often as it states, a kernel's time must
+agree with a method without loop overhead, and the clock must cost little. Takes some minutes, most of them beside busy
+neighbours.
 """
 
 import itertools
@@ -39,11 +37,11 @@ from .scaling_coverage import scaling_figures
 from .scorecard import Score, Scorecard, Target, at_least, at_most
 
 ROUNDS = 101
-TIMES = 300, 315  # the planted slow-down; so many that a call from Python weighs nothing
+TIMES = 300, 315  # the inserted slow-down; so many that a call from Python weighs nothing
 TARGETS: dict[str, tuple[str, Target]] = {
     "aa_false_positive_rate": ("a kernel and itself called different, idle", at_most(0.03)),
     "aa_false_positive_rate_busy": ("the same beside a busy process per core", at_most(0.05)),
-    "power_5_percent": ("planted slow-down of 5 % found", at_least(0.95)),
+    "power_5_percent": ("inserted slow-down of 5 % found", at_least(0.95)),
     "interval_coverage": ("coverage of 95 % intervals, simulated", Target("0.93 to 0.98", 0.93, 0.98)),
     "scaling_right": ("growth of decidable curves: right", at_least(0.95)),
     "scaling_undecided": ("the same: undecided", at_most(0.04)),
@@ -51,12 +49,12 @@ TARGETS: dict[str, tuple[str, Target]] = {
     "scaling_false_reject": ("curves whose growth is called inconsistent", at_most(0.01)),
     "scaling_false_findings": ("steps, odd sizes or fixed costs found where none are", at_most(0.02)),
     "scaling_simple": ("growth behind sharp steps or odd sizes alone: right", at_least(0.98)),
-    "scaling_told_apart": ("n told from n log n, n^2.81 from n^3 over four decades", at_least(0.95)),
+    "scaling_told_apart": ("n separated from n log n, n^2.81 from n^3, over four decades", at_least(0.95)),
     "scaling_coverage": ("coverage of exponents, simulated", at_least(0.93)),
     "scaling_width": ("width of their intervals / that of an oracle", at_most(2)),
     "scaling_steps_found": ("steps of 1.5 times and more found within one size", at_least(0.9)),
     "scaling_cases": ("published curves judged rightly", at_least(1)),
-    "scaling_ladders_decided": ("real ladders over a decade decided", at_least(0.85)),
+    "scaling_ladders_decided": ("real series over a decade of sizes decided", at_least(0.85)),
     "kernel_scope_error": ("kernel scope against the slope over batch lengths", at_most(0.03)),
     "timer_overhead_ns": ("Timer, start and elapsed (ns)", Target("< 1000", high=math.nextafter(1000, 0))),
     "timer_overhead_ratio": ("the same / two bare readings of the clock", at_most(5)),
@@ -82,7 +80,7 @@ class Selfcheck(Scorecard):
 
     def __str__(self) -> str:
         f = self.figures
-        trials = f"{f['aa_comparisons']} comparisons idle and as many busy, {f['power_trials']} planted"
+        trials = f"{f['aa_comparisons']} comparisons idle and as many busy, {f['power_trials']} with an inserted slow-down"
         notes = [f"{trials}; {f['seconds_to_1_percent']:.2g} s to ± 1 % of a kernel of {f['kernel_ns']:.0f} ns"]
         if self.quick:
             notes.append("quick: too few trials for rates of some percent; leave --quick out for 200 and 40")
@@ -106,7 +104,7 @@ def selfcheck(quick: bool = False, progress: bool = True) -> Selfcheck:
             return hits / count
 
         figures["aa_false_positive_rate"] = share("a function and itself", _false_positive, pairs)
-        figures["power_5_percent"] = share("5 % planted", _find_slow_down, slow_downs)
+        figures["power_5_percent"] = share("5 % inserted", _find_slow_down, slow_downs)
         with _busy_cores():
             figures["aa_false_positive_rate_busy"] = share("a function and itself, cores busy", _false_positive, pairs)
         for what, experiment in (
@@ -193,9 +191,9 @@ def _norm_args() -> tuple:
 
 
 def _kernel_scope() -> dict[str, float]:
-    """A kernel of some sixty nanoseconds: batches of a millisecond less the floor, against the slope over batch lengths.
+    """A kernel of some sixty nanoseconds: net batches of a millisecond against the slope over batch lengths.
 
-    The slope knows neither floor nor calibration: what each batch costs once is in its intercept. Both are of the same
+    The slope needs no loop overhead: what each batch costs once is in its intercept. Both are of the same
     machine code, because the same loop compiled again lands elsewhere in memory and differs by up to a tenth.
     """
     kernel = case("kernel", _rms_norm_fast, _norm_args(), "kernel").run

@@ -1,12 +1,12 @@
-"""The same decoder by PyTorch's operators, to be held against: same weights, same passes, a cache that is allocated once.
+"""Run the same decoder by PyTorch's operators, for comparison: same weights, same passes, a cache allocated once.
 
     TorchDecoder(weights, batch, context)       needs PyTorch (extra `peers`)
     .forward(tokens)                            logits of the last token of each sequence, a tensor
 
-What a careful user of PyTorch writes: queries, keys and values in one linear layer, gate and up in another, weights kept
-as they are stored (outputs x inputs), rms_norm and scaled_dot_product_attention from torch.nn.functional, no gradients, no
-copies of the cache. Weights lie on huge pages as ours do. `perflib.timing.sampling.quiet` sets PyTorch's threads.
-Raises ModuleNotFoundError where PyTorch is absent.
+The code is what a careful user of PyTorch writes: queries, keys and values in one linear layer, gate and up in another,
+weights kept as they are stored (outputs x inputs), rms_norm and scaled_dot_product_attention from torch.nn.functional,
+no gradients, no copies of the cache. Weights lie on huge pages as ours do. `perflib.timing.sampling.quiet` sets
+PyTorch's threads. Raises ModuleNotFoundError where PyTorch is absent.
 """
 
 import numpy as np

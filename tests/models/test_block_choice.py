@@ -1,4 +1,4 @@
-"""Blocks of the packed product and sizes that are powers of two, on runs whose times are known."""
+"""Blocks of the packed matrix multiplication and sizes that are powers of two, on runs whose times are known."""
 
 import pytest
 from partial_runs import TILE_TIMES
@@ -39,7 +39,7 @@ def test_blocks_are_judged_at_the_largest_size_alone():
 
 
 def test_a_run_without_the_blocks_of_the_model_says_so():
-    with pytest.raises(RunError, match="no packed product with the model's blocks, 96 x 1024"):
+    with pytest.raises(RunError, match="no packed matrix multiplication with the model's blocks, 96 x 1024"):
         blocks.block_loss(record(packing({(48, 1024): 104.0, (192, 512): 100.0})))
 
 

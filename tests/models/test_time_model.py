@@ -108,7 +108,7 @@ def test_every_rung_of_the_ladder_has_its_row(tmp_path, monkeypatch):
 def test_a_run_without_products_is_refused(tmp_path, monkeypatch, refused):
     isolate(tmp_path, monkeypatch)
 
-    with refused(RunError, "no products"):
+    with refused(RunError, "no matrix multiplication"):
         miss_table(record(matmul(sizes=(64,)), machine=HERE), largest=32)
 
 

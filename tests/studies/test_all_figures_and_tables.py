@@ -63,7 +63,7 @@ WITHOUT_UNIT = {
     "time of tile 64 / best",
     "time of the best library / matmul_ikj",
     "what it adds",
-    "times the rung before",
+    "times the variant before",
     "packed multiply-adds",
     "reads",
     "spills",

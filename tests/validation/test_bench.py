@@ -235,7 +235,7 @@ def test_versions_cores_and_calls_are_told(measured):
         "Versions: NumPy 2.4, MKL 2026.2, PyTorch 2.13.",
         "BLAS: openblas 0.3 took its code for Zen.",
         "BLAS: mkl 2026.2 does not tell for which core.",
-        "The call alone, by a product of 1 x 1: NumPy 600 ns, MKL 600 ns, PyTorch 600 ns; MKL through ctypes.",
+        "The call alone, by a multiplication of 1 x 1: NumPy 600 ns, MKL 600 ns, PyTorch 600 ns; MKL through ctypes.",
     )
     assert done.rows == tuple(LIBRARY_MATMULS)
     assert done.machine["libraries"] == {"numpy": "2.4", "mkl": "2026.2", "torch": "2.13"}

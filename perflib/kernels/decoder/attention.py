@@ -1,6 +1,6 @@
-"""Attention with a key-value cache that is packed as a matrix product wants its operands: nothing is moved to be used.
+"""Attention whose key-value cache is packed like B of a matrix multiplication, so that no operand is moved before use.
 
-    _rope_and_keep(qkv, cosines, sines, keys, values, layer, start, new)        turn queries and keys, file keys and values
+    _rope_and_keep(qkv, cosines, sines, keys, values, layer, start, new)      rotate queries, store keys and values
     _attend(qkv, keys, values, layer, start, new, heads, out, threads)          softmax(Q K^T / sqrt(d)) V, causal
 
 Contract: float32, C-contiguous. qkv is M x (H + 2 H_kv) d: queries, keys, values of the new tokens, `new` of each sequence
@@ -9,8 +9,8 @@ sequences x H_kv x panels x d x 32: the positions of a panel side by side, so th
 values is layers x sequences x H_kv x panels of d x context x 32, likewise for the second product. H / H_kv heads share a
 head of the cache and are rows of one product; in a prompt so are neighbouring tokens.
 
-Rotary positions turn the pairs (2i, 2i + 1) by position * base^(-2i/d) (Su et al., RoFormer, 2021): the order in which GGUF
-stores the rows of Llama's query and key weights. Compiled and unchecked: `perflib.llm.decoder` is the way in.
+Rotary embedding (RoPE) rotates the pairs (2i, 2i + 1) by position * base^(-2i/d) (Su et al., RoFormer, 2021): the order
+in which GGUF stores the rows of Llama's query and key weights. Compiled and unchecked: `perflib.llm.decoder` is the way in.
 """
 
 import math

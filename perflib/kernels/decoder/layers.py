@@ -1,4 +1,4 @@
-"""The pieces of a Llama-style decoder besides attention, each one call of compiled code for all rows of a pass.
+"""Compute the parts of a Llama-style decoder besides attention, each in one compiled call for all rows of a pass.
 
     _embed(data, tokens, out)                                           rows of the packed embedding
     _norm_linear(x, weight, eps, normed, data, out, threads)            RMS norm, then a linear layer

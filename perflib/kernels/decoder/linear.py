@@ -1,14 +1,15 @@
-"""Products of packed weights with a vector or with many: the hot path of a decoder.
+"""Multiply packed weights by one vector or by many: the hot path of a decoder.
 
     matvec(weight, x, out=None, threads=1)      x K or M x K, out N or M x N: y = W x for each row of x
     _linear(data, x, out, add, threads)         the compiled kernel: out (+)= x W^T
 
 One vector: every weight is read once and used once, so the memory sets the pace. Four streams of panels are read side by
 side, each without a break, eight sums in flight (streams that broke off at every panel cost Q8_0 a fifth); Q8_0 is widen
-in registers: int8 to float32, a multiply-add, and the scale once in 32. Many vectors: the panels are a matrix product's
-packed B already, twelve rows of x at a time share what is loaded of it; Q8_0 panels are widened once into a buffer that
-stays in the cache. Threads share the panels out. `gemm`, which takes weights as K x N and packs them at each call or reads
-them in place, took 0.94 to 1.25 times as long on a decoder's layers at 128 rows, 0.95 to 3.2 times at 16.
+in registers: int8 to float32, a multiply-add, and the scale once in 32. Many vectors: the panels are a matrix
+multiplication's packed B already, twelve rows of x at a time share what is loaded of it; Q8_0 panels are widened once
+into a buffer that stays in the cache. Threads share the panels out. `gemm`, which takes weights as K x N and packs them
+at each call or reads them in place, took 0.94 to 1.25 times as long on a decoder's layers at 128 rows, 0.95 to 3.2
+times at 16.
 
 Contract: weight is `panels.Panels`; x, out float32, C-contiguous. Sums run over K in order, in float32: the error is at
 most (K + 2) eps |W| |x| elementwise, besides what quantising lost.

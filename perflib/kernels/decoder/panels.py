@@ -1,4 +1,4 @@
-"""Weights of a linear layer in the order in which they are used: panels of 32 output rows, column after column.
+"""Pack the weights of a linear layer in the order of their use: panels of 32 output rows, column after column.
 
     pack(weight)                -> Panels of float32: panel p holds weight[32 p : 32 p + 32] transposed, one after the other
     pack_q8_0(scales, quants)   -> Panels of Q8_0: blocks of 32 columns, in each the 32 scales as float16, then 32 x 32 int8
@@ -8,8 +8,8 @@
 
 Contract: a weight is N x K, float32, C-contiguous, and maps K inputs to N outputs (y = W x), as in GGUF. A product with one
 vector reads a panel from its first byte to its last, and every load is one full register, without a sum across lanes at the
-end; a product with many vectors finds each panel packed as a matrix product wants it (BLIS: NR = 32). Rows beyond N and
-columns beyond K are zeros. The memory is that of the weights, nothing is kept twice.
+end; a product with many vectors finds each panel packed as B of a GEMM (BLIS: NR = 32). Rows beyond N and
+columns beyond K are zeros. The packed weights are the only copy in memory.
 
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """

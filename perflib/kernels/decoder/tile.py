@@ -1,16 +1,16 @@
-"""Micro-kernels over panels: sums that stay in registers while weights stream by. For compiled code, unchecked.
+"""Multiply panels by micro-kernels whose sums stay in registers while weights stream by. For compiled code, unchecked.
 
     tile(a, step, b, next_panel, c, next_place, ldc, k, count, add, MR, NP, NV)
         C[r, j] (+)= sum over i < k of A[i, r] B[i, j], MR rows, NP panels of NV registers each side by side
     tile_q8_0(a, b, next_panel, c, next_place, k, count, add, NP, NV)
         the same for one row and blocks of Q8_0, which become float32 in registers
 
-a, b, c are pointers (see `simd.pointer`). A lies as a matrix product packs it: the MR rows of column i side by side at a +
+a, b, c are pointers (see `simd.pointer`). A lies as BLIS packs it: the MR rows of column i side by side at a +
 i step. step, ldc, next_panel and next_place (of its columns in C) are distances in elements. `count` is how many columns
 of C exist from here on: the others are computed and not stored. MR, NP and NV are literal integers.
 
 The shape of a tile hides the latency of multiply-adds (four cycles and one or two a cycle: eight sums at least) and stays
-within the registers: 12 rows x 2 registers of 512 bit for a matrix product, 4 panels x 2 registers for one vector.
+within the registers: 12 rows x 2 registers of 512 bit for many vectors, 4 panels x 2 registers for one vector.
 """
 
 from collections.abc import Iterator
@@ -29,9 +29,9 @@ from .panels import BLOCK, BLOCK_BYTES, PANEL
 WIDE = -(-PANEL // vector_lanes("float32"))
 """Registers across a panel."""
 TILE_VECTORS = min(2, WIDE)
-"""NV of a matrix product."""
+"""NV where W multiplies many vectors."""
 FULL_ROWS = 12 if vector_registers() == 32 else 6
-"""MR of a matrix product: 24 sums of 32 registers, 12 of 16."""
+"""MR where W multiplies many vectors: 24 sums of 32 registers, 12 of 16."""
 VECTOR_PANELS = min(4, max(1, vector_registers() // (2 * WIDE)))
 """NP of a product with one vector."""
 Q8_PANELS = min(4, max(1, vector_registers() // (4 * WIDE)))

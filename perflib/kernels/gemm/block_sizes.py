@@ -1,10 +1,4 @@
-"""Block sizes from the geometry of the caches.
-
-    analytic_tile(lanes, latency, per_cycle)        MR, NR that keep the multiply-add units busy
-    analytic_blocks(mr, nr, itemsize, l1, l2, l3)   KC, MC, NC after Low et al.
-    chosen_blocks(dtype, caches)                    the blocks of our packed product
-    rival_blocks(dtype, caches)                     what the paper's formula, BLIS and OpenBLAS would choose instead
-    shared_sets(stride_bytes, rows, way_bytes)      rows at a stride that fall into one set: the reason to copy them
+"""Compute block sizes from the geometry of the caches.
 
     >>> from perflib.kernels.caches import Cache
     >>> sandy_bridge = Cache(1, "Data", 32 << 10, 64, 8, 64), Cache(2, "Unified", 256 << 10, 64, 8, 512)
@@ -77,7 +71,7 @@ def _way_bytes(cache: Cache) -> int:
 
 
 def chosen_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache], tile: tuple[int, int] | None = None) -> Blocks:
-    """MC, KC, NC of the packed product: A's block and B's panel fill half of L2, B's block a slice of L3.
+    """MC, KC, NC of `matmul_packed`: A's block and B's panel fill half of L2, B's block a slice of L3.
 
     tile: MR, NR, this machine's if None.
 

@@ -1,4 +1,4 @@
-"""Matrix product with a register tile: the last two rungs of the ladder, and what the fast one is put together from.
+"""Multiply matrices with a tile of C in registers: two variants, from which `fast` is built.
 
 Contract as in `textbook`: A is M x K, B is K x N, C is M x N, C-contiguous, float32 or float64.
 
@@ -81,7 +81,7 @@ def _copy_rows(a, lda, m, k, rows, ld):
 
 @compiled(inline="always")
 def _multiply_packed(a, lda, b, ldb, c, ldc, m, n, k, work, copy_a, mc, kc, nc):
-    """C = A B through packed panels of B and, if asked for, copied rows of A; work: `items` elements."""
+    """C = A B through packed panels of B and, on request, copied rows of A; work: `items` elements."""
     nr, step = tile_columns(a), lanes(a)
     panels = pointer(work, 0)
     rows = pointer(work, min(kc, k) * (-(-min(nc, n) // nr) * nr))

@@ -1,8 +1,6 @@
-"""The fast matrix product: the register tile of `blocked`, and for each shape the way that suits it.
+"""Multiply matrices fast: the register tile of `blocked`, and for each shape the path that suits it.
 
-    matmul(a, b, out=None, threads=1)
-
-What decides, in this order:
+These rules choose the path, in this order:
 
     B fits L2                       everything is read where it lies: packing would only cost
     few rows of A                   B is used too seldom to pay for a copy: read in place, a few rows of it at a time

@@ -1,10 +1,10 @@
-"""Matrix product, C = A B, from the textbook loop upwards: the first four rungs; read on in `blocked`, then `fast`.
+"""Multiply matrices, C = A B: the first four variants, from the textbook loop on. Read on in `blocked`, then `fast`.
 
-Contract of every rung: A is M x K, B is K x N, C is M x N, all C-contiguous, all float32 or all float64; C is overwritten
-and overlaps neither input. Work: 2 M N K flops. An underscore marks the compiled, unchecked kernel.
+Contract of every variant: A is M x K, B is K x N, C is M x N, all C-contiguous, all float32 or all float64; C is
+overwritten and overlaps neither input. Work: 2 M N K flops. An underscore marks the compiled, unchecked kernel.
 
     matmul_naive            i j k: three loops, one sum; walks down the columns of B, a new cache line per step
-    matmul_tiled            the seed's kernel: three tile loops around i j k, partial sums per tile; B is reused
+    matmul_tiled            as published by the original engine: three tile loops around i j k, partial sums; B is reused
                             within a tile, but its inner loop still walks down columns
     matmul_tiled_vectorised the same tiles with the inner loop along rows: consecutive lanes, packed multiply-adds
     matmul_ikj              no tiles, only the loop order i k j: rows of B and C stream through
@@ -27,7 +27,7 @@ import numpy as np
 from ..checks import matrices, positive_integer
 from ..jit.compile import compiled
 
-DEFAULT_TILE = 64  # the seed's: 64 x 64 float32 is 16 KiB
+DEFAULT_TILE = 64  # as published by the original engine: 64 x 64 float32 is 16 KiB
 
 
 @compiled
@@ -114,9 +114,9 @@ def matmul_ikj(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> n
 
 
 def matmul_tiled(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, tile: int = DEFAULT_TILE) -> np.ndarray:
-    """A B in square tiles of `tile` elements, the seed's loop structure. a: M x K, b: K x N, out: M x N, new if None.
+    """A B in square tiles of `tile` elements, as published. a: M x K, b: K x N, out: M x N, new if None.
 
-    A tile larger than the matrix is allowed: it is then the naive product. Source: Lam, Rothberg, Wolf,
+    A tile larger than the matrix is allowed: it is then `matmul_naive`. Source: Lam, Rothberg, Wolf,
     The cache performance and optimizations of blocked algorithms, ASPLOS 1991.
     """
     tile = positive_integer("tile", tile)

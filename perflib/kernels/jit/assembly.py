@@ -1,10 +1,6 @@
-"""What LLVM made of a kernel: instructions counted in its machine code, no clock involved.
+"""Count the instructions that LLVM made of a kernel, in its machine code and without a clock.
 
-    count_instructions(kernel, *args)   -> {"packed_fma", "scalar_fma", "gathers", "vector_bits"}
-    count_loop(kernel, *args)           the same of its innermost loop alone, and {"reads", "spills"}
-    machine_code(kernel, args)          of all its innermost loops: "was my loop vectorised?"
-
-Counts are of instructions in the text, not of executions: "none" is evidence, "some" needs a look at the loop.
+Instructions are counted in the text, not as they execute: "none" is evidence, "some" needs a look at the loop.
 """
 
 import re

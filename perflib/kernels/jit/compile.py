@@ -1,8 +1,4 @@
-"""How every kernel here is compiled: one decorator, one set of floating-point licences.
-
-FASTMATH        what LLVM may assume about floating-point arithmetic
-compiled        decorator: numba.njit with these settings, machine code cached on disk
-"""
+"""Compile every kernel here with one decorator and one set of floating-point permissions."""
 
 from collections.abc import Callable
 from hashlib import sha256

@@ -1,9 +1,6 @@
-"""The way from Python into a fast kernel: half a microsecond for what is usual, everything else the long way.
+"""Keep the call overhead of a compiled kernel at half a microsecond for its usual arguments.
 
-prepare(dispatcher, *signatures)    compile these and no others: any other argument is a TypeError within a microsecond
-plain(x)                            x as compiled code takes it: itself, a view, or a copy
-numba_threads(count)                so many threads for the length of a block, one block at a time
-check_threads(threads)              an integer that Numba can serve
+Unusual arguments go through Python, which converts or refuses them.
 """
 
 import ctypes

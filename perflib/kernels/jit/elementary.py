@@ -1,9 +1,4 @@
-"""Functions on whole registers, for compiled code: what softmax and SwiGLU need besides sums and products.
-
-    exp(v)              e^x per lane, relative error below 3e-7; 0 below -87.3, saturates at 2.4e38; NaN stays NaN
-    divide(a, b)        a / b per lane
-    larger(a, b)        the larger of two, the second where one is NaN
-    largest(v)          the largest lane
+"""Compute exp, division and maximum on whole registers, which softmax and SwiGLU need; for compiled code only.
 
 Source of the polynomial: Cephes, expf (Moshier): e^x = 2^n e^r with n the integer next to x / ln 2.
 """

@@ -1,6 +1,6 @@
-"""LLVM instructions on vectors for whoever writes an intrinsic, one function each.
+"""Emit LLVM instructions on vectors, one function each, for the authors of intrinsics.
 
-Every explicit vector operation of `simd`, `elementary` and the micro-kernels is made of these.
+`simd`, `elementary` and the micro-kernels build all their vector operations from these.
 """
 
 from llvmlite import ir

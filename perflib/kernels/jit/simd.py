@@ -14,7 +14,7 @@ declared, as here, get the full width and one instruction each. Usable in compil
     fma(a, b, c)   a + b   a * b    per lane
     total(v)                        sum of the lanes
     prefetch(x, i)                  ask for the line of x[i], to read it soon
-    prefetch_far(x, i)              the same for later: into the second level, where it is in nobody's way
+    prefetch_far(x, i)              the same for later: into the second level, where it evicts nothing from the first
     pointer(x, i)                   the address of x[i], to be used like x; keeps nothing alive
     address(x)                      the address of x[0] as a number
 

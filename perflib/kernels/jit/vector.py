@@ -1,10 +1,4 @@
-"""What a vector register of this machine is, for Python and for LLVM.
-
-    vector_bytes()              width of a register, 0 where there is none worth using
-    vector_lanes(dtype)         elements per register, at least 1
-    vector_registers()          how many there are
-    Vector                      Numba's type of a full register of float32 or float64
-    vector_of                   the same for whoever writes an intrinsic: LLVM's type (`emit` has the instructions)
+"""Describe the vector registers of this machine, for Python and for LLVM.
 
 Widths follow NUMBA_CPU_NAME and NUMBA_CPU_FEATURES where these are set, as all of Numba does.
 """

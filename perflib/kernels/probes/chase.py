@@ -1,8 +1,4 @@
-"""Pointer chase: each load tells where the next one goes, so that nothing can be fetched ahead and latency is what is seen.
-
-    link(memory, links, stride, chains)     -> Cycle: a random one over `links` places `stride` bytes apart, walked once
-    relink(cycle)                           the same cycle again, where others have written into its memory
-    chase(cycle, steps)                     `steps` loads in all, spread over independent chains
+"""Measure latency by a pointer chase: each load gives the address of the next one, so nothing can be fetched ahead.
 
 Contract: memory is int64; the element at a place holds the position of the next one. A cursor is an array of one element,
 the position of its chain, and moves on; cursors start spaced evenly along the cycle. Fixed strides are fetched ahead by

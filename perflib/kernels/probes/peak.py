@@ -1,9 +1,4 @@
-"""The multiply-add peak: a loop that stays in registers, as fast as one core can go.
-
-fma_peak(half, steps, out)              the loop; its rate is the machine's peak, per dtype
-WIDTHS                                  the same loop, compiled, by bits of its vectors; 0 for plain numbers
-fma_steps(multiply_adds, dtype, bits)   how many steps make so many multiply-adds
-"""
+"""Measure the multiply-add peak of one core by a loop that stays in registers."""
 
 from collections.abc import Callable
 

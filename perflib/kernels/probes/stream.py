@@ -1,4 +1,4 @@
-"""Memory traffic: how fast one core reads, writes and copies, by explicit vectors, and what a plain loop reaches.
+"""Measure how fast one core reads, writes and copies memory, by explicit vectors and by a plain loop.
 
     read(x, streams)            sum of x, from 1, 2, 4 or 8 places at a time: each is a stream for the prefetchers
     write(value, out)           out = value             write_nt    the same past the caches

@@ -1,8 +1,6 @@
-"""The fast RMS norm: the same two passes as `rms_norm_fast`, in explicit vectors, and all that a decoder asks of it.
+"""Compute the RMS norm fast: the two passes of `rms_norm_fast` in explicit vectors, with what a decoder needs.
 
-    rms_norm(x, weight, eps=1e-5, out=None, residual=None, threads=1)
-
-Against `rms_norm_fast` of the ladder it adds, in the order of what they bring:
+It adds to `rms_norm_fast`, in the order of their gain:
 
     four independent sums       the first pass waits for loads, not for the multiply-add before
     full vectors                half as many instructions where LLVM would choose 256 bits
@@ -51,7 +49,7 @@ PAGE = 4096
 
 @compiled(inline="always")
 def _squares(x, residual, fused, n, streaming):
-    """Sum of squares of a row; fused: of x + residual, left in residual. streaming: the next row is asked for meanwhile."""
+    """Sum of squares of a row; fused: of x + residual, left in residual. streaming: prefetches the next row meanwhile."""
     step = lanes(x)
     sum0, sum1, sum2, sum3 = splat(0, x), splat(0, x), splat(0, x), splat(0, x)
     j = 0
@@ -124,9 +122,9 @@ def _scale(x, weight, scale, out, n):
 def _scale_past_caches(x, row, weight, scale, out, n, fused):
     """out = row scale weight past the caches. row is x, or x + residual; n is a multiple of a vector, out on its boundary.
 
-    The first pass asked for the next row; here it is the lines half a row behind those, so that memory is never idle: with
-    nothing asked for, or into the first level, it came to nine tenths and to two thirds of a copy's bandwidth. With a
-    residual two rows come and one goes back meanwhile, and the row after the next is best asked for whole.
+    The first pass prefetched the next row. This one prefetches the lines half a row behind it, so memory is never idle:
+    with no prefetch, or one into the first level, it came to nine tenths and to two thirds of a copy's bandwidth. With a
+    residual two rows come and one goes back meanwhile, and prefetching all of the row after the next is best.
     """
     factor, ahead = splat(scale, x), (2 * n if fused else n + n // 2)
     for j in range(0, n, lanes(x)):

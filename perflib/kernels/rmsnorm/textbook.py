@@ -1,7 +1,7 @@
 """RMS norm: y = x * weight / sqrt(mean(x^2) + eps), for one row or every row of a batch.
 
 Contract: x is n or rows x n, weight has n elements, out is shaped like x; C-contiguous, all float32 or all float64.
-Sums are accumulated in the dtype of x, as in the seed: float32 rows overflow where the sum of squares passes 3.4e38.
+Sums are accumulated in the dtype of x, as published: float32 rows overflow where the sum of squares passes 3.4e38.
 An underscore marks the compiled, unchecked kernel; it takes rows x n.
 
     rms_norm_standard   four loops and two temporaries: square, sum, normalise, weigh
@@ -11,8 +11,9 @@ An underscore marks the compiled, unchecked kernel; it takes rows x n.
     >>> rms_norm_fast(np.array([3.0, 4.0]), np.ones(2), eps=0.5)
     array([0.83205029, 1.10940039])
 
-Source: Zhang and Sennrich, Root Mean Square Layer Normalization, NeurIPS 2019, equation 4; eps inside the root as in the
-seed. Each raises `TypeError` or `ValueError` naming the argument, the requirement and the value.
+Source: Zhang and Sennrich, Root Mean Square Layer Normalization, NeurIPS 2019, equation 4; eps inside the root as
+published by the original engine. Each raises `TypeError` or `ValueError` naming the argument, the requirement and the
+value.
 """
 
 import numpy as np
