@@ -8,11 +8,12 @@ likely everywhere, and its cost rises with its square.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .levels import FLOOR, LEAST_SIZES, MOST_RISES, evaluate, search
+from .levels import FLOOR, LEAST_SIZES, MOST_RISES, evaluate
 
 COSTS = np.array([3.5, 1.0, 4.5, 4.0, 3.0])
 """Of a step, a size on a ramp, an odd size (each plus the negative logarithm of a variance), fixed cost, lower-order work.
@@ -32,6 +33,13 @@ HOPELESS = 60.0
 DRIFT_GRID = np.array([-2.5, -1.0, 1.0, 2.5])
 """In units of the usual one."""
 NONE = np.zeros(1)
+Arranged = Callable[..., tuple[float, float, int]]
+Candidate = tuple[float, float, float, float]
+"""Fixed cost, lower-order work, drift and the model error for which levels are looked for."""
+FIXED, LOWER = 3, 4
+"""Places of the costs of a fixed cost and of lower-order work, behind those that `levels` knows."""
+LARGEST_GIFT, LARGEST_FIXED = -1.5, 0.995
+"""The range in which a fixed cost is searched, as a share of the shortest time."""
 
 
 @dataclass(frozen=True)
@@ -122,17 +130,64 @@ def fit_work(
     fixed_grid = fixed if span > 1e-9 else NONE
     lower_grid = LOWER_GRID if not free and span > 1.02 * reach else NONE
     usual = 0.0 if free else DRIFT / reach
-    best = np.zeros(5)
-    shape = (data.times, data.sizes, work, data.variance)
-    limits = (data.rises, data.most_odd, costs)
-    grids = (fixed_grid, lower_grid, DRIFT_GRID if usual else DRIFT_GRID[:0])
-    search(*shape, *limits, *grids, usual, pilots, refinements, limit, best)
+    curve = np.array([data.times, data.sizes, work, data.variance])
     size = len(work)
     level, odd = np.empty(size, np.int64), np.empty(size, np.bool_)
     price, residual = np.empty(data.rises + 1), np.empty(size)
-    cost, tau, levels = evaluate(*shape, best[1:4], usual, best[4], *limits, level, odd, price, residual)
-    constant, lower, drift = best[1:4].tolist()
+
+    def arranged(constant: float, slower: float, drift: float, pilot: float) -> tuple[float, float, int]:
+        parts = data.rises, data.most_odd, costs, level, odd, price, residual
+        cost, tau, levels = evaluate(curve, constant, slower, drift, pilot, *parts)
+        extra = (costs[FIXED] if constant else 0.0) + (costs[LOWER] if slower else 0.0)
+        return cost + extra + ((drift / usual) ** 2 if drift else 0.0), tau, levels
+
+    grids = fixed_grid.tolist(), lower_grid[1:].tolist(), (DRIFT_GRID * usual).tolist() if usual else []
+    best = _search(arranged, grids, usual, pilots.tolist(), refinements, limit)
+    cost, tau, levels = arranged(*best)
+    constant, slower, drift, _ = best
     prices = price[:levels].copy()
     return Arrangement(
-        float(cost), log_work - offset, offset, constant, lower, drift, level, odd, prices, float(tau), residual
+        float(cost), log_work - offset, offset, constant, slower, drift, level, odd, prices, float(tau), residual
     )
+
+
+def _search(
+    arranged: Arranged, grids: tuple[list[float], ...], usual: float, pilots: list[float], refinements: int, limit: float
+) -> Candidate:
+    """The cheapest candidate: fixed cost, lower-order work, drift one by one, then all by smaller and smaller steps."""
+    fixed_grid, lower_grid, drift_grid = grids
+    costs: dict[Candidate, float] = {}
+
+    def cost_of(candidate: Candidate) -> float:
+        if candidate not in costs:
+            costs[candidate] = arranged(*candidate)[0]
+        return costs[candidate]
+
+    for pilot in pilots:
+        best = min([*costs, *((fixed, 0.0, 0.0, pilot) for fixed in fixed_grid)], key=cost_of)
+        if cost_of(best) > limit:
+            return best
+    pilot = best[3]
+    ranked = sorted(fixed_grid, key=lambda fixed: min(costs.get((fixed, 0.0, 0.0, one), math.inf) for one in pilots))
+    best = min([best, *((fixed, lower, 0.0, pilot) for fixed in ranked[:3] for lower in lower_grid)], key=cost_of)
+    starts = dict.fromkeys([best[:2], (0.0, 0.0)])
+    best = min([best, *((*start, drift, pilot) for drift in drift_grid for start in starts)], key=cost_of)
+    reach = 0.5
+    for _ in range(refinements):
+        for axis in range(3):
+            for sign in (-1, 1):
+                best = min([best, *_moved(best, axis, sign * reach, usual, max(lower_grid, default=0.0))], key=cost_of)
+        reach /= 1.6
+    return best
+
+
+def _moved(best: Candidate, axis: int, reach: float, usual: float, most_lower: float) -> list[Candidate]:
+    """The candidate with one of its parts moved; none where that part is absent or would leave its range."""
+    fixed, lower, drift, pilot = best
+    if axis == 0 and fixed:
+        moved = fixed + reach * max(0.4 * abs(fixed), 1.0 - fixed) * 0.5
+        return [(moved, lower, drift, pilot)] if LARGEST_GIFT <= moved <= LARGEST_FIXED and moved * fixed > 0 else []
+    if axis == 1 and lower:
+        moved = lower * (1 + abs(reach)) ** (1 if reach > 0 else -1)
+        return [(fixed, moved, drift, pilot)] if moved <= most_lower else []
+    return [(fixed, lower, drift + reach * usual, pilot)] if axis == 2 and usual else []

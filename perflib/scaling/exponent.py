@@ -36,7 +36,7 @@ def free_exponent(data: Data, confidence: float, pilots: np.ndarray) -> Exponent
     """Search p on a coarse grid around the local exponents, then close in, then walk outwards to both ends."""
     x, y = np.log(data.sizes), np.log(data.times)
     slopes = (y[:, None] - y)[np.triu_indices(len(x), 1)] / (x[:, None] - x)[np.triu_indices(len(x), 1)]
-    middle = float(np.median(slopes))
+    middle = float(np.clip(np.median(slopes), LEAST, MOST))  # 2ⁿ is steeper than any power that is tried
     low, high = max(LEAST, middle - 1.2), min(MOST, middle + 1.3)
     fits: dict[float, Arrangement] = {}
 

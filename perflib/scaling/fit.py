@@ -48,6 +48,8 @@ from .verdict import (
     rival_costs,
 )
 
+SMALLEST_SHARE = 1e-9
+"""Of a time that is work, where 2ⁿ leaves nothing of it beside a fixed cost."""
 EDGE = 4.0
 """Times a cache that the data fill before all of them come from the next level: no cache evicts in strict order."""
 EDGE_ERROR = 0.15
@@ -373,7 +375,7 @@ def _fixed_cost(data: Data, growth: Work, fit: Arrangement, unit: float, confide
 def _regimes(data: Data, fit: Arrangement, unit: float, confidence: float) -> tuple[Regime, ...]:
     regimes = []
     curve = fit.fitted(data.sizes)
-    share = (curve - fit.fixed) / curve
+    share = np.maximum((curve - fit.fixed) / curve, SMALLEST_SHARE)
     variance = data.variance + fit.model_error**2
     t = float(scipy.stats.t.ppf((1 + confidence) / 2, fit.freedom))
     for k, price in enumerate(fit.prices):

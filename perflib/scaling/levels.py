@@ -23,11 +23,9 @@ MOST_CHEAPER = 0.8  # of the smallest work, at most: what a negative fixed cost 
 MOST_FIXED, LEAST_GROWTH = 0.92, 0.5
 """A fixed cost is at most this share of the shortest time, or the work ends as at least this share of it: else every
 growth would fit a constant."""
-LARGEST_GIFT, LARGEST_FIXED = -1.5, 0.995
-"""The range in which a fixed cost is searched, as a share of the shortest time."""
 FLOOR = 0.03  # share of a time that is work, at least: below it the time says nothing about a price
-STEP, RAMP, ODD, FIXED, LOWER = range(5)
-"""Places of the costs of a step, a size on a ramp, an odd size, a fixed cost and lower-order work."""
+STEP, RAMP, ODD = range(3)
+"""Places of the costs of a step, a size on a ramp and an odd size."""
 
 
 @compiled
@@ -104,7 +102,8 @@ def _levels(z, weight, share, odd_cost, ramp_cost, step_cost, most_odd, rises, l
     _segments(z, weight, share, odd_cost, most_odd, cost, mean, count)
     best = np.full((rises + 1, n, n), np.inf)  # of the sizes up to b, with the last level a..b
     start, end = np.empty((rises + 1, n, n), np.int64), np.empty((rises + 1, n, n), np.int64)
-    best[0, 0] = cost[0]
+    for b in range(n):
+        best[0, 0, b] = cost[0, b]
     bound = cost[0, n - 1]
     level_rest, rest = _rest(cost, odd_cost, ramp_cost, step_cost)
     for m in range(1, rises + 1):
@@ -134,10 +133,11 @@ def _levels(z, weight, share, odd_cost, ramp_cost, step_cost, most_odd, rises, l
             if best[rise, first, n - 1] < best[m, a, n - 1]:
                 m, a = rise, first
     levels, b = m + 1, n - 1
-    level[:] = -1
-    odd[:] = False
+    for i in range(n):
+        level[i], odd[i] = -1, False
     while True:
-        level[a : b + 1] = m
+        for i in range(a, b + 1):
+            level[i] = m
         for _ in range(count[a, b]):
             worst = -1
             for i in range(a, b + 1):
@@ -212,10 +212,13 @@ def arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price
     t: times over their shortest; w: work; noise: variance of log t; pilot: the model error while levels are looked for.
     """
     n = len(t)
-    logt, z, weight, share = np.log(t), np.empty(n), np.empty(n), np.empty(n)
-    variance = noise + pilot * pilot
-    logv = np.log(variance)
-    odd_cost, ramp_cost, step_cost = costs[ODD] - logv, costs[RAMP] - logv, costs[STEP] - logv.mean()
+    logt, z, weight, share = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    variance, odd_cost, ramp_cost, step_cost = np.empty(n), np.empty(n), np.empty(n), costs[STEP]
+    for i in range(n):
+        logt[i], variance[i] = math.log(t[i]), noise[i] + pilot * pilot
+        logv = math.log(variance[i])
+        odd_cost[i], ramp_cost[i] = costs[ODD] - logv, costs[RAMP] - logv
+        step_cost -= logv / n
     levels = 0
     for attempt in range(2 if fixed > 0.5 else 1):
         for i in range(n):
@@ -227,12 +230,17 @@ def arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price
                 share[i] = work / max(fixed + work, FLOOR * work)
                 z[i] = price[level[i]] + residual[i] / share[i]
             weight[i] = share[i] * share[i] / variance[i]
-        strictness = 1.0
         while True:
-            levels = _levels(z, weight, share, odd_cost * strictness, ramp_cost, step_cost, most_odd, rises, level, odd)
-            if odd.sum() <= most_odd:
+            levels = _levels(z, weight, share, odd_cost, ramp_cost, step_cost, most_odd, rises, level, odd)
+            count = 0
+            for i in range(n):
+                count += odd[i]
+            if count <= most_odd:
                 break
-            strictness *= 1.4
+            for i in range(n):
+                odd_cost[i] *= 1.4
+        for i in range(n):
+            odd_cost[i] = costs[ODD] - math.log(variance[i])
         for k in range(levels):
             top = bottom = 0.0
             for i in range(n):
@@ -253,64 +261,10 @@ def arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price
 
 
 @compiled
-def evaluate(t, n, w, noise, x, usual, pilot, rises, most_odd, costs, level, odd, price, residual):
-    """`arrange` at x = (fixed, lower, drift), with the costs of all three."""
-    work = w * (1 + x[1] * n[0] / n) * (n / n[-1]) ** x[2] if x[1] or x[2] else w
-    cost, tau, levels = arrange(t, work, noise, pilot, x[0], rises, most_odd, costs, level, odd, price, residual)
-    extra = (costs[FIXED] if x[0] else 0.0) + (costs[LOWER] if x[1] else 0.0) + ((x[2] / usual) ** 2 if x[2] else 0.0)
-    return cost + extra, tau, levels
-
-
-@compiled
-def _moved(best, axis, sign, reach, usual, x):
-    """Set x to the best of now with one of its parts moved; False where that part is absent or would leave its range."""
-    x[:] = best[1:4]
-    if axis == 0:
-        x[0] += sign * reach * max(0.4 * abs(x[0]), 1.0 - x[0]) * 0.5
-        return best[1] != 0 and LARGEST_GIFT <= x[0] <= LARGEST_FIXED and x[0] * best[1] > 0
-    if axis == 1:
-        x[1] *= (1 + reach) ** sign
-        return best[2] != 0 and x[1] <= 3.0
-    x[2] += sign * reach * usual
-    return usual > 0
-
-
-@compiled
-def search(t, n, w, noise, rises, most_odd, costs, fixed_grid, lower_grid, drift_grid, usual, pilots, rounds, limit, best):
-    """Fill best with (cost, fixed, lower, drift, pilot) of the cheapest candidate."""
-    level, odd = np.empty(len(t), np.int64), np.empty(len(t), np.bool_)
-    price, residual = np.empty(rises + 1), np.empty(len(t))
-    x, values = np.zeros(3), np.full(len(fixed_grid), np.inf)
-    best[0] = np.inf
-    for pilot in pilots:
-        for j in range(len(fixed_grid)):
-            x[0] = fixed_grid[j]
-            value = evaluate(t, n, w, noise, x, usual, pilot, rises, most_odd, costs, level, odd, price, residual)[0]
-            values[j] = min(values[j], value)
-            if value < best[0]:
-                best[0], best[1], best[4] = value, x[0], pilot
-        if best[0] > limit:
-            return
-    for j in np.argsort(values)[:3]:
-        for lower in lower_grid[1:]:
-            x[0], x[1] = fixed_grid[j], lower
-            value = evaluate(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
-            if value < best[0]:
-                best[0], best[1:4] = value, x
-    start = best[1:3].copy()
-    for drift in drift_grid:
-        for plain in range(2 if start.any() else 1):
-            x[0], x[1], x[2] = (0.0, 0.0, drift * usual) if plain else (start[0], start[1], drift * usual)
-            value = evaluate(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
-            if value < best[0]:
-                best[0], best[1:4] = value, x
-    reach = 0.5
-    for _ in range(rounds):
-        for axis in range(3):
-            for sign in (-1, 1):
-                if not _moved(best, axis, sign, reach, usual, x):
-                    continue
-                value = evaluate(t, n, w, noise, x, usual, best[4], rises, most_odd, costs, level, odd, price, residual)[0]
-                if value < best[0]:
-                    best[0], best[1:4] = value, x
-        reach /= 1.6
+def evaluate(curve, fixed, lower, drift, pilot, rises, most_odd, costs, level, odd, price, residual):
+    """`arrange` with lower-order work and drift, less their costs; curve: times, sizes, work and noise, a row each."""
+    t, n, w, noise = curve[0], curve[1], curve[2].copy(), curve[3]
+    if lower or drift:
+        for i in range(len(n)):
+            w[i] *= (1 + lower * n[0] / n[i]) * (n[i] / n[-1]) ** drift
+    return arrange(t, w, noise, pilot, fixed, rises, most_odd, costs, level, odd, price, residual)

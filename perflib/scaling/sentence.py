@@ -24,6 +24,19 @@ def grows_unlike(fit: Any, better: str, is_steeper: bool) -> str:
     return f"grows {word} than {fit.growth.name}: {_exponent(fit)}, {better} fits better"
 
 
+def rises_all_the_way(fit: Any, sizes: Sequence[float], prices: Sequence[float]) -> str:
+    """Growth that is rejected because no level shows: prices at the sizes that are not odd, in any unit."""
+    growth, ends = fit.growth.name, f"{size_text(sizes[0])} to {size_text(sizes[-1])}"
+    rise = f"a unit of work takes {prices[-1] / prices[0]:.2g} times as long at the end, without a level where it stays"
+    return f"grows steeper than {growth} over {ends}: {rise}, exponent {fit.exponent:.2f}"
+
+
+def may_reach(fit: Any) -> str:
+    """Growth that work of lower order may hide at these sizes."""
+    exponent = f"exponent {fit.exponent:.2f} over {range_text(fit)}"
+    return f"grows slower than {fit.growth.name} so far: {exponent}, and it still rises"
+
+
 def may_grow_as(fit: Any, other: str) -> str:
     """Growth that these times cannot tell."""
     return f"may grow as {fit.growth.name} or {other}: {_exponent(fit)}{_parts(fit)}"

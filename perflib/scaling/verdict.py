@@ -17,7 +17,7 @@ from .classes import CLASSES, Work, power
 from .cost_model import Arrangement, Data, fit_work, usable
 from .exponent import Exponent
 from .records import Growth, Verdict
-from .sentence import grows_as, grows_unlike, may_grow_as, range_text
+from .sentence import grows_as, grows_unlike, may_grow_as, may_reach, range_text, rises_all_the_way
 
 BETTER = 10.0
 """Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
@@ -27,22 +27,28 @@ FITS = 4.0
 """Units above the best up to which a growth fits as well."""
 FREE = 4.0
 """What the free exponent costs: a parameter that no class has."""
-RARE = {"n^1.5": 3.0, "n² log n": 4.0, "2ⁿ": 4.0}
+RARE = {"n^1.5": 3.0, "n² log n": 6.0, "n^2.81": 1.5, "2ⁿ": 4.0}
 """What a class costs that few programs grow as: fixed costs, lower-order work and caches look like it."""
 STRANGE = 35.0
 """Units by which a power between the classes must be better for `inconsistent`: a curve that bends looks like one."""
+BETWEEN = 20.0
+"""Units by which such a power must be better to stand beside a class."""
 APART = 1.3
 """Factor over the largest level by which a rival must differ from a growth that is no class."""
 ROUGH = 0.05
 """Model error above which fewer than eight sizes decide nothing."""
 POOR = 0.12
 """Model error above which no work describes the curve."""
-MANY, DECADE = 8, 10.0
+MANY = 8
+"""Sizes below which a rough curve decides nothing, and no trend in its prices is believed."""
+AMPLE, DECADE = 10, 10.0
 """Sizes, and the factor that they span, below which a rival must be better by twice as much."""
 LAST = 3
 """Sizes at the end on which alone no rejection may rest: as many as a level has at least."""
-FEWEST, LEAST_SPAN = 5, 3.0
-"""Sizes, and the factor that they span, below which a growth is never called consistent."""
+FEWEST, LEAST_SPAN, LARGE_SPAN = 5, 3.0, 100.0
+"""Sizes, and the factor that they span, below which a growth is never called consistent, unless its work spans the last."""
+SURE = 3.0
+"""Standard errors by which a bend in the times must differ from none."""
 
 
 @dataclass(frozen=True)
@@ -98,39 +104,75 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
         return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
-    margin = BETTER if len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
+    if is_known and _is_flat(evidence, growth):
+        return Verdict("consistent", grows_as(shown))
+    margin = BETTER if len(sizes) >= AMPLE and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
     if not within and (costs[rival] < own - margin or free < own - STRANGE):
         better = CLASSES[rival] if costs[rival] <= free else power(evidence.free.interval.value)
         name = rival if costs[rival] <= free else evidence.power
-        if not _stands_without_last(evidence, growth, better):
-            return Verdict("undecided", f"{may_grow_as(shown, name)}; the last {LAST} sizes alone decide", _beyond(sizes))
         ends = sizes[[0, -1]]
         is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))
+        if not _stands_without_last(evidence, growth, better, is_steeper):
+            return Verdict("undecided", f"{may_grow_as(shown, name)}; the last {LAST} sizes alone decide", _beyond(sizes))
+        if not is_steeper and (free < costs[rival] or rival in RARE) and _still_rises(evidence):
+            return Verdict("undecided", may_reach(shown), f"add sizes between {sizes[-1]:g} and {10 * sizes[-1]:g}")
         return Verdict("inconsistent", grows_unlike(shown, name, is_steeper))
+    if free < own - BETTER and own < math.inf and _rises_all_the_way(evidence, growth):
+        return Verdict("inconsistent", rises_all_the_way(shown, *_prices(evidence, growth)))
     if len(sizes) < MANY and shown.model_error > ROUGH:
         rough = f"{len(sizes)} sizes that differ by {100 * shown.model_error:.0f} % are too few to say"
         return Verdict("undecided", f"may grow as {growth.name}: {rough}", _more(evidence))
-    if len(sizes) < FEWEST or sizes[-1] < LEAST_SPAN * sizes[0]:
+    spans = sizes[-1] >= LEAST_SPAN * sizes[0] or np.ptp(growth.log(sizes)) > math.log(LARGE_SPAN)
+    if len(sizes) < FEWEST or not spans:
         few = f"may grow as {growth.name}: {len(sizes)} sizes from {range_text(shown)} are too few to tell it from {rival}"
         return Verdict("undecided", few, _more(evidence))
     clear = own + RARE.get(growth.name, 0.0) + CLEAR
     if same := [name for name in sorted(costs, key=lambda name: costs[name]) if costs[name] < clear]:
         return Verdict("undecided", may_grow_as(shown, " or ".join(same)), _more(evidence))
-    if free < own - BETTER:
+    if free < own - BETWEEN:
         return Verdict("undecided", may_grow_as(shown, evidence.power), _more(evidence))
     return Verdict("consistent", grows_as(shown))
 
 
-def _stands_without_last(evidence: Evidence, growth: Work, rival: Work) -> bool:
-    """Whether the rival is better without the last sizes too, if it has a level there, which may end beyond them."""
+def _prices(evidence: Evidence, growth: Work) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes that are not odd beside a free exponent, and what a unit of work costs there in units of the shortest time."""
+    data, regular = evidence.data, ~evidence.free.best.odd
+    return data.sizes[regular], (data.times / np.exp(growth.log(data.sizes)))[regular]
+
+
+def _is_flat(evidence: Evidence, growth: Work) -> bool:
+    """Whether one price, give or take what no growth is told apart by, holds at all sizes; they must be enough."""
+    sizes, prices = evidence.data.sizes, evidence.data.times / np.exp(growth.log(evidence.data.sizes))
+    return len(sizes) >= FEWEST and sizes[-1] >= LEAST_SPAN * sizes[0] and bool(prices.max() < APART * prices.min())
+
+
+def _rises_all_the_way(evidence: Evidence, growth: Work) -> bool:
+    """Whether a unit costs more from every size to the next, and much more at the end: a level would show as a stay."""
+    sizes, prices = _prices(evidence, growth)
+    return len(sizes) >= MANY and bool((np.diff(prices) > 0).all()) and bool(prices[-1] > APART * prices[0])
+
+
+def _still_rises(evidence: Evidence) -> bool:
+    """Whether the exponent rises with the sizes by clearly more than chance: a parabola through the log times tells."""
+    used = ~evidence.free.best.odd
+    x, y = np.log(evidence.data.sizes[used]), np.log(evidence.data.times[used])
+    if len(x) < MANY:
+        return False
+    (bend, *_), covariance = np.polyfit(x - x.mean(), y, 2, cov=True)
+    return bool(bend > SURE * math.sqrt(covariance[0, 0]))
+
+
+def _stands_without_last(evidence: Evidence, growth: Work, rival: Work, is_steeper: bool) -> bool:
+    """Whether the rival is better without the last sizes too, where they may lie in a level that ends beyond them."""
     data = evidence.data
     levels = evidence.rivals.get(rival.name, evidence.free.best).levels
-    if len(data.sizes) < MANY or levels[-LAST - 1] == levels[-1] or not usable(growth.log(data.sizes)):
+    is_one_level = levels[-LAST - 1] == levels[-1]
+    if len(data.sizes) < MANY or (is_one_level and not is_steeper) or not usable(growth.log(data.sizes)):
         return True
     shorter = Data(data.sizes[:-LAST], data.times[:-LAST], data.variance[:-LAST])
     costs = [fit_work(shorter, work.log(shorter.sizes)).cost for work in (growth, rival)]
-    return costs[1] < costs[0] - BETTER
+    return costs[1] < costs[0] - (0.0 if is_one_level else BETTER)
 
 
 def _beyond(sizes: np.ndarray) -> str:

@@ -158,3 +158,41 @@ def test_a_level_that_begins_with_the_last_sizes_rejects_nothing():
 
     assert verdict != "inconsistent"
     assert "add three sizes or more between 8192 and 32768" in verdict.advice or verdict == "consistent"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_price_that_rises_all_the_way_is_steeper_growth(seed):
+    sizes = np.round(np.geomspace(64, 512, 13))
+    drift = np.cumsum(np.random.default_rng(seed).uniform(0.02, 0.09, 13))
+
+    verdict = fit_scaling(sizes, noisy(sizes**3 * np.exp(drift), seed, 30, 0.005)).verdict(3)
+
+    assert verdict == "inconsistent"
+    assert "n³" in verdict.sentence
+
+
+def test_known_work_of_one_price_is_consistent_whatever_else_fits():
+    sizes = np.round(np.geomspace(64, 512, 13))
+    bowl = 1 + 0.08 * np.linspace(-1, 1, 13) ** 2
+    times = noisy(sizes**3 * bowl, 0, 30, 0.002)
+
+    assert fit_scaling(sizes, times, work=3).verdict() == "consistent"
+    assert fit_scaling(sizes, noisy(sizes**3 * np.linspace(1, 2, 13)), work=3).verdict() != "consistent"
+
+
+def test_work_of_lower_order_that_hides_a_growth_leaves_it_undecided():
+    sizes = np.array([50, 70, 100, 140, 200, 280, 400, 560, 800])
+    verdict = fit_scaling(sizes, noisy(sizes**3.0 + 1000 * sizes**2.0)).verdict(3)
+
+    assert verdict == "undecided"
+    assert "so far" in verdict.sentence
+    assert "800 and 8000" in verdict.advice
+    assert fit_scaling(sizes, noisy(sizes**2.0)).verdict(3) == "inconsistent"
+
+
+def test_doubling_work_is_told_over_few_sizes():
+    sizes = np.arange(10, 22)
+    fit = fit_scaling(sizes, noisy(2.0**sizes))
+
+    assert fit.verdict("2ⁿ") == "consistent"
+    assert fit.verdict(3) == "inconsistent"

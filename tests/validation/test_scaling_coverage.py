@@ -3,12 +3,14 @@
 `perflib selfcheck` judges two thousand curves per row; here are as many as a test may take, with fixed seeds.
 """
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from perflib.errors import SampleError
+from perflib.files import SCALING_CASES
 from perflib.scaling import fit_scaling
 from perflib.scaling.classes import CLASSES
 from perflib.validation import scaling_coverage as validation_scaling_coverage
@@ -135,6 +137,18 @@ def test_a_wrong_tool_is_found_out(monkeypatch):
     assert coverage.coverage < 0.5
     assert coverage.false_accept > 0.3
     assert coverage.false_reject > 0.5
+
+
+def test_measured_functions_of_known_growth_are_decided_and_none_wrongly():
+    curves = json.loads((SCALING_CASES / "measured.json").read_text())
+    verdicts = {}
+    for curve in curves:
+        truth = float(curve["truth"][2:]) if curve["truth"] == "n^1.585" else curve["truth"]
+        verdicts[curve["id"]] = fit_scaling(curve["sizes"], np.array(curve["times"])).verdict(truth)
+    decidable = [verdicts[curve["id"]] for curve in curves if curve["decidable"]]
+
+    assert [name for name, verdict in verdicts.items() if verdict == "inconsistent"] == []
+    assert decidable.count("consistent") >= 0.85 * len(decidable) > 20
 
 
 def test_no_published_curve_is_judged_wrongly():
