@@ -16,8 +16,9 @@ from ..display.text import on_one_line
 from ..errors import Unmeasurable, WrongResult
 from ..kernels.description import Kernel, uncounted, verify
 from ..timing.case import MODES, Case, case
+from ..timing.fresh_arguments import own_copy
 from ..timing.placement import Placement
-from .fresh import Sets, copied, fresh_case, fresh_kernel_case
+from .fresh import Sets, fresh_case
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,8 @@ def _fresh(cell: GridPoint, inputs: dict[tuple, tuple], rng: np.random.Generator
     (drawn,) = inputs[key]
     if kernel.exact and check:
         (args,) = drawn.take(1)
-        own = tuple(map(copied, args))
+        own = tuple(map(own_copy, args))
         result = cell.function(*kernel.native(*own, *codes))
         verify(cell.label, result if kernel.output is None else own[kernel.output], *kernel.exact(*args))
-    if cell.scope == "kernel":
-        return fresh_kernel_case(
-            cell.label, cell.function, drawn, lambda *args: kernel.unchecked(*args, *codes), cell.fresh_ns
-        )
-    return fresh_case(cell.label, cell.function, drawn, lambda *args: kernel.native(*args, *codes), cell.fresh_ns)
+    arrange = kernel.unchecked if cell.scope == "kernel" else kernel.native
+    return fresh_case(cell.label, cell.function, drawn, lambda *args: arrange(*args, *codes), cell.fresh_ns, cell.scope)

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..display.text import first_line, quantity
 from ..errors import Unmeasurable
-from ..runs.fresh import copied
 from ..runs.grid import GridPoint
-from ..timing.preflight import _fingerprint, accepts, agree, run_preflight
+from ..timing.fresh_arguments import own_copy
+from ..timing.preflight import _fingerprint, _scramble, _span, accepts, agree, run_preflight
 from ..timing.sampling import BATCH_NS, BY_FAR, Sample, busy_libraries, quiet
 
 LONG_NS = 1e9  # from here on each call counts, and none is spent on calibration
@@ -156,7 +156,8 @@ def _tried(point: GridPoint, made: tuple, limit_s: float, is_first: bool, run: C
 
 def _rehearsed(point: GridPoint, made: tuple) -> _Trial:
     """What the preflight says of a function, which calls it at least twice."""
-    kernel, args = point.kernel, _arguments(point, made)
+    kernel = point.kernel
+    args = kernel.native(*map(own_copy, made), *point.values_of(kernel.tuning).values())
     outputs = () if kernel.output is None else (kernel.output,)
     try:
         seen = run_preflight(_name(point), kernel.call, args, outputs, may_change=True)
@@ -185,7 +186,7 @@ def _rehearsed(point: GridPoint, made: tuple) -> _Trial:
 def _called(point: GridPoint, made: tuple, run: Callable[..., Any] | None) -> _Trial:
     """One call."""
     kernel = point.kernel
-    own = tuple(map(copied, made))
+    own = tuple(map(own_copy, made))
     args = kernel.native(*own, *point.values_of(kernel.tuning).values())
     try:
         start = time.perf_counter_ns()
@@ -197,11 +198,6 @@ def _called(point: GridPoint, made: tuple, run: Callable[..., Any] | None) -> _T
     changes = any(i != kernel.output and not _is_output(point, made, i, own[i]) for i in changed)
     result = result if kernel.output is None else own[kernel.output]
     return _Trial(point, max(1.0, ns), _outcome(result, [own[i] for i in changed]), changes, run=run)
-
-
-def _arguments(point: GridPoint, made: tuple) -> tuple:
-    """Copies of what `make` returned, as the function takes them."""
-    return point.kernel.native(*map(copied, made), *point.values_of(point.kernel.tuning).values())
 
 
 def _outcome(result: Any, changed: Sequence[Any]) -> Any:
@@ -225,10 +221,8 @@ def _is_output(point: GridPoint, made: tuple, index: int, after: Any) -> bool:
     before = made[index]
     if not isinstance(before, np.ndarray) or before.dtype.kind not in "iuf" or not before.size:
         return False
-    low, high = (before.min(), before.max()) if before.dtype.kind in "iu" else (-2.0, 2.0)
-    rng = np.random.default_rng(0)
-    other = (low + (high - low) * rng.random(before.shape)).astype(before.dtype)  # integers may be indices
-    args = tuple(other.copy() if i == index else copied(arg) for i, arg in enumerate(made))
+    other = _scramble(before, _span(before))
+    args = tuple(other.copy() if i == index else own_copy(arg) for i, arg in enumerate(made))
     try:
         point.kernel.call(*point.kernel.native(*args, *point.values_of(point.kernel.tuning).values()))
     except Exception:  # it reads what it was given

@@ -17,14 +17,16 @@ Functions of libraries keep what they like: only code that a user wrote is searc
 
 import array
 import copy
+import ctypes
 import dis
 import inspect
 import io
 import itertools
+import random
 import sys
 import sysconfig
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, ModuleType, NoneType
@@ -52,6 +54,8 @@ from .placement import Placement
 from .sampling import BATCH_NS
 
 CONTAINERS = (np.ndarray, list, dict, set, bytearray, deque, array.array)
+RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
+MEMORY = (memoryview, ctypes.Array, ctypes.Structure)
 ATOMS = (NoneType, bool, int, float, complex, str, bytes, range, slice, np.generic, np.dtype, ModuleType, type)
 OBJECT_DEPTH = 2  # objects in objects whose attributes are looked at
 ROOM = 0.75  # of a cache, for the sets of a pool: code and the other arguments need the rest
@@ -76,30 +80,44 @@ class State:
         """Functions with an `lru_cache` that it reaches."""
         self.notes: list[str] = []
         self._saved: dict[int, tuple[str, Any, Any]] = {}
-        self._attributes: list[tuple[str, dict[str, Any], set[str]]] = []
-        self._bindings: list[tuple[str, MutableMapping[str, Any] | CellType, str, Any]] = []
+        self._attributes: list[tuple[str, Any, dict[str, Any]]] = []
+        self._bindings: list[tuple[str, Any, str, Any]] = []
+        self._generators: list[tuple[Any, Any]] = []
         self._free = (_available_bytes() or 1 << 62) // 2
         for key, value in (*enumerate(args), *(kwargs or {}).items()):
             self._save(f"argument {key}", value)
         self._search(fn, set())
+        for module, name in (("numpy.random.mtrand", "_rand"), ("random", "_inst")):
+            self._save("global random numbers", getattr(sys.modules.get(module), name, None))
 
     def changes(self) -> list[str]:
         """Names of what holds something else now, arguments first."""
-        names = [name for name, value, before in self._saved.values() if not _is_same(value, before)]
-        for name, holder, key, value in self._bindings:
-            now = holder.cell_contents if isinstance(holder, CellType) else holder.get(key)
-            if now is not value and isinstance(value, CONTAINERS) and not _is_same(now, self._saved[id(value)][2]):
-                names.append(name)
-        return list(dict.fromkeys(names))
+        names = [name for name, value, before in self._saved.values() if _is_changed(name, value, before)]
+        return list(dict.fromkeys([*names, *(name for name, _ in self._bound_anew())]))
 
     def new_attributes(self) -> list[str]:
         """Names of the objects that have more attributes now, as `functools.cached_property` adds them."""
-        return [f"{name}.{key}" for name, now, before in self._attributes for key in now.keys() - before]
+        return [f"{name}.{key}" for name, one, before in self._attributes for key in _attributes_of(one).keys() - before]
+
+    def unseen(self) -> list[str]:
+        """Names of the arguments that are iterators of which nobody can tell how far they were read."""
+        entries = self._saved.values()
+        return [name for name, value, before in entries if before is None and _is_read(name, value)]
 
     def value(self, name: str) -> Any:
         """The array or container of this name that holds something else now; the first one where none does."""
         entries = [(value, before) for other, value, before in self._saved.values() if other == name]
-        return next((value for value, before in entries if not _is_same(value, before)), entries[0][0])
+        changed = [value for value, before in entries if _is_changed(name, value, before)]
+        changed += [value for other, value in self._bound_anew() if other == name]
+        return changed[0] if changed else entries[0][0]
+
+    def _bound_anew(self) -> Iterator[tuple[str, Any]]:
+        """Names that stand for other contents now, and what they stood for."""
+        for name, holder, key, value in self._bindings:
+            names = holder if isinstance(holder, dict) else _attributes_of(holder)
+            now = holder.cell_contents if isinstance(holder, CellType) else names.get(key)
+            if now is not value and isinstance(value, CONTAINERS) and not _is_same(now, self._saved[id(value)][2]):
+                yield name, value
 
     def changed_arrays(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
         """Name, array and former content of each array that holds something else."""
@@ -122,11 +140,17 @@ class State:
                 continue
             if isinstance(holder, CellType):
                 holder.cell_contents = value
-            else:
+            elif isinstance(holder, dict):
                 holder[key] = value
-        for _, now, before in self._attributes if names is None else ():
-            for key in now.keys() - before:
-                del now[key]
+            else:
+                object.__setattr__(holder, key, value)
+        for _, one, before in self._attributes if names is None else ():
+            for key in _attributes_of(one).keys() - before:
+                object.__delattr__(one, key)
+            for key, value in before.items():
+                object.__setattr__(one, key, value)
+        for generator, state in self._generators if names is None else ():
+            generator.__setstate__(state)
         return list(dict.fromkeys(lost))
 
     def _save(self, name: str, value: Any, depth: int = 0) -> None:
@@ -138,22 +162,29 @@ class State:
                 continue
             if type(value).__module__ == "torch" and not getattr(value, "is_cuda", True):
                 value = value.detach().numpy()  # the same memory
+            elif isinstance(value, MEMORY):
+                value = _memory_of(value)
             if isinstance(value, np.ndarray):
                 self._save_array(name, value)
-            elif isinstance(value, set) and not name.startswith("argument"):
-                continue  # what was seen: nobody's data
             elif isinstance(value, CONTAINERS):
                 self._saved[id(value)] = name, value, copy.copy(value)
-            elif _is_frame(value) or (isinstance(value, Iterator) and name.startswith("argument")):
-                self._saved[id(value)] = name, value, value.copy() if _is_frame(value) else _position(value)
-            if isinstance(value, (dict, list, tuple, deque)):
-                parts = value.values() if isinstance(value, dict) else value
+            elif _is_frame(value):
+                self._saved[id(value)] = name, value, value.copy()
+            elif isinstance(value, io.IOBase) or inspect.isgenerator(value) or _is_read(name, value):
+                self._saved[id(value)] = name, value, _position(value)
+            elif isinstance(value, RANDOM):
+                source = getattr(value, "bit_generator", value)
+                self._generators.append((source, source.__getstate__()))
+            if isinstance(value, (dict, list, tuple, deque)) or (isinstance(value, np.ndarray) and value.dtype == object):
+                parts = value.values() if isinstance(value, dict) else getattr(value, "flat", value)
                 waiting += [(part, depth) for part in parts if not isinstance(part, ATOMS)]
             elif depth < OBJECT_DEPTH and _has_attributes(value, name.startswith("argument")):
-                self._attributes.append((name, vars(value), set(vars(value))))
-                for key, part in list(vars(value).items()):
-                    self._bind(name, vars(value), key, part)
+                attributes = _attributes_of(value)
+                self._attributes.append((name, value, attributes))
+                for key, part in attributes.items():
+                    self._bind(name, value, key, part)
                     waiting.append((part, depth + 1))
+                waiting += [(part, depth + 1) for part in _of_its_class(type(value))]
 
     def _save_array(self, name: str, value: np.ndarray) -> None:
         if value.nbytes > self._free:
@@ -163,8 +194,8 @@ class State:
         plain = value.view(np.ndarray)
         self._saved[id(value)] = name, plain, plain.copy(order="K")
 
-    def _bind(self, name: str, holder: MutableMapping[str, Any] | CellType, key: str, value: Any) -> None:
-        if isinstance(value, CONTAINERS) and not isinstance(value, set):
+    def _bind(self, name: str, holder: Any, key: str, value: Any) -> None:
+        if isinstance(value, (*CONTAINERS, NoneType, bool, int, float, str)):
             self._bindings.append((name, holder, key, value))
 
     def _search(self, fn: Any, seen: set[int]) -> None:
@@ -178,7 +209,8 @@ class State:
             self._save("its bound argument", (*fn.args, *fn.keywords.values()))
             self._search(fn.func, seen)
         owner = getattr(fn, "__self__", None)
-        if owner is not None and not isinstance(owner, (ModuleType, type)):
+        owner = tuple(_of_its_class(owner)) if isinstance(owner, type) else owner
+        if owner is not None and not isinstance(owner, ModuleType):
             self._save("self", owner)
         inner = getattr(fn, "__func__", fn)
         if isinstance(inner, FunctionType):
@@ -226,13 +258,39 @@ def _has_attributes(value: Any, may_be_of_a_library: bool) -> bool:
     """Whether it is an object with attributes that a function may change; what libraries keep behind it is theirs."""
     if (
         _is_frame(value)
+        or isinstance(value, (*RANDOM, io.IOBase))
         or hasattr(value, "__code__")
         or hasattr(value, "py_func")
-        or type(getattr(value, "__dict__", None)) is not dict
     ):
         return False
-    home = sys.modules.get(type(value).__module__)
-    return may_be_of_a_library or not (getattr(home, "__file__", None) or "").startswith(LIBRARIES)
+    has_any = type(getattr(value, "__dict__", None)) is dict or bool(_slots_of(type(value)))
+    return has_any and (may_be_of_a_library or not _is_of_a_library(type(value)))
+
+
+def _is_of_a_library(kind: type) -> bool:
+    home = sys.modules.get(kind.__module__)
+    return kind.__module__ == "builtins" or (getattr(home, "__file__", None) or "").startswith(LIBRARIES)
+
+
+def _slots_of(kind: type) -> list[str]:
+    return [key for one in kind.__mro__ for key in vars(one).get("__slots__", ())]
+
+
+def _attributes_of(value: Any) -> dict[str, Any]:
+    """Those in its `__dict__` and those in its slots."""
+    slots = {key: getattr(value, key) for key in _slots_of(type(value)) if hasattr(value, key)}
+    return slots | dict(getattr(value, "__dict__", {}))
+
+
+def _of_its_class(kind: type) -> list[Any]:
+    """What all objects of a user's class share."""
+    return [] if _is_of_a_library(kind) else [part for part in vars(kind).values() if isinstance(part, CONTAINERS)]
+
+
+def _memory_of(value: Any) -> Any:
+    """The bytes of a ctypes object or a view, as an array over the same memory."""
+    view = memoryview(value)
+    return np.frombuffer(view.cast("B"), np.uint8) if view.nbytes and view.c_contiguous and not view.readonly else None
 
 
 def _is_frame(value: Any) -> bool:
@@ -241,15 +299,32 @@ def _is_frame(value: Any) -> bool:
 
 
 def _position(value: Any) -> Any:
-    """How far an iterator or a file was read; None where nobody can tell."""
+    """How far an iterator or a file was read, and what a file in memory holds; None where nobody can tell."""
     if inspect.isgenerator(value):
         return inspect.getgeneratorstate(value), value.gi_frame and value.gi_frame.f_lasti
     if isinstance(value, io.IOBase):
-        return value.closed or (value.seekable() and value.tell())
+        try:
+            content = value.getvalue() if isinstance(value, (io.StringIO, io.BytesIO)) else None
+            return (value.tell(), content) if value.seekable() else None
+        except (OSError, ValueError):  # closed, or read line by line
+            return value.closed
     try:
         return value.__length_hint__()
     except (AttributeError, TypeError):
         return None
+
+
+def _is_read(name: str, value: Any) -> bool:
+    return isinstance(value, Iterator) and name.startswith("argument")
+
+
+def _is_changed(name: str, value: Any, before: Any) -> bool:
+    """Whether runs would work on something else: behind a function, a set that grows is what it has seen."""
+    if _is_same(value, before):
+        return False
+    if isinstance(value, set) and not name.startswith("argument"):
+        return not _has_grown(value, before)
+    return name.startswith("argument") or not inspect.isgenerator(value) or value.gi_frame is None
 
 
 def _is_same(value: Any, before: Any) -> bool:
@@ -257,7 +332,7 @@ def _is_same(value: Any, before: Any) -> bool:
         return isinstance(before, np.ndarray) and _same_bytes(value, before)
     if _is_frame(value):
         return type(value) is type(before) and value.equals(before)
-    if isinstance(value, Iterator):
+    if isinstance(value, (Iterator, io.IOBase)):
         return _position(value) == before
     if isinstance(value, dict):
         value, before = list(value.items()), list(before.items()) if isinstance(before, dict) else before
@@ -300,6 +375,13 @@ def _put_back(value: Any, before: Any) -> bool:
         value.extend(before)
     elif _is_frame(value):
         vars(value).update(vars(before.copy()))
+    elif isinstance(value, io.IOBase) and isinstance(before, tuple) and not value.closed:
+        place, content = before
+        if content is not None:
+            value.seek(0)
+            value.truncate()
+            value.write(content)
+        value.seek(place)
     else:
         return False
     return True
@@ -330,17 +412,22 @@ class Pool:
         draw_ns: float = 0.0,
         budget_s: float = 1.0,
         step: int = 0,
+        loose: tuple[int, ...] = (),
     ) -> None:
-        """call_ns: time of a run, which says how many fill a batch. step: of drawn places; 0: the pool stays in one."""
+        """call_ns: time of a run, which says how many fill a batch. step: of drawn places; 0: the pool stays in one.
+
+        loose: indices of arrays that differ in shape from draw to draw.
+        """
         self.args, self.own, self._draw = args, own, draw
-        self._arrays = [i for i in own if type(args[i]) is np.ndarray and not args[i].dtype.hasobject and args[i].size]
+        plain = [i for i in own if i not in loose and type(args[i]) is np.ndarray and not args[i].dtype.hasobject]
+        self._arrays = [i for i in plain if args[i].size]
         self._objects = [i for i in own if i not in self._arrays]
         self._has_objects = any(not isinstance(args[i], ATOMS) for i in self._objects)
         extents = {i: _extent(args[i]) for i in self._arrays}
         rooms = itertools.accumulate((-(-size // LINE_BYTES) * LINE_BYTES for _, size in extents.values()), initial=0)
         self._starts = {i: room + extents[i][0] for i, room in zip(self._arrays, rooms, strict=False)}
         self._row_bytes = sum(-(-size // LINE_BYTES) * LINE_BYTES for _, size in extents.values())
-        self.set_bytes = self._row_bytes + sum(_size_of(args[i]) for i in self._objects)
+        self.set_bytes = self._row_bytes + sum(size_of(args[i]) for i in self._objects)
         shared = sum(a.nbytes for i, a in enumerate(args) if i not in own and isinstance(a, np.ndarray))
         self.count = self._sets_that_fit(shared, call_ns, draw_ns, budget_s)
         least = int(SHORTEST_NS / max(1.0, call_ns)) + 1
@@ -500,5 +587,5 @@ def own_copy(value: Any) -> Any:
         return value
 
 
-def _size_of(value: Any) -> int:
+def size_of(value: Any) -> int:
     return sys.getsizeof(value) + OBJECT_BYTES * (len(value) if hasattr(value, "__len__") else 0)

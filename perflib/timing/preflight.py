@@ -26,6 +26,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,35 +98,47 @@ def run_preflight(
     settings, second_args = dict(kwargs or {}), args
     watched = tuple(None if i in outputs else arg for i, arg in enumerate(args))
     state = State(fn, watched, settings)
-    threads = set(threading.enumerate())
+    threads = _started()
     try:
         start = clock()
         result, compile_s = compiling_s(partial(_call, label, fn, args, settings), clock)
         first_ns = clock() - start
         run, finish_notes = _completed(fn, result)
         first_changes = state.changes()
-        content = {name: own_copy(state.value(name)) for name in first_changes if _is_data(state.value(name))}
-        shares = isinstance(result, np.ndarray) and any(np.may_share_memory(result, a) for a in _arrays_of(args))
+        content = {
+            name: own_copy(state.value(name)) for name in first_changes if not isinstance(state.value(name), Iterator)
+        }
+        shares = isinstance(result, np.ndarray) and any(
+            np.may_share_memory(result, a) for a in args if isinstance(a, np.ndarray)
+        )
         kept = result.copy() if shares else result
         first, kind = _fingerprint(result), _no_result(result)
         if may_change or draw:
-            state.restore()
+            state.restore(first_changes)
             second_args = draw() if draw else args
-        after_first, started = State(fn, watched, settings), set(threading.enumerate()) - threads
+        after_first, started = State(fn, watched, settings), _started() - threads
         misses = [_hits(f) for f in state.cached]
         again, sample = _second_call(label, run, second_args, settings, clock, first_changes)
         is_steady = _fingerprint(again) == first  # now: the result may be an argument that is restored below
         steady = [name for name in first_changes if name not in after_first.changes()]
         changes = list(dict.fromkeys((*first_changes, *state.changes(), *after_first.changes())))
+        again_there = [
+            name for name in steady if is_steady and result is not None and isinstance(state.value(name), io.IOBase)
+        ]
+        changes = [
+            name for name in changes if name not in again_there
+        ]  # it goes back to where it starts, and read the same
+        changes += [] if is_steady or draw else state.unseen()
         if may_change or draw:
             written: list[str] = []
         else:
             written = _require_outputs(label, fn, args, settings, state, changes, steady)
+        written += again_there
         reasons, notes = [kind] if kind else [], [*finish_notes, *state.notes]
         look_ups = _look_ups(state.cached, misses)
         reasons += [look_up_reason(getattr(one, "__name__", label)) for one, _ in look_ups if one is fn]
-        if started and set(threading.enumerate()) - threads - started:
-            reasons.append("it starts threads that go on after it returned: their work is not in its time")
+        if started and _started() - threads - started:
+            reasons.append("it starts threads or processes that go on after it returned: their work is not in its time")
         if not (reasons or compile_s or draw or may_load or outputs):
             filled = [name for name in (*steady, *state.new_attributes()) if name not in written]
             reason, note = _first_call(label, run, args, settings, state, filled, first_ns, sample.elapsed_ns, clock)
@@ -210,8 +223,9 @@ def _require_outputs(
     if others := [name for name in changes if name not in written and name not in grown]:
         name, value = others[0], state.value(others[0])
         what = f"{name} ({type(value).__name__})"
-        if isinstance(value, Iterator):
-            raise Unmeasurable(f"{label} uses up {what}, which cannot be restored; give fresh=make (new ones in every run)")
+        if isinstance(value, (Iterator, io.IOBase)):
+            why = "" if isinstance(value, io.IOBase) else ", which cannot be restored"
+            raise Unmeasurable(f"{label} uses up {what}{why}; give fresh=make (new ones in every run)")
         whose = "its arguments" if name.startswith("argument") else "what it works on"
         reason = (
             f"{label} must not change {whose}, got {what} changed in place: each run would work on what the last one left"
@@ -281,10 +295,20 @@ def _scramble(array: np.ndarray, span: tuple[int, int]) -> np.ndarray:
     return copy
 
 
+def _started() -> set[Any]:
+    """The threads and the child processes of this process."""
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    return {*threading.enumerate(), *(children.read_text().split() if children.exists() else ())}  # Linux has such files
+
+
 def _no_result(result: Any) -> str | None:
     """Why what came back is not the work; None where it may be."""
     kind = type(result).__name__
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+    if inspect.isasyncgen(result):
+        return "it returns an asynchronous generator, and nothing of its body ran; run it to its end"
+    if type(result).__module__ == "contextlib" and hasattr(result, "gen"):
+        return "it returns a context manager, and nothing of its body ran; measure a function with `with f(...): pass`"
+    if inspect.isgenerator(result):
         return "it returns a generator, and nothing of its body ran; measure lambda: list(f(...))"
     if inspect.iscoroutine(result) or isinstance(result, (Future, asyncio.Future, Awaitable)):
         remedy = "asyncio.run(f(...))" if inspect.iscoroutine(result) else "f(...).result()"
@@ -502,14 +526,6 @@ def accepts(check: Callable[[Any, Any], Any], one: Any, other: Any) -> bool:
     except AssertionError:
         return False
     return answer is None or bool(answer)
-
-
-def _arrays_of(args: tuple) -> list[np.ndarray]:
-    return [arg for arg in args if isinstance(arg, np.ndarray)]
-
-
-def _is_data(value: Any) -> bool:
-    return not isinstance(value, Iterator)
 
 
 def _fingerprint(value: Any) -> int | None:

@@ -3,13 +3,21 @@
 Nothing here asks how fast this machine is: ratios to a loop of the test over the same work, states, reasons and contents.
 """
 
+import array
+import contextlib
+import ctypes
 import functools
+import io
 import itertools
 import os
+import pickle
+import random
+import subprocess
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -27,6 +35,7 @@ BRIEF = {"budget_s": 0.03}
 BOTH_WAYS = ("fresh=make or fresh=True", "in_place=True")
 numbers = np.arange(50.0)[::-1].copy()
 words = ["b", "a", "c"]
+letters = {"a", "b", "c"}
 memo = {}
 scratch = np.zeros(50)
 
@@ -66,6 +75,15 @@ def first_multiple(n):
 
 def count_up(n):
     yield from range(n)
+
+
+async def asynchronous():
+    yield 1
+
+
+@contextlib.contextmanager
+def opened():
+    yield 1
 
 
 async def answer():
@@ -248,6 +266,105 @@ def test_a_frame_and_the_attributes_of_an_argument_are_watched(refused):
     assert found.state != "invalid"
 
 
+@dataclass
+class Parts:
+    items: list
+    count: int = 0
+
+
+class Slots:
+    __slots__ = ("items",)
+
+    def __init__(self):
+        self.items = [1]
+
+    def push(self):
+        self.items.append(2)
+
+
+class Registry:
+    known = []
+
+    @classmethod
+    def register(cls):
+        cls.known.append(1)
+
+    def enter(self):
+        self.known.append(1)
+
+
+def add_one(buffer):
+    buffer[0] += 1
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "name"),
+    [
+        (lambda parts: parts.items.append(1), (Parts([1]),), "argument 0 (list)"),
+        (Slots().push, (), "self (list)"),
+        (lambda slots: slots.items.append(1), (Slots(),), "argument 0 (list)"),
+        (Registry.register, (), "self (list)"),
+        (Registry().enter, (), "self (list)"),
+        (lambda rows: rows[0].append(1), (np.array([[1], None], dtype=object),), "argument 0 (list)"),
+        (add_one, (memoryview(bytearray(b"ab")),), "argument 0 (ndarray)"),
+        (add_one, ((ctypes.c_double * 3)(),), "argument 0 (ndarray)"),
+        (array.array.reverse, (array.array("d", [1, 2, 3]),), "argument 0 (array)"),
+        (lambda d: d.move_to_end(next(iter(d))), (OrderedDict.fromkeys("abc"),), "argument 0 (OrderedDict)"),
+        (lambda d: d[len(d)], (defaultdict(list),), "argument 0 (defaultdict)"),
+        (lambda: letters.pop(), (), "global letters (set)"),
+    ],
+)
+def test_what_hides_in_objects_classes_and_memory_is_watched(refused, fn, args, name):
+    def contents():
+        plain = [bytes(arg) if isinstance(arg, (memoryview, ctypes.Array)) else pickle.dumps(arg) for arg in args]
+        return [*plain, sorted(letters), list(Registry.known)]
+
+    before = contents()
+    with refused(Unmeasurable, f"got {name} changed in place"):
+        measure(fn, *args)
+
+    assert contents() == before
+
+
+def test_counters_and_random_numbers_are_no_change_and_go_back():
+    parts, rng, other = Parts([]), np.random.default_rng(5), random.Random(5)
+    calls = 0
+
+    def work(x):
+        nonlocal calls
+        calls += 1
+        parts.count += 1
+        return x.random() + other.random() + np.random.rand() + random.random()  # noqa: NPY002
+
+    hidden = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    before = rng.bit_generator.state, other.getstate()
+    found = measure(work, rng, **BRIEF)
+
+    assert found.state != "invalid"
+    assert (calls, parts.count) == (0, 0)
+    assert (rng.bit_generator.state, other.getstate()) == before
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == hidden  # noqa: NPY002
+
+
+@pytest.mark.parametrize("stream", [io.StringIO("1\n2\n"), io.BytesIO(b"1\n2\n")])
+def test_a_file_in_memory_holds_what_it_held_and_is_read_from_there(refused, stream):
+    before = stream.getvalue()
+
+    for work in (lambda: stream.read(), lambda: stream.write(before)):
+        with refused(Unmeasurable, f"uses up stream of its closure ({type(stream).__name__})"):
+            measure(work)
+    found = measure(lambda: (stream.seek(0), stream.read())[1], **BRIEF)
+
+    assert not any("changed" in reason for reason in found.reasons)
+    assert (stream.tell(), stream.getvalue()) == (0, before)
+
+
+def test_an_iterator_that_nobody_can_look_into_is_used_up_where_results_differ(refused):
+    with refused(Unmeasurable, "list uses up argument 0 (map), which cannot be restored"):
+        measure(list, map(str, range(3)))
+    assert measure(lambda lines: sum(range(99)), map(str, words), **BRIEF).notes
+
+
 def test_what_is_no_argument_can_be_made_one(refused):
     with refused(Unmeasurable, "got global words (list) changed in place", "pass it as an argument and give fresh=make"):
         measure(lambda: words.append(1))
@@ -353,7 +470,23 @@ def test_threads_that_go_on_are_a_reason():
     stop.set()
 
     assert found.state == "invalid"
-    assert any("threads that go on after it returned" in reason for reason in found.reasons)
+    assert any("threads or processes that go on after it returned" in reason for reason in found.reasons)
+
+
+def test_processes_that_go_on_are_a_reason():
+    class Kept:
+        children = []
+
+    def start():
+        Kept.children.append(subprocess.Popen(["sleep", "60"]))
+
+    reasons = run_preflight("start", start, ()).reasons
+    for child in Kept.children:
+        child.terminate()
+        child.wait()
+
+    assert reasons == ("it starts threads or processes that go on after it returned: their work is not in its time",)
+    assert run_preflight("run", lambda: subprocess.run(["true"], check=True).returncode, ()).reasons == ()
 
 
 # arguments of its own
@@ -579,6 +712,8 @@ def test_an_update_in_place_takes_as_long_as_one_into_an_output():
         (lambda: count_up(9), "returns a generator, and nothing of its body ran; measure lambda: list(f(...))"),
         (lambda: map(str, words), "returns an iterator (map)"),
         (lambda: zip(words, words, strict=True), "returns an iterator (zip)"),
+        (asynchronous, "returns an asynchronous generator, and nothing of its body ran"),
+        (opened, "returns a context manager, and nothing of its body ran"),
         (answer, "returns a coroutine"),
         (Future, "returns a Future"),
         (LazyFrame, "the result is a plan (LazyFrame) and not its data; measure lambda: f(...).collect()"),
