@@ -71,7 +71,8 @@ def lab(command, tmp_path_factory):
     source = CONTROLS.format(folder=str(folder), name=HOSTILE)
     nbformat.write(new_notebook(metadata=METADATA, cells=[new_code_cell(source)]), folder / "notebooks" / "controls.ipynb")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PERFLIB", "JUPYTER"))}
-    environment |= {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "RUNTIME")} | {"PERFLIB_RECORD_TO": str(folder / "runs")}
+    environment |= {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "RUNTIME")}
+    environment["PERFLIB_RECORD_TO"] = str(folder / "runs")
     words = [*command, "--no-browser", "--ServerApp.port=0", "--LabApp.news_url=None"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
