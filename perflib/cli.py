@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     forward = commands.add_parser("forward", help=words)
     source = forward.add_mutually_exclusive_group()
     source.add_argument("--shape", default="15M", metavar="NAME", help="random weights: 15M (default), 110M or 1.1B")
-    source.add_argument("--gguf", type=Path, metavar="FILE", help="weights of a Llama-style decoder")
+    source.add_argument("--gguf", type=Path, metavar="FILE", help="weights of a Llama, Qwen2 or Qwen3 model")
     forward.add_argument("--kind", choices=("F32", "Q8_0"), help="of the weights; by default as they come")
     for name, default in FORWARD_SIZES.items():
         forward.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"by default {default}")

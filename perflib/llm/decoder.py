@@ -22,12 +22,12 @@ import numpy as np
 from ..kernels.buffers import Arena, aligned_empty, huge_empty
 from ..kernels.checks import positive_integer
 from ..kernels.decoder.attention import _attend, _rope_and_keep
-from ..kernels.decoder.layers import _embed, _feed_forward, _norm_linear
+from ..kernels.decoder.layers import _embed, _feed_forward, _norm_heads, _norm_linear, _swiglu
 from ..kernels.decoder.linear import _linear
 from ..kernels.decoder.panels import PANEL, Panels, pack, pack_q8_0, quantise
 from ..performance_stats import PerformanceStats
 from .operation_counts import BYTES_PER_WEIGHT
-from .weights import Shape, Tensor, Weights
+from .weights import EXTRAS, Shape, Tensor, Weights
 
 ATTENTION = "attention", "attention/qkv", "attention/rope", "attention/scores", "attention/output"
 COMPONENTS = ("embedding", *ATTENTION, "ffn", "projection")
@@ -65,8 +65,8 @@ class KVCache:
     def buffers(self, rows: int) -> "_Buffers":
         """Those of the last pass if it had as many rows."""
         if self._buffers is None or len(self._buffers.x) != rows:
-            width, inner = self._shape.embedding_length, self._shape.feed_forward_length
-            widths = width, width, width + 2 * self._shape.key_length, width, 2 * inner, inner
+            shape, width, inner = self._shape, self._shape.embedding_length, self._shape.feed_forward_length
+            widths = width, width, shape.query_length + 2 * shape.key_length, shape.query_length, 2 * inner, inner
             self._buffers = _Buffers(*(aligned_empty((rows, w), np.float32) for w in widths))
         return self._buffers
 
@@ -85,18 +85,24 @@ class _Buffers:
 
 @dataclass(frozen=True)
 class _Block:
-    """Packed weights of one layer."""
+    """Packed weights of one layer; biases, and norms of the heads, are None where the model has none."""
 
     attn_norm: np.ndarray
     attn_qkv: np.ndarray
+    qkv_bias: np.ndarray | None
+    q_norm: np.ndarray | None
+    k_norm: np.ndarray | None
     attn_output: np.ndarray
+    output_bias: np.ndarray | None
     ffn_norm: np.ndarray
     ffn_gate_up: np.ndarray
+    gate_up_bias: np.ndarray | None
     ffn_down: np.ndarray
+    down_bias: np.ndarray | None
 
 
 class Decoder:
-    """Weights of a Llama-style decoder, packed; norms stay float32.
+    """Weights of a Llama-style decoder, packed; norms and biases stay float32.
 
     kind: None keeps each tensor as it comes. packed: called with a number of weights once they are packed. `blocks`: the
     weights of every layer.
@@ -141,14 +147,28 @@ class Decoder:
         self.nbytes += weight.nbytes
         return weight
 
+    def _extra(self, block: str, *names: str) -> np.ndarray | None:
+        """Vectors one after the other, zeros for one that the model does not have; None where it has none of them."""
+        if not set(names) & set(self.shape.extras):
+            return None
+        none = {name: np.zeros(getattr(self.shape, EXTRAS[name]), np.float32) for name in names}
+        parts = [self._norm(f"{block}.{name}") if name in self.shape.extras else none[name] for name in names]
+        return np.concatenate(parts)
+
     def _block(self, name: str) -> _Block:
         return _Block(
             attn_norm=self._norm(f"{name}.attn_norm.weight"),
             attn_qkv=self._pack("attention/qkv", *(f"{name}.attn_{part}.weight" for part in "qkv")),
+            qkv_bias=self._extra(name, "attn_q.bias", "attn_k.bias", "attn_v.bias"),
+            q_norm=self._extra(name, "attn_q_norm.weight"),
+            k_norm=self._extra(name, "attn_k_norm.weight"),
             attn_output=self._pack("attention/output", f"{name}.attn_output.weight"),
+            output_bias=self._extra(name, "attn_output.bias"),
             ffn_norm=self._norm(f"{name}.ffn_norm.weight"),
             ffn_gate_up=self._pack("ffn", f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight"),
+            gate_up_bias=self._extra(name, "ffn_gate.bias", "ffn_up.bias"),
             ffn_down=self._pack("ffn", f"{name}.ffn_down.weight"),
+            down_bias=self._extra(name, "ffn_down.bias"),
         )
 
     def cache(self, batch: int = 1, context: int | None = None) -> KVCache:
@@ -166,15 +186,13 @@ class Decoder:
         tokens, threads = self._check(tokens, cache), positive_integer("threads", threads)
         batch, new = tokens.shape
         buffers, section, start = cache.buffers(batch * new), stats.section, cache.length
-        x, normed, both, hidden = buffers.x, buffers.normed, buffers.both, buffers.hidden
-        eps = self.shape.layer_norm_rms_epsilon
         with section("forward_pass"):
             with section("embedding"):
-                _embed(self._embedding, tokens.reshape(-1), x)
+                _embed(self._embedding, tokens.reshape(-1), buffers.x)
             for layer, block in enumerate(self.blocks):
                 self._attention(layer, block, cache, buffers, start, new, section, threads)
                 with section("ffn"):
-                    _feed_forward(x, block.ffn_norm, eps, normed, block.ffn_gate_up, both, hidden, block.ffn_down, threads)
+                    self._feed_forward(block, buffers, threads)
             with section("projection"):
                 logits = self._logits(buffers, batch, new, every, threads)
         cache.length += new
@@ -185,12 +203,30 @@ class Decoder:
         with section("attention"):
             with section("qkv"):
                 _norm_linear(buffers.x, block.attn_norm, eps, buffers.normed, block.attn_qkv, buffers.qkv, threads)
+                _add(block.qkv_bias, buffers.qkv)
+                if block.q_norm is not None:
+                    _norm_heads(buffers.qkv, 0, heads, block.q_norm, eps)
+                if block.k_norm is not None:
+                    _norm_heads(buffers.qkv, heads, heads + self.shape.head_count_kv, block.k_norm, eps)
             with section("rope"):
                 _rope_and_keep(buffers.qkv, cache.cosines, cache.sines, cache.keys, cache.values, layer, start, new)
             with section("scores"):
                 _attend(buffers.qkv, cache.keys, cache.values, layer, start, new, heads, buffers.attended, threads)
             with section("output"):
                 _linear(block.attn_output, buffers.attended, buffers.x, True, threads)
+                _add(block.output_bias, buffers.x)
+
+    def _feed_forward(self, block: _Block, buffers: _Buffers, threads: int) -> None:
+        x, normed, both, hidden = buffers.x, buffers.normed, buffers.both, buffers.hidden
+        norm, eps, gate_up, down = block.ffn_norm, self.shape.layer_norm_rms_epsilon, block.ffn_gate_up, block.ffn_down
+        if block.gate_up_bias is None:
+            _feed_forward(x, norm, eps, normed, gate_up, both, hidden, down, threads)
+        else:
+            _norm_linear(x, norm, eps, normed, gate_up, both, threads)
+            _add(block.gate_up_bias, both)
+            _swiglu(both, hidden)
+            _linear(down, hidden, x, True, threads)
+        _add(block.down_bias, x)
 
     def _logits(self, buffers: _Buffers, batch: int, new: int, every: bool, threads: int) -> np.ndarray:
         x, normed = buffers.x, buffers.normed
@@ -210,6 +246,12 @@ class Decoder:
         if tokens.shape[1] > (room := cache.context - cache.length):
             raise ValueError(f"tokens must be at most {room}, what the cache has room for, got {tokens.shape[1]}")
         return np.ascontiguousarray(tokens, np.int64)
+
+
+def _add(bias: np.ndarray | None, rows: np.ndarray) -> None:
+    """To each row, in place."""
+    if bias is not None:
+        np.add(rows, bias, out=rows)
 
 
 def _pack(tensors: Sequence[Tensor], kind: str | None, arena: Arena) -> Panels:

@@ -8,7 +8,7 @@ at, activations not at all. Raises ValueError naming the argument, the requireme
 import io
 import math
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -141,7 +141,7 @@ def forward(
 def _warm_up(weights: Weights, kind: str | None, threads: int) -> None:
     """Load the code for the kind of the weights, so that it is no part of what the passes need."""
     kind = kind or KINDS[isinstance(weights.tensor("blk.0.attn_q.weight"), tuple)]
-    decoder = Decoder(RandomWeights(WARM), kind)
+    decoder = Decoder(RandomWeights(replace(WARM, extras=weights.shape.extras)), kind)
     cache = decoder.cache(1, 4)
     for tokens in (np.zeros((1, 2), np.int64), np.zeros((1, 1), np.int64)):
         decoder.forward(tokens, cache, threads=threads)

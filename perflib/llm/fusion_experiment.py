@@ -39,9 +39,9 @@ def alternatives(decoder: Decoder, new: int) -> dict[str, dict[str, Run]]:
     Raises ValueError for a shape whose heads or layers do not fill whole panels: the parts could not be separated.
     """
     shape, blocks, eps = decoder.shape, decoder.blocks, decoder.shape.layer_norm_rms_epsilon
-    width, keys, inner = shape.embedding_length, shape.key_length, shape.feed_forward_length
-    x, summand, normed, hidden, qkv, both = _random(new, width, width, width, inner, width + 2 * keys, 2 * inner)
-    three, two = _random(new, width, keys, keys), _random(new, inner, inner)
+    width, queries, keys, inner = shape.embedding_length, shape.query_length, shape.key_length, shape.feed_forward_length
+    x, summand, normed, hidden, qkv, both = _random(new, width, width, width, inner, queries + 2 * keys, 2 * inner)
+    three, two = _random(new, queries, keys, keys), _random(new, inner, inner)
 
     def linear(data: np.ndarray, source: np.ndarray, out: np.ndarray, add: bool = False) -> tuple:
         return _linear, data, source, out, add, 1

@@ -1,4 +1,4 @@
-"""Read the weights of a Llama-style decoder from a GGUF file, by the public `gguf` package.
+"""Read the weights of a Llama, Qwen2 or Qwen3 decoder from a GGUF file, by the public `gguf` package.
 
     decoder = Decoder(GGUFWeights("stories15M.gguf"))
 
@@ -22,10 +22,19 @@ from ..display.text import first_line
 from ..errors import GGUFError
 from ..kernels.decoder.panels import BLOCK
 from .rope import SCALINGS, RopeScaling
-from .weights import Shape, Tensor, tensor_shapes
+from .weights import EXTRAS, Shape, Tensor, tensor_shapes
 
 READABLE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
-ARCHITECTURE = "llama"
+ARCHITECTURES = {
+    "llama": (),
+    "qwen2": ("attn_q.bias", "attn_k.bias", "attn_v.bias"),
+    "qwen3": ("attn_q_norm.weight", "attn_k_norm.weight"),
+}
+"""The architectures that this reads, and the extras that a file of each must have."""
+LLAMA_EXTRAS = tuple(name for name in EXTRAS if name.endswith(".bias"))
+"""The extras that a file of the architecture llama may have."""
+ROTATED = re.compile(r"blk\.\d+\.attn_[qk](_norm)?\.(weight|bias)")
+"""Tensors whose rows RoPE turns in pairs: (2i, 2i + 1) in files of llama, as in the kernels, (i, i + d/2) in the others."""
 VERSIONS = (2, 3)
 YARN = {"attn_factor": 1.0, "yarn_beta_fast": 32.0, "yarn_beta_slow": 1.0}
 DAMAGE = ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
@@ -74,7 +83,7 @@ class GGUFWeights:
         expected = tensor_shapes(self.shape)
         for name, size in expected.items():
             self._check(name, size)
-        others = self._tensors.keys() - expected - {FACTORS}
+        others = self._tensors.keys() - expected - ({FACTORS} if self._architecture == "llama" else set())
         if foreign := sorted(name for name in others if not UNUSED.fullmatch(name)):
             more = f" and {len(foreign) - 1} more" if foreign[1:] else ""
             raise self._error(f"has the tensor {foreign[0]!r}{more}, which this decoder does not use")
@@ -92,15 +101,27 @@ class GGUFWeights:
             tensor = values = values.astype(np.float32, copy=False)
         if not (math.isfinite(values.min()) and math.isfinite(values.max())):
             raise self._error(f"tensor {name} holds values that are not finite")
-        return tensor
+        if self._architecture == "llama" or not ROTATED.fullmatch(name):
+            return tensor
+        if not isinstance(tensor, tuple):
+            return self._paired(tensor)
+        scales, quants = tensor
+        return self._paired(scales), self._paired(quants)
+
+    def _paired(self, rows: np.ndarray) -> np.ndarray:
+        """Move the two rows of each pair, which are half a head apart, next to each other."""
+        halves = rows.reshape(-1, 2, self.shape.head_length // 2, *rows.shape[1:])
+        return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows.shape)
 
     def _read_shape(self) -> Shape:
         if (parts := self._integer("split.count", 1)) != 1:
             raise self._error(f"is part {self._integer('split.no', 0) + 1} of {parts}; join them: llama-gguf-split --merge")
         if (purpose := self._field("general.type", "model")) != "model":
             raise self._error(f"general.type must be 'model', got {purpose!r}")
-        if (architecture := self._field("general.architecture")) != ARCHITECTURE:
-            raise self._error(f"general.architecture must be {ARCHITECTURE!r}, got {architecture!r}")
+        self._architecture = self._field("general.architecture")
+        if self._architecture not in ARCHITECTURES:
+            names = ", ".join(map(repr, ARCHITECTURES))
+            raise self._error(f"general.architecture must be one of {names}, got {self._architecture!r}")
         heads = self._hyper("attention.head_count")
         names = "embedding_length", "block_count", "feed_forward_length", "context_length"
         sizes = {name: self._hyper(name) for name in names}
@@ -117,19 +138,27 @@ class GGUFWeights:
                 layer_norm_rms_epsilon=self._positive("attention.layer_norm_rms_epsilon"),
                 freq_base=self._positive("rope.freq_base", 10000.0),
                 tied="output.weight" not in self._tensors,
+                head_length=self._hyper("attention.key_length", 0),
+                extras=self._read_extras(sizes["block_count"]),
             )
             return replace(shape, rope_scaling=self._read_scaling(shape))
         except ValueError as problem:
             raise self._error(str(problem)) from None
 
+    def _read_extras(self, blocks: int) -> tuple[str, ...]:
+        """Those that the architecture must have, or of those that it may have the ones that some block has."""
+        if self._architecture != "llama":
+            return ARCHITECTURES[self._architecture]
+        return tuple(name for name in LLAMA_EXTRAS if any(f"blk.{n}.{name}" in self._tensors for n in range(blocks)))
+
     def _read_scaling(self, shape: Shape) -> RopeScaling:
         """How rotary positions are stretched; a factor without a type is linear."""
         factor = self._positive("rope.scaling.factor", self._positive("rope.scale_linear", 1.0))
-        kind = self._field(f"{ARCHITECTURE}.rope.scaling.type", "none" if factor == 1 else "linear")
+        kind = self._field(f"{self._architecture}.rope.scaling.type", "none" if factor == 1 else "linear")
         if kind not in SCALINGS:
-            raise self._error(f"llama.rope.scaling.type must be one of {', '.join(SCALINGS)}, got {kind!r}")
+            raise self._error(f"{self._architecture}.rope.scaling.type must be one of {', '.join(SCALINGS)}, got {kind!r}")
         if kind == "yarn" and shape.freq_base <= 1:
-            raise self._error(f"llama.rope.freq_base must be above 1 for yarn, got {shape.freq_base}")
+            raise self._error(f"{self._architecture}.rope.freq_base must be above 1 for yarn, got {shape.freq_base}")
         numbers = {name: self._positive(f"rope.scaling.{name}", default) for name, default in YARN.items()}
         factors = ()
         if FACTORS in self._tensors:
@@ -144,8 +173,8 @@ class GGUFWeights:
         lengths = dict.fromkeys(("rope.dimension_count", "attention.key_length", "attention.value_length"), length)
         neutral = NEUTRAL | lengths | {"attention.scale": length**-0.5, "vocab_size": self.shape.vocab_size}
         unknown = []
-        for key in (key for key in self._reader.fields if key.startswith(f"{ARCHITECTURE}.")):
-            name = key.removeprefix(f"{ARCHITECTURE}.")
+        for key in (key for key in self._reader.fields if key.startswith(f"{self._architecture}.")):
+            name = key.removeprefix(f"{self._architecture}.")
             if name in neutral and not _is_same(value := self._field(key), neutral[name]):
                 raise self._error(f"{key} must be {neutral[name]!r}, got {value!r}")
             if not (name in neutral or name in READ or HARMLESS.fullmatch(name)):
@@ -155,7 +184,7 @@ class GGUFWeights:
             warnings.warn(f"{self.path}: not known here: {names}; the logits may not be what the file means", stacklevel=3)
 
     def _hyper(self, name: str, default: int | None = None) -> int:
-        return self._integer(f"{ARCHITECTURE}.{name}", default)
+        return self._integer(f"{self._architecture}.{name}", default)
 
     def _integer(self, key: str, default: int | None = None) -> int:
         if not isinstance(value := self._field(key, default), int) or isinstance(value, bool):
@@ -163,9 +192,9 @@ class GGUFWeights:
         return value
 
     def _positive(self, name: str, default: float | None = None) -> float:
-        value = self._field(f"{ARCHITECTURE}.{name}", default)
+        value = self._field(f"{self._architecture}.{name}", default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-            raise self._error(f"{ARCHITECTURE}.{name} must be above 0 and finite, got {value!r}")
+            raise self._error(f"{self._architecture}.{name} must be above 0 and finite, got {value!r}")
         return float(value)
 
     def _field(self, key: str, default: Any = None) -> Any:

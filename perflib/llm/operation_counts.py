@@ -1,6 +1,7 @@
 """Count flops and bytes of every part of a decoder's pass, before any measurement.
 
 Bytes are the useful ones: weights once per pass, the keys and values that attention reads, activations not at all.
+Biases and norms are not counted: a weight of a layer has thousands of times as many numbers.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ def work(shape: Shape, each: str | Mapping[str, float], batch: int, new: int, st
     each: the kind of all weights, or the bytes of a weight in every part that has some.
     """
     width, inner, keys, layers = shape.embedding_length, shape.feed_forward_length, shape.key_length, shape.block_count
+    queries = shape.query_length
     rows = batch * new
     if isinstance(each, str):
         each = dict.fromkeys(PARTS, BYTES_PER_WEIGHT[each])
@@ -42,13 +44,13 @@ def work(shape: Shape, each: str | Mapping[str, float], batch: int, new: int, st
     def linear(part: str, inputs: int, outputs: int, m: int, times: int = layers) -> Work:
         return Work(2.0 * m * inputs * outputs * times, each[part] * inputs * outputs * times)
 
-    rotated = rows * (width + keys) * layers
+    rotated = rows * (queries + keys) * layers
     return {
         "embedding": Work(0.0, each["embedding"] * rows * width),
-        "attention/qkv": linear("attention/qkv", width, width + 2 * keys, rows),
+        "attention/qkv": linear("attention/qkv", width, queries + 2 * keys, rows),
         "attention/rope": Work(3.0 * rotated, 4.0 * (rotated + rows * keys * layers)),
-        "attention/scores": Work(4.0 * pairs * width * layers, 8.0 * batch * (start + new) * keys * layers),
-        "attention/output": linear("attention/output", width, width, rows),
+        "attention/scores": Work(4.0 * pairs * queries * layers, 8.0 * batch * (start + new) * keys * layers),
+        "attention/output": linear("attention/output", queries, width, rows),
         "ffn": linear("ffn", width, 3 * inner, rows),
         "projection": linear("projection", width, shape.vocab_size, batch, 1),
     }

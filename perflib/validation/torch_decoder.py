@@ -6,7 +6,8 @@
 The code is what a careful user of PyTorch writes: queries, keys and values in one linear layer, gate and up in another,
 weights kept as they are stored (outputs x inputs), rms_norm and scaled_dot_product_attention from torch.nn.functional,
 no gradients, no copies of the cache. Weights lie on huge pages as ours do. `perflib.timing.sampling.quiet` sets
-PyTorch's threads. Raises ModuleNotFoundError where PyTorch is absent.
+PyTorch's threads. Raises ModuleNotFoundError where PyTorch is absent, ValueError for a shape with extras, which it does
+not compute.
 """
 
 import numpy as np
@@ -20,6 +21,8 @@ class TorchDecoder:
     """Weights and cache as tensors."""
 
     def __init__(self, weights: Weights, batch: int, context: int) -> None:
+        if weights.shape.extras:
+            raise ValueError(f"weights must have no extras for PyTorch's decoder, got {', '.join(weights.shape.extras)}")
         import torch  # the extra `peers`
 
         self.torch, self.shape, self.length = torch, weights.shape, 0
@@ -58,7 +61,7 @@ class TorchDecoder:
         functional, shape = self.torch.nn.functional, self.shape
         (batch, new), d, start = tokens.shape, shape.head_length, self.length
         end, width, eps = start + new, (shape.embedding_length,), shape.layer_norm_rms_epsilon
-        counts = [shape.embedding_length, shape.key_length, shape.key_length]
+        counts = [shape.query_length, shape.key_length, shape.key_length]
         shared = shape.head_count != shape.head_count_kv
         x = functional.embedding(tokens, self._embedding)
         for layer, (attn_norm, qkv, output, ffn_norm, gate_up, down) in enumerate(self._blocks):

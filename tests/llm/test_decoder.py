@@ -7,14 +7,14 @@ from decoders import Given, close, drawn, exact, weights
 from perflib.kernels.decoder.panels import quantise
 from perflib.llm.decoder import Decoder, statistics
 from perflib.llm.operation_counts import Work, work
-from perflib.llm.weights import SHAPES, RandomWeights, Shape
+from perflib.llm.weights import EXTRAS, SHAPES, RandomWeights, Shape
 
 PLAIN = Shape(40, 32, 2, 48, 4, 4, 64)
 GROUPED = Shape(67, 48, 2, 52, 8, 2, 64, freq_base=500.0, tied=False)  # heads of 6, four to a key
 ODD = Shape(33, 30, 3, 37, 3, 1, 80, layer_norm_rms_epsilon=1e-2)  # heads of 10
-LIMIT = 1e-4  # relative to the largest logit
+FULL = Shape(37, 36, 2, 44, 4, 2, 80, head_length=10, extras=tuple(EXTRAS))  # every bias, norms of heads
 
-every_shape = pytest.mark.parametrize("shape", [PLAIN, GROUPED, ODD], ids=["plain", "grouped", "odd"])
+every_shape = pytest.mark.parametrize("shape", [PLAIN, GROUPED, ODD, FULL], ids=["plain", "grouped", "odd", "full"])
 
 
 @every_shape
@@ -158,7 +158,10 @@ def test_wrong_tokens_are_refused(refused, tokens, kind, words):
     ("changes", "words"),
     [
         ({"block_count": 0}, ("block_count", "at least 1", "0")),
-        ({"head_count": 3}, ("embedding_length", "multiple of 2 head_count = 6", "32")),
+        ({"head_count": 3, "head_length": 0}, ("embedding_length", "multiple of 2 head_count = 6", "32")),
+        ({"head_length": 7}, ("head_length must be even", "7")),
+        ({"head_length": -2}, ("head_length must be at least 0", "-2")),
+        ({"extras": ("attn_q.bias", "attn_k.scale")}, ("extras must be some of attn_q.bias,", "'attn_k.scale'")),
         ({"head_count_kv": 3}, ("head_count", "multiple of head_count_kv 3", "4")),
         ({"context_length": 0}, ("context_length", "at least 1", "0")),
     ],
@@ -179,6 +182,18 @@ def test_the_work_of_a_pass_is_counted():
     assert counted["ffn"] == Work(2 * 3 * 8 * 6, 4 * 3 * 8 * 6)
     assert counted["projection"].flops == 2 * 8 * 10
     assert work(shape, "Q8_0", 1, 1, 2)["ffn"].bytes == 3 * 8 * 6 * 34 / 32
+
+
+def test_the_work_of_a_pass_counts_heads_of_their_own_length():
+    """As above with heads of 6, not 8 / 2: two of queries, one of keys, one of values."""
+    shape = Shape(10, 8, 1, 6, 2, 1, 16, head_length=6)
+
+    counted = work(shape, "F32", 1, 1, 2)
+
+    assert counted["attention/qkv"] == Work(2 * 8 * (12 + 6 + 6), 4 * 8 * (12 + 6 + 6))
+    assert counted["attention/rope"].flops == 3 * (12 + 6)
+    assert counted["attention/scores"] == Work(2 * 2 * 3 * 12, 4 * 2 * 3 * 6)
+    assert counted["attention/output"] == Work(2 * 12 * 8, 4 * 12 * 8)
 
 
 def test_an_unknown_kind_is_refused(refused):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,9 +81,10 @@ def test_what_is_done_in_two_ways_is_recorded_in_turn(writer, monkeypatch):
 
 
 @pytest.mark.parametrize("new", [1, 5])
-def test_both_ways_do_the_same_work(monkeypatch, new):
+@pytest.mark.parametrize("shape", [WHOLE_PANELS, replace(WHOLE_PANELS, head_length=32)], ids=["plain", "long heads"])
+def test_both_ways_do_the_same_work(monkeypatch, new, shape):
     monkeypatch.setattr(fusion_experiment, "_run", lambda steps: steps)
-    two_ways = fusion_experiment.alternatives(Decoder(RandomWeights(WHOLE_PANELS)), new)
+    two_ways = fusion_experiment.alternatives(Decoder(RandomWeights(shape)), new)
 
     for name, ways in two_ways.items():
         together = left_by(ways["fused"], 1)

@@ -3,6 +3,7 @@
 import itertools
 import random
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from decoders import Given, close, drawn, exact, weights
 from perflib.errors import GGUFError
 from perflib.llm.decoder import Decoder
 from perflib.llm.gguf import GGUFWeights
-from perflib.llm.weights import Shape
+from perflib.llm.weights import EXTRAS, Shape
 
 gguf = pytest.importorskip("gguf", reason="needs the package gguf")
 
@@ -29,8 +30,10 @@ def write(path, shape, tensors, kind="F32", architecture="llama", general=(), **
     numbers |= {"block_count": shape.block_count, "feed_forward_length": shape.feed_forward_length}
     numbers |= {"attention.head_count": shape.head_count, "attention.head_count_kv": shape.head_count_kv}
     numbers |= {"attention.layer_norm_rms_epsilon": shape.layer_norm_rms_epsilon, "rope.freq_base": shape.freq_base}
+    if shape.query_length != shape.embedding_length:
+        numbers |= dict.fromkeys(("attention.key_length", "attention.value_length"), shape.head_length)
     numbers |= {"rope.dimension_count": shape.head_length, **changes}
-    for key, value in ({f"llama.{name}": value for name, value in numbers.items()} | dict(general)).items():
+    for key, value in ({f"{architecture}.{name}": value for name, value in numbers.items()} | dict(general)).items():
         if value is not None:
             getattr(writer, ADD[type(value)])(key, value)
     for name, value in tensors.items():
@@ -58,7 +61,10 @@ def test_a_file_gives_the_same_logits_as_the_arrays_it_was_written_from(written)
 
     source = GGUFWeights(written)
 
-    numbers, expected = ({**vars(shape), "rope_scaling": shape.rope_scaling.factor} for shape in (source.shape, SHAPE))
+    numbers, expected = (
+        {**vars(shape), "rope_scaling": shape.rope_scaling.factor, "extras": len(shape.extras)}
+        for shape in (source.shape, SHAPE)
+    )
     assert numbers == pytest.approx(expected, rel=1e-6)
     assert np.array_equal(logits(source, tokens), logits(Given(source.shape, weights(SHAPE)), tokens))
 
@@ -109,8 +115,11 @@ def test_a_tensor_stays_on_disk_until_it_is_asked_for(written):
         ({"attention.head_count_kv": 4}, ("blk.0.attn_k.weight", "(64, 64)", "(32, 64)")),
         ({"attention.head_count": 3}, ("embedding_length", "multiple")),
         ({"rope.dimension_count": 8}, ("rope.dimension_count", "16", "8")),
+        ({"attention.key_length": 32}, ("blk.0.attn_q.weight", "(128, 64)", "(64, 64)")),
+        ({"attention.key_length": 15}, ("head_length must be even", "15")),
+        ({"attention.key_length": 0}, ("llama.attention.key_length must be 16", "0")),
         ({"block_count": None}, ("has no llama.block_count",)),
-        ({"architecture": "gpt2"}, ("general.architecture", "'llama'", "'gpt2'")),
+        ({"architecture": "gpt2"}, ("general.architecture", "'llama', 'qwen2', 'qwen3'", "'gpt2'")),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path, refused, changes, words):
@@ -146,7 +155,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path, refused):
 @pytest.mark.parametrize(
     "name",
     [
-        *("blk.0.attn_q.bias", "blk.1.attn_output.bias", "blk.0.ffn_down.bias", "output.bias", "blk.0.attn_norm.bias"),
+        *("blk.2.attn_q.bias", "attn_q.bias", "blk.0.attn_qkv.bias", "output.bias", "blk.0.attn_norm.bias"),
         *("blk.0.attn_q.scale", "blk.0.attn_q_norm.weight", "blk.0.attn_k_norm.weight", "blk.0.ffn_gate_inp.weight"),
         *("blk.2.attn_norm.weight", "blk.0.attn_sinks.weight", "token_embd_norm.weight", "x\ny"),
     ],
@@ -169,7 +178,6 @@ def test_rotary_positions_of_old_converters_are_left_aside(tmp_path):
     [
         ("attention.causal", False, "True"),
         ("attention.clamp_kqv", 8.0, "0.0"),
-        ("attention.key_length", 32, "16"),
         ("attention.max_alibi_bias", 8.0, "0.0"),
         ("attention.scale", 0.1, "0.25"),
         ("attention.sliding_window", 64, "0"),
@@ -250,6 +258,112 @@ def test_a_scaling_that_cannot_be_is_refused(tmp_path, refused, changes, factors
     file = write(tmp_path / "model.gguf", SHAPE, weights(SHAPE) | more, **changes)
 
     with refused(GGUFError, *words):
+        GGUFWeights(file)
+
+
+BIASES = tuple(name for name in EXTRAS if name.endswith(".bias"))
+NORMS = "attn_q_norm.weight", "attn_k_norm.weight"
+LONG = replace(SHAPE, head_length=24)
+NARROW = Shape(50, 60, 2, 96, 4, 1, 128, head_length=6)  # 60 is no multiple of two times four heads
+QWEN2, QWEN3 = replace(SHAPE, extras=BIASES[:3]), replace(SHAPE, head_length=32, extras=NORMS, tied=True)
+YARN = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32}
+VARIANTS = {name: ("llama", replace(SHAPE, extras=(name,)), "F32", {}) for name in BIASES} | {
+    "every bias": ("llama", replace(SHAPE, extras=BIASES), "F32", {}),
+    "every bias, long heads": ("llama", replace(LONG, extras=BIASES), "F32", {}),
+    "biases, Q8_0": ("llama", replace(SHAPE, extras=BIASES), "Q8_0", {}),
+    "long heads": ("llama", LONG, "F32", {}),
+    "short heads": ("llama", NARROW, "F32", {}),
+    "Qwen2": ("qwen2", QWEN2, "F32", {}),
+    "Qwen2, Q8_0": ("qwen2", QWEN2, "Q8_0", {}),
+    "Qwen2, Q4_0": ("qwen2", QWEN2, "Q4_0", {}),
+    "Qwen2, yarn": ("qwen2", QWEN2, "F32", YARN),
+    "Qwen2, short heads": ("qwen2", replace(NARROW, extras=BIASES[:3]), "F16", {}),
+    "Qwen3": ("qwen3", QWEN3, "F32", {}),
+    "Qwen3, Q8_0": ("qwen3", QWEN3, "Q8_0", {}),
+    "Qwen3, short heads": ("qwen3", replace(NARROW, extras=NORMS), "F32", {"rope.scaling.factor": 2.0}),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_a_model_has_besides_gives_the_logits_of_the_oracle(tmp_path, name):
+    """Prompt, and token by token, against an oracle that turns the pairs of a file where they stand."""
+    architecture, shape, kind, changes = VARIANTS[name]
+    tensors, tokens, stored = weights(shape), drawn(shape, 64), gguf.GGMLQuantizationType[kind]
+    meant = {n: gguf.dequantize(gguf.quantize(t, stored), stored) if t.ndim == 2 else t for n, t in tensors.items()}
+    source = GGUFWeights(write(tmp_path / "model.gguf", shape, tensors, kind, architecture, **changes))
+    decoder = Decoder(source)
+    cache = decoder.cache(1, 64)
+
+    prompt = decoder.forward(tokens[None], decoder.cache(1, 64), every=True)[0]
+    steps = np.array([decoder.forward(token.reshape(1, 1), cache)[0] for token in tokens])
+
+    expected = exact(source.shape, meant, tokens, halves=architecture != "llama")
+    assert (source.shape.extras, source.shape.head_length) == (shape.extras, shape.head_length)
+    assert close(prompt, expected)
+    assert close(steps, expected)
+    assert (prompt.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert (steps.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_nothing_that_a_model_has_besides_is_without_effect(tmp_path, name):
+    """The oracle without one of the extras, or with the other order of pairs, is not what the decoder gives."""
+    architecture, shape, _, _ = VARIANTS[name]
+    tensors, tokens = weights(shape), drawn(shape, 14)
+    got = logits(GGUFWeights(write(tmp_path / "model.gguf", shape, tensors, "F32", architecture)), tokens)
+
+    assert close(got, exact(shape, tensors, tokens, halves=architecture != "llama"))
+    assert not close(got, exact(shape, tensors, tokens, halves=architecture == "llama"))
+    for extra in shape.extras:
+        without = {name: tensor for name, tensor in tensors.items() if not name.endswith(extra)}
+        assert not close(got, exact(shape, without, tokens, halves=architecture != "llama")), extra
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape", "missing"),
+    [
+        *(
+            ("llama", replace(SHAPE, extras=(name,)), f"blk.{n}.{name}")
+            for n, name in enumerate(["attn_q.bias", "ffn_down.bias"])
+        ),
+        ("qwen2", QWEN2, "blk.1.attn_k.bias"),
+        ("qwen2", SHAPE, "blk.0.attn_q.bias"),
+        ("qwen3", QWEN3, "blk.0.attn_k_norm.weight"),
+    ],
+)
+def test_what_one_block_lacks_is_named(tmp_path, refused, architecture, shape, missing):
+    tensors = {name: tensor for name, tensor in weights(shape).items() if name != missing}
+
+    with refused(GGUFError, "model.gguf", f"has no tensor {missing}"):
+        GGUFWeights(write(tmp_path / "model.gguf", shape, tensors, architecture=architecture))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape", "name", "size"),
+    [
+        ("llama", SHAPE, "blk.0.attn_q_norm.weight", 16),
+        ("qwen2", QWEN2, "blk.0.attn_output.bias", 64),
+        ("qwen2", QWEN2, "blk.1.attn_k_norm.weight", 16),
+        ("qwen2", QWEN2, "rope_freqs.weight", 8),
+        ("qwen3", QWEN3, "blk.0.attn_q.bias", 128),
+    ],
+)
+def test_what_an_architecture_does_not_have_is_refused(tmp_path, refused, architecture, shape, name, size):
+    file = write(
+        tmp_path / "model.gguf", shape, weights(shape) | {name: np.ones(size, np.float32)}, architecture=architecture
+    )
+
+    with refused(GGUFError, f"has the tensor {name!r}, which this decoder does not use"):
+        GGUFWeights(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needed"), [("attention.value_length", 16, "32"), ("rope.dimension_count", 16, "32")]
+)
+def test_lengths_of_a_head_that_differ_are_refused(tmp_path, refused, key, value, needed):
+    file = write(tmp_path / "model.gguf", QWEN3, weights(QWEN3), architecture="qwen3", **{key: value})
+
+    with refused(GGUFError, f"qwen3.{key} must be {needed}", str(value)):
         GGUFWeights(file)
 
 

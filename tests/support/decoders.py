@@ -27,8 +27,8 @@ def weights(shape, seed=0):
     return {name: source.tensor(name) for name in tensor_shapes(shape)}
 
 
-def exact(shape, tensors, tokens):
-    return reference.decoder(shape, {name: np.float64(widen(value)) for name, value in tensors.items()}, tokens)
+def exact(shape, tensors, tokens, halves=False):
+    return reference.decoder(shape, {name: np.float64(widen(value)) for name, value in tensors.items()}, tokens, halves)
 
 
 def drawn(shape, count, seed=0):

@@ -3,7 +3,7 @@
 matmul, rms_norm                result and elementwise error bound
 order_coverage, kendall_tau     statistics by their definitions
 tile_limit                      conflicts of a tile counted line by line
-decoder                         logits of a Llama-style decoder, every token against all before it, no cache
+decoder                         logits of a Llama or Qwen decoder, every token against all before it, no cache
 guarded                         a buffer between two bands that nobody may touch
 """
 
@@ -47,37 +47,52 @@ def rope_speed(scaling, base, d, i):
     return speed * kept + speed / scaling.factor * (1 - kept)
 
 
-def decoder(shape, tensors, tokens):
-    """Logits (tokens x vocabulary) of one sequence; tensors: float64 by GGUF's names."""
-    width, heads, shared = shape.embedding_length, shape.head_count, shape.head_count // shape.head_count_kv
-    d, position = width // heads, np.arange(len(tokens))
+def decoder(shape, tensors, tokens, halves=False):
+    """Logits (tokens x vocabulary) of one sequence; tensors: float64 by GGUF's names. Biases and norms of heads are used
+    where there are some. halves: RoPE turns the pairs (i, i + d/2) of a head, as in Qwen's files, not (2i, 2i + 1).
+    """
+    heads, shared = shape.head_count, shape.head_count // shape.head_count_kv
+    d, position = len(tensors["blk.0.attn_q.weight"]) // heads, np.arange(len(tokens))
 
     def norm(x, name):
         return x / np.sqrt((x * x).mean(axis=1, keepdims=True) + shape.layer_norm_rms_epsilon) * tensors[name]
 
-    def turned(x):
-        """Pairs (2i, 2i + 1) as complex numbers, turned by position * base^(-2i/d) or what the scaling makes of it."""
+    def linear(x, name):
+        return x @ tensors[f"{name}.weight"].T + tensors.get(f"{name}.bias", 0)
+
+    def turned(x, name):
+        """A head, normed if there is such a norm, then its pairs as complex numbers, turned by position * base^(-2i/d) or
+        what the scaling makes of it.
+        """
         speeds = [rope_speed(shape.rope_scaling, shape.freq_base, d, i) for i in range(d // 2)]
         length = 1 + 0.1 * math.log(shape.rope_scaling.factor) if shape.rope_scaling.type == "yarn" else 1
         length *= shape.rope_scaling.attn_factor
-        pairs = (x[:, 0::2] + 1j * x[:, 1::2]) * length * np.exp(1j * np.outer(position, speeds))
+        x = norm(x, name) if name in tensors else x
+        first, second = (x[:, : d // 2], x[:, d // 2 :]) if halves else (x[:, 0::2], x[:, 1::2])
+        pairs = (first + 1j * second) * length * np.exp(1j * np.outer(position, speeds))
+        if halves:
+            return np.hstack([pairs.real, pairs.imag])
         return np.stack([pairs.real, pairs.imag], axis=2).reshape(x.shape)
 
     x = tensors["token_embd.weight"][tokens]
     for layer in range(shape.block_count):
         here = f"blk.{layer}."
         normed = norm(x, here + "attn_norm.weight")
-        q, k, v = (normed @ tensors[f"{here}attn_{part}.weight"].T for part in "qkv")
+        q, k, v = (linear(normed, f"{here}attn_{part}") for part in "qkv")
         parts = []
         for head in range(heads):
             mine, theirs = slice(head * d, (head + 1) * d), slice(head // shared * d, (head // shared + 1) * d)
-            scores = turned(q[:, mine]) @ turned(k[:, theirs]).T / math.sqrt(d)
+            queries, keys = (
+                turned(q[:, mine], f"{here}attn_q_norm.weight"),
+                turned(k[:, theirs], f"{here}attn_k_norm.weight"),
+            )
+            scores = queries @ keys.T / math.sqrt(d)
             weights = np.where(position[:, None] >= position, np.exp(scores - scores.max(axis=1, keepdims=True)), 0)
             parts.append(weights / weights.sum(axis=1, keepdims=True) @ v[:, theirs])
-        x = x + np.hstack(parts) @ tensors[here + "attn_output.weight"].T
+        x = x + linear(np.hstack(parts), here + "attn_output")
         normed = norm(x, here + "ffn_norm.weight")
-        gate, up = (normed @ tensors[f"{here}ffn_{part}.weight"].T for part in ("gate", "up"))
-        x = x + (gate / (1 + np.exp(-gate)) * up) @ tensors[here + "ffn_down.weight"].T
+        gate, up = (linear(normed, f"{here}ffn_{part}") for part in ("gate", "up"))
+        x = x + linear(gate / (1 + np.exp(-gate)) * up, here + "ffn_down")
     last = "token_embd.weight" if shape.tied else "output.weight"
     return norm(x, "output_norm.weight") @ tensors[last].T
 

@@ -2,6 +2,7 @@
 
     _embed(data, tokens, out)                                           rows of the packed embedding
     _norm_linear(x, weight, eps, normed, data, out, threads)            RMS norm, then a linear layer
+    _norm_heads(qkv, first, last, weight, eps)                          RMS norm of each head by itself, in place
     _feed_forward(x, weight, eps, normed, gate_up, both, down, threads) RMS norm, SwiGLU between two layers, residual added
     swiglu(both, out=None)                                              x sigmoid(x) * y of rows of all x, then all y
 
@@ -18,7 +19,7 @@ from ..checks import array_of
 from ..jit.compile import compiled
 from ..jit.elementary import divide, exp
 from ..jit.simd import lanes, load, load_first, pointer, splat, store, store_first
-from ..rmsnorm.fast import _rms_norm
+from ..rmsnorm.fast import _normalise, _rms_norm
 from .linear import _linear
 from .panels import BLOCK, BLOCK_BYTES, PANEL
 from .tile import widen
@@ -66,6 +67,16 @@ def _norm_linear(x, weight, eps, normed, data, out, threads):
     """(M, K), (K,), packed N x K -> (M, K), (M, N)"""
     _rms_norm(x, weight, eps, normed, NEVER)
     _linear(data, normed, out, np.bool_(False), threads)  # a literal would be a type of its own, compiled for 4 s more
+
+
+@compiled
+def _norm_heads(qkv, first, last, weight, eps):
+    """(M, heads d), (d,) -> the same, heads first to last of every row normed"""
+    d, number = weight.size, qkv.dtype.type
+    units = number(1), number(1 / d), number(eps)
+    for row in range(qkv.shape[0]):
+        heads = pointer(qkv, row * qkv.shape[1])
+        _normalise(heads, pointer(weight, 0), eps, heads, heads, False, d, units, first, last, False)
 
 
 @compiled
