@@ -23,6 +23,8 @@ BETTER = 10.0
 """Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
 CLEAR = 5.0
 """Units by which a growth must be better than every rival for `consistent`."""
+CLOSER = 10.0
+"""The same for a rival with the smaller model error: the data prefer it, the cost of its structure speaks against it."""
 FITS = 4.0
 """Units above the best up to which a growth fits as well."""
 FREE = 4.0
@@ -127,8 +129,9 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     if len(sizes) < FEWEST or not spans:
         few = f"may grow as {growth.name}: {len(sizes)} sizes from {range_text(shown)} are too few to tell it from {rival}"
         return Verdict("undecided", few, _more(evidence))
-    clear = own + RARE.get(growth.name, 0.0) + CLEAR
-    if same := [name for name in sorted(costs, key=lambda name: costs[name]) if costs[name] < clear]:
+    is_closer = {name: evidence.rivals[name].model_error < shown.model_error for name in costs}
+    ahead = {name: costs[name] - own - RARE.get(growth.name, 0.0) for name in sorted(costs, key=lambda name: costs[name])}
+    if same := [name for name, units in ahead.items() if units < (CLOSER if is_closer[name] else CLEAR)]:
         return Verdict("undecided", may_grow_as(shown, " or ".join(same)), _more(evidence))
     if free < own - BETWEEN:
         return Verdict("undecided", may_grow_as(shown, evidence.power), _more(evidence))
