@@ -147,7 +147,12 @@ def _prices(evidence: Evidence, growth: Work) -> tuple[np.ndarray, np.ndarray]:
 def _is_flat(evidence: Evidence, growth: Work) -> bool:
     """Whether one price, give or take what no growth is told apart by, holds at all sizes; they must be enough."""
     sizes, prices = evidence.data.sizes, evidence.data.times / np.exp(growth.log(evidence.data.sizes))
-    return len(sizes) >= FEWEST and sizes[-1] >= LEAST_SPAN * sizes[0] and bool(prices.max() < APART * prices.min())
+    return is_enough(sizes) and bool(prices.max() < APART * prices.min())
+
+
+def is_enough(sizes: np.ndarray) -> bool:
+    """Whether so many sizes over such a range may be called consistent with any growth."""
+    return len(sizes) >= FEWEST and bool(sizes[-1] >= LEAST_SPAN * sizes[0])
 
 
 def _rises_all_the_way(evidence: Evidence, growth: Work) -> bool:
