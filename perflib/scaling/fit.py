@@ -43,6 +43,7 @@ from .verdict import (
     expected_growth,
     fit_of,
     is_enough,
+    is_flat,
     ranked,
     rival_costs,
 )
@@ -214,14 +215,17 @@ class ScalingFit:
         """The fit without the sizes whose data are leaving a cache, where five sizes over a factor of three remain.
 
         Over them the price rises from one level to the next, and no growth is seen: a rise that the data end in looks
-        like steeper growth. Levels of fewer than three sizes are left out too. Where too few sizes remain, the fit keeps
-        all sizes whose data fit into the largest cache that leaves enough.
+        like steeper growth. Levels of fewer than three sizes are left out too. Where too few sizes remain, known work
+        is judged over the sizes whose data fit into one cache, if one price holds over them.
         """
-        enough = (kept for kept in _within(self.bytes, self.caches) if is_enough(self.data.sizes[kept]))
-        kept = next(enough, None)
-        if kept is None or kept.all():
+        for place, kept in enumerate(_within(self.bytes, self.caches)):
+            data = Data(self.data.sizes[kept], self.data.times[kept], self.data.variance[kept])
+            if is_enough(data.sizes) if place == 0 else self.declared and is_flat(data, self.growth):
+                break
+        else:
             return None
-        data = Data(self.data.sizes[kept], self.data.times[kept], self.data.variance[kept])
+        if kept.all():
+            return None
         return _take_apart(data, self.unit_ns, self.rounds, self.growth if self.declared else None, self.confidence)
 
     def seen_as(self, growth: Work, arrangement: Arrangement | None) -> "ScalingFit":

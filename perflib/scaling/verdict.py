@@ -106,7 +106,7 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
         return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
-    if is_known and _is_flat(evidence, growth):
+    if is_known and is_flat(evidence.data, growth):
         return Verdict("consistent", grows_as(shown))
     margin = BETTER if len(sizes) >= AMPLE and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
@@ -144,10 +144,10 @@ def _prices(evidence: Evidence, growth: Work) -> tuple[np.ndarray, np.ndarray]:
     return data.sizes[regular], (data.times / np.exp(growth.log(data.sizes)))[regular]
 
 
-def _is_flat(evidence: Evidence, growth: Work) -> bool:
+def is_flat(data: Data, growth: Work) -> bool:
     """Whether one price, give or take what no growth is told apart by, holds at all sizes; they must be enough."""
-    sizes, prices = evidence.data.sizes, evidence.data.times / np.exp(growth.log(evidence.data.sizes))
-    return is_enough(sizes) and bool(prices.max() < APART * prices.min())
+    prices = data.times / np.exp(growth.log(data.sizes))
+    return is_enough(data.sizes) and bool(prices.max() < APART * prices.min())
 
 
 def is_enough(sizes: np.ndarray) -> bool:

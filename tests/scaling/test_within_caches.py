@@ -66,6 +66,18 @@ def test_sizes_that_fit_into_one_cache_decide_where_no_level_has_enough(power, v
     assert ("judged without n = 384 to 1024" in found.sentence) == (verdict == "consistent")
 
 
+MATMUL = np.array([64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512])
+MATMUL_PRICES = np.array([1, 1.157, 1.18, 1.21, 1.354, 1.37, 1.482, 1.527, 1.654, 1.694, 1.763, 1.813, 4.408])
+"""Time per multiplication of matmul_naive in the reference run."""
+
+
+def test_a_price_that_rises_inside_a_cache_is_not_explained_by_leaving_it():
+    whole = fit_scaling(MATMUL, MATMUL**3 * MATMUL_PRICES, work=3, bytes=lambda n: 12 * n**2, caches=CACHES)
+
+    assert whole.verdict() == "inconsistent"
+    assert whole.within_caches is None
+
+
 @pytest.mark.parametrize(
     ("caches", "bytes", "judged"),
     [
