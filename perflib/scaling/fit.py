@@ -11,7 +11,7 @@ Raises `SampleError` for fewer than three sizes, sizes within a factor of 1.5, a
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
@@ -35,15 +35,15 @@ from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
 from .sentence import left_out
 from .verdict import (
     BETTER,
-    FEWEST,
     FITS,
     FREE,
-    LEAST_SPAN,
     Evidence,
     bounded,
     cost_of,
     expected_growth,
     fit_of,
+    is_enough,
+    is_flat,
     ranked,
     rival_costs,
 )
@@ -215,13 +215,16 @@ class ScalingFit:
         """The fit without the sizes whose data are leaving a cache, where five sizes over a factor of three remain.
 
         Over them the price rises from one level to the next, and no growth is seen: a rise that the data end in looks
-        like steeper growth. Levels of fewer than three sizes are left out too.
+        like steeper growth. Levels of fewer than three sizes are left out too. Where too few sizes remain, known work
+        is judged over the sizes whose data fit into one cache, if one price holds over them.
         """
-        kept = _off_edges(self.bytes, self.caches)
-        if kept is None or kept.all() or kept.sum() < FEWEST:
+        for place, kept in enumerate(_within(self.bytes, self.caches)):
+            data = Data(self.data.sizes[kept], self.data.times[kept], self.data.variance[kept])
+            if is_enough(data.sizes) if place == 0 else self.declared and is_flat(data, self.growth):
+                break
+        else:
             return None
-        data = Data(self.data.sizes[kept], self.data.times[kept], self.data.variance[kept])
-        if data.sizes[-1] < LEAST_SPAN * data.sizes[0]:
+        if kept.all():
             return None
         return _take_apart(data, self.unit_ns, self.rounds, self.growth if self.declared else None, self.confidence)
 
@@ -320,15 +323,16 @@ def _take_apart(data: Data, unit: float, rounds: int, declared: Work | None, con
     )
 
 
-def _off_edges(filled: Sequence[float] | None, caches: Sequence[Cache]) -> np.ndarray | None:
-    """Sizes whose data lie in one level, with three of them in it; None where bytes or caches are not known."""
+def _within(filled: Sequence[float] | None, caches: Sequence[Cache]) -> Iterator[np.ndarray]:
+    """Sizes whose data lie in one level, three of them in it; then those that fit into a cache, the largest cache first."""
     if filled is None or not caches:
-        return None
+        return
     times_filled = np.array(filled) / np.array([[cache.size_bytes] for cache in caches])
     leaving = ((times_filled > 1) & (times_filled < EDGE)).any(axis=0)
     level = (times_filled >= EDGE).sum(axis=0)
     counts = np.bincount(level[~leaving], minlength=len(caches) + 1)
-    return ~leaving & (counts[level] >= LEAST_SIZES)
+    yield ~leaving & (counts[level] >= LEAST_SIZES)
+    yield from sorted((row <= 1 for row in times_filled if (row > 1).any()), key=np.sum, reverse=True)
 
 
 def _rivals(data: Data) -> dict[str, Arrangement]:

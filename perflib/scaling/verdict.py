@@ -23,6 +23,8 @@ BETTER = 10.0
 """Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
 CLEAR = 5.0
 """Units by which a growth must be better than every rival for `consistent`."""
+CLOSER = 10.0
+"""The same for a rival with the smaller model error: the data prefer it, the cost of its structure speaks against it."""
 FITS = 4.0
 """Units above the best up to which a growth fits as well."""
 FREE = 4.0
@@ -104,7 +106,7 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
         return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
-    if is_known and _is_flat(evidence, growth):
+    if is_known and is_flat(evidence.data, growth):
         return Verdict("consistent", grows_as(shown))
     margin = BETTER if len(sizes) >= AMPLE and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
     within = growth.exponent is not None and evidence.free.interval.inside(growth.exponent, growth.exponent) is None
@@ -127,8 +129,9 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     if len(sizes) < FEWEST or not spans:
         few = f"may grow as {growth.name}: {len(sizes)} sizes from {range_text(shown)} are too few to tell it from {rival}"
         return Verdict("undecided", few, _more(evidence))
-    clear = own + RARE.get(growth.name, 0.0) + CLEAR
-    if same := [name for name in sorted(costs, key=lambda name: costs[name]) if costs[name] < clear]:
+    is_closer = {name: evidence.rivals[name].model_error < shown.model_error for name in costs}
+    ahead = {name: costs[name] - own - RARE.get(growth.name, 0.0) for name in sorted(costs, key=lambda name: costs[name])}
+    if same := [name for name, units in ahead.items() if units < (CLOSER if is_closer[name] else CLEAR)]:
         return Verdict("undecided", may_grow_as(shown, " or ".join(same)), _more(evidence))
     if free < own - BETWEEN:
         return Verdict("undecided", may_grow_as(shown, evidence.power), _more(evidence))
@@ -141,10 +144,15 @@ def _prices(evidence: Evidence, growth: Work) -> tuple[np.ndarray, np.ndarray]:
     return data.sizes[regular], (data.times / np.exp(growth.log(data.sizes)))[regular]
 
 
-def _is_flat(evidence: Evidence, growth: Work) -> bool:
+def is_flat(data: Data, growth: Work) -> bool:
     """Whether one price, give or take what no growth is told apart by, holds at all sizes; they must be enough."""
-    sizes, prices = evidence.data.sizes, evidence.data.times / np.exp(growth.log(evidence.data.sizes))
-    return len(sizes) >= FEWEST and sizes[-1] >= LEAST_SPAN * sizes[0] and bool(prices.max() < APART * prices.min())
+    prices = data.times / np.exp(growth.log(data.sizes))
+    return is_enough(data.sizes) and bool(prices.max() < APART * prices.min())
+
+
+def is_enough(sizes: np.ndarray) -> bool:
+    """Whether so many sizes over such a range may be called consistent with any growth."""
+    return len(sizes) >= FEWEST and bool(sizes[-1] >= LEAST_SPAN * sizes[0])
 
 
 def _rises_all_the_way(evidence: Evidence, growth: Work) -> bool:

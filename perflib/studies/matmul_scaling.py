@@ -45,10 +45,11 @@ ADDS = {
 
 def matmul_blocks(quick: bool, libraries: Sequence[str]) -> list[Block]:
     sizes = (16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
-    sizes64, beyond = sizes[::2], (1536, 2048)
+    sizes64 = (64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384)  # as many as a verdict needs
     if quick:
         sizes, beyond = (32, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512), (1024,)
-        sizes64 = (64, 80, 96, 112, 128, 144, 160, 192, 224, 256, 320, 384)  # as many as a verdict needs
+    else:
+        sizes64, beyond = (16, 32, *sizes64, 448, 512), (1536, 2048)
     matmuls = [f"{name}_matmul" for name in libraries]
 
     def block(name: str, sizes: Sequence[int], budget_s: float, variants: Sequence[str] = MATMUL_VARIANTS) -> Block:

@@ -110,6 +110,18 @@ def test_an_open_verdict_names_the_rival():
     assert "6 rounds or more instead of 3" in verdict.advice
 
 
+def test_a_rival_that_fits_closer_must_be_worse_by_more_than_its_structure_costs():
+    """A drawn curve of n with three levels and two odd sizes; n log n has fewer parts and a model error of 6 %, not 1 %."""
+    sizes = [13, 16, 25, 32, 64, 68, 95, 128, 256, 260, 509, 512, 713, 1024, 1397, 2048]
+    us = [1.03, 2.51, 1.92, 2.52, 6.53, 8.68, 14.7, 20.1, 41.2, 79.9, 95.7, 102, 156, 219, 297, 449]
+
+    fit = fit_scaling(sizes, us)
+
+    assert fit.verdict("n log n") == "undecided"
+    assert "or n:" in fit.verdict("n log n").sentence
+    assert fit.verdict(2) == "inconsistent"
+
+
 def test_what_no_growth_describes_is_undecided():
     rng = np.random.default_rng(1)
     times = SIZES * np.exp(0.4 * rng.standard_normal(len(SIZES)))

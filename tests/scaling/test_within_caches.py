@@ -50,6 +50,34 @@ def test_a_bound_is_judged_in_the_same_way():
     assert fit(times).verdict(at_most=1) != "inconsistent"
 
 
+STENCIL = np.array([64, 96, 128, 192, 256, 320, 384, 512, 768, 1024])
+STENCIL_PRICES = np.array([1, 1.05, 1.024, 1.041, 1.031, 1.077, 1.113, 1.149, 1.602, 2.333])
+"""Time per point of a stencil on two fields of float32: 64 x 64 points are about to leave L1, 320 x 320 are still in L2."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("power", "verdict"), [(2.0, "consistent"), (3.0, "inconsistent")])
+def test_sizes_that_fit_into_one_cache_decide_where_no_level_has_enough(power, verdict, seed):
+    times = 0.2 * STENCIL**power * STENCIL_PRICES * np.exp(0.01 * np.random.default_rng(seed).standard_normal((10, 10)))
+
+    found = fit_scaling(STENCIL, times, work=2, bytes=lambda n: 8 * (n + 1) ** 2, caches=CACHES).verdict()
+
+    assert found == verdict
+    assert ("judged without n = 384 to 1024" in found.sentence) == (verdict == "consistent")
+
+
+MATMUL = np.array([64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512])
+MATMUL_PRICES = np.array([1, 1.157, 1.18, 1.21, 1.354, 1.37, 1.482, 1.527, 1.654, 1.694, 1.763, 1.813, 4.408])
+"""Time per multiplication of matmul_naive in the reference run."""
+
+
+def test_a_price_that_rises_inside_a_cache_is_not_explained_by_leaving_it():
+    whole = fit_scaling(MATMUL, MATMUL**3 * MATMUL_PRICES, work=3, bytes=lambda n: 12 * n**2, caches=CACHES)
+
+    assert whole.verdict() == "inconsistent"
+    assert whole.within_caches is None
+
+
 @pytest.mark.parametrize(
     ("caches", "bytes", "judged"),
     [
