@@ -6,7 +6,7 @@ FULL ?=
 ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report check test test-slow lab bench faults clean
+.PHONY: help report check test test-slow lab bench readme faults clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -33,8 +33,11 @@ test-slow: .venv/test ## the tests that take longer, then perflib against its ow
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
 	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. notebooks/00-start-here.ipynb
 
-bench: .venv/peers ## this library's products and norms against NumPy, MKL and PyTorch, side by side: some minutes
+bench: .venv/peers ## multiplications, norms and a decoder against NumPy, MKL and PyTorch, into reports/bench: some minutes
 	$(BIN)/perflib bench
+
+readme: .venv/base ## renew the README: pictures of the reference run, results of the last `make bench` in reports/
+	$(RUN)/perflib readme
 
 faults: .venv/test ## insert the bugs of tests/faults in what changed since origin/main, and show that tests turn red (ALL=1: all)
 	$(RUN)/python tests/faults/run.py $(if $(ALL),--all)

@@ -2,7 +2,8 @@
 
 Each command imports what it needs, so `--help` and a wrong word answer at once.
 
-    perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | bench [--quick] [--json FILE]
+    perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | readme
+    perflib bench [--quick] [--targets] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import NothingComparable, PerflibError, RunError, SampleError
+from .files import README as CLONE_README
 
 if TYPE_CHECKING:
     from .runs.store import Run
@@ -68,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="the fast kernels against the libraries installed here: some minutes")
     bench.add_argument("--quick", action="store_true", help="fewer sizes and less time for each: two minutes")
+    bench.add_argument("--targets", action="store_true", help="show each figure's target; status 1 where one is missed")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write machine, rows and summary there")
+
+    commands.add_parser("readme", help="renew the README: pictures of the reference run, results of the last `make bench`")
 
     words = "a decoder's pass taken apart: tokens per second, parts, shares of limits"
     forward = commands.add_parser("forward", help=words)
@@ -155,20 +160,32 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from .validation.bench import WITHOUT, bench, handicaps
+    from .validation.bench import SAVED, WITHOUT, bench, handicaps
 
     if settings := handicaps(os.environ):  # which the libraries have read by now: anew, without
         note = {WITHOUT: ", ".join(f"{name}={value}" for name, value in settings.items())}
         environment = {name: value for name, value in os.environ.items() if name not in settings}
-        words = ["bench", *(["--quick"] if args.quick else []), *(["--json", str(args.json)] if args.json else [])]
+        flags = [f"--{name}" for name in ("quick", "targets") if vars(args)[name]]
+        words = ["bench", *flags, *(["--json", str(args.json)] if args.json else [])]
         os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], environment | note)
+    in_clone = CLONE_README.is_file()
+    if in_clone:
+        SAVED.mkdir(parents=True, exist_ok=True)  # rather now than after some minutes
     card = _measure(args, bench)
-    if card.complete:
-        from .report.readme import README, update_bench
+    if in_clone:
+        print(f"written to {card.save(SAVED)}", file=sys.stderr)
+    if args.targets:
+        print(f"\n{card.table()!r}")
+    return 1 if args.targets and card.missed else 0
 
-        if README.is_file():  # in a clone
-            update_bench(card)
-    return 1 if card.missed else 0
+
+def _readme(args: argparse.Namespace) -> None:
+    from .report.readme import update_bench, update_readme
+    from .validation.bench import load_bench
+
+    os.environ.pop("PERFLIB_RUN", None)  # what is committed tells of the reference run
+    update_readme(_load(None))
+    update_bench(load_bench())
 
 
 def _forward(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ was there before is then untouched.
 import base64
 import io
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -33,12 +34,14 @@ from .page import Page, exporter, page
 from .single_file import join_pages
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip: the same samples give the same bytes
+BENCH = "bench"  # where `make bench` writes; not of the report
 
 
 def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
     """Write the report of a run into `out` (by default reports/ of the clone) and return its index.
 
-    The folder is replaced as a whole when everything else is done; one that is not a report of perflib is refused.
+    The folder is replaced as a whole, but for its folder `bench`, when everything else is done; one that is not a report
+    of perflib is refused.
     """
     out = (out or REPORTS).resolve()
     _require_replaceable(out)
@@ -47,6 +50,8 @@ def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Pat
     with tempfile.TemporaryDirectory(prefix=".report-", dir=out.parent) as beside:
         fresh = Path(beside) / out.name
         _write_report(fresh, run, pages)
+        if (out / BENCH).is_dir():
+            shutil.copytree(out / BENCH, fresh / BENCH)
         if out.exists():
             out.rename(Path(beside) / "before")
         fresh.rename(out)
@@ -65,7 +70,7 @@ def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS
 
 
 def _require_replaceable(out: Path) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and {path.name for path in out.iterdir()} <= {BENCH}):
         return
     index = out / "index.html"
     if not index.is_file() or not is_own(index):

@@ -1,6 +1,6 @@
-"""Write the generated parts of README.md: the picture of the variants, and the figures of the bench.
+"""Write the generated parts of README.md: its pictures, and the results of the bench.
 
-Raises `ReportError` where the README or a marker is missing, `RunError` for a run without that picture.
+Raises `ReportError` where the README or a marker is missing, `RunError` for a run without one of the pictures.
 """
 
 import re
@@ -27,8 +27,14 @@ def update_readme(run: Run, readme: Path = README) -> None:
 
 
 def update_bench(bench: Bench, readme: Path = README) -> None:
-    """Write the figures, the machine and the versions that they were measured with."""
-    content = f"{markdown(bench.table())}\n\n{bench.machine['cpu']}. {bench.notes[0]}"
+    """Write the ratios, and where, when and with what they were measured; ReportError where a figure is not measured."""
+    if not bench.complete:
+        lacks = (
+            ", ".join(score.what for score in bench.scores() if score.met is None) or "the sizes that --quick leaves out"
+        )
+        raise ReportError(f"the bench lacks {lacks}; `make bench` measures every figure")
+    facts = f"{bench.machine['cpu']}, {bench.machine['date']}, `make bench`. {bench.notes[0]}"
+    content = f"{markdown(bench.results())}\n\n{facts}"
     try:
         replace_text(readme, between(readme.read_text(encoding="utf-8"), "bench", content))
     except OSError as problem:

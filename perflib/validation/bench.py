@@ -5,9 +5,12 @@ Every result is checked against its float64 oracle before it is timed. One threa
 libraries that are not installed are named, and figures that need them are None. Raises `PerflibError`, `WrongResult`.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
@@ -15,10 +18,12 @@ from threadpoolctl import threadpool_info
 
 from ..display.progress import progress_bar, step
 from ..display.table import Table
-from ..errors import PerflibError
+from ..errors import PerflibError, ReportError
+from ..files import REPORTS, replace_text
 from ..hardware.facts import machine
 from ..kernels.peers import LIBRARIES, installed
 from ..runs.writer import measuring_lock
+from ..stats import Interval
 from . import bench_kernels
 from .bench_decoder import BANDWIDTH, CLOSURE, GENERATION, PROMPT, QUANTISED, forward_steps
 from .bench_kernels import BEST, BLOCKS, COPY, CORE, DOUBLE, FUSED, LIBRARY, ODD, PEAK, STANDARD, THREADS, TORCH
@@ -31,7 +36,7 @@ HANDICAPS = (
 )
 WITHOUT = "PERFLIB_BENCH_WITHOUT"
 """Set by the command line for the process that it starts anew: the variables that it left out."""
-
+SAVED = REPORTS / "bench"
 
 Choice = Callable[[Sequence[Row]], list[Row]]
 """Which rows count in a figure."""
@@ -52,6 +57,15 @@ class Figure:
         """None where there are no such rows."""
         ratios = [row.ratio for row in self.rows(rows)]
         return self.combine(ratios) if ratios else None
+
+    def interval(self, rows: Sequence[Row]) -> Interval | None:
+        """The value with its interval; None where there are no such rows.
+
+        Its ends are the same mean or minimum of the rows' ends: it covers the figure where each row's interval is right.
+        """
+        chosen = self.rows(rows)
+        columns = ([row.ratio for row in chosen], [row.low for row in chosen], [row.high for row in chosen])
+        return Interval(*map(self.combine, columns), 0.95) if chosen else None
 
     def score(self, rows: Sequence[Row]) -> Score:
         """The value beside its target."""
@@ -79,12 +93,20 @@ def _against_all(least: int = 0) -> Choice:
 
 _MEAN = geometric_mean
 FIGURES = (
-    Figure("matmul_vs_best_geomean", "product / best of NumPy, MKL, PyTorch", 1.0, 1.05, _against_all(), _MEAN),
+    Figure(
+        "matmul_vs_best_geomean", "matrix multiplication / best of NumPy, MKL, PyTorch", 1.0, 1.05, _against_all(), _MEAN
+    ),
     Figure("matmul_vs_best_min", "the same, worst size from 64 up", 0.93, 1.0, _against_all(64)),
-    Figure("matmul_vs_numpy_geomean", "product / NumPy", 1.0, 1.05, _of(LIBRARY, peer="numpy_matmul"), _MEAN),
-    Figure("matmul_of_peak_min_from_96", "product / multiply-add peak, worst size from 96 up", 0.88, 0.95, _of(PEAK, 96)),
+    Figure("matmul_vs_numpy_geomean", "matrix multiplication / NumPy", 1.0, 1.05, _of(LIBRARY, peer="numpy_matmul"), _MEAN),
+    Figure(
+        "matmul_of_peak_min_from_96",
+        "matrix multiplication / multiply-add peak, worst size from 96 up",
+        0.88,
+        0.95,
+        _of(PEAK, 96),
+    ),
     Figure("odd_shapes_vs_numpy_geomean", "odd and skinny shapes / NumPy", 0.90, 1.0, _of(ODD), _MEAN),
-    Figure("matmul_f64_vs_numpy_geomean", "float64 product / NumPy", 0.95, 1.0, _of(DOUBLE), _MEAN),
+    Figure("matmul_f64_vs_numpy_geomean", "float64 matrix multiplication / NumPy", 0.95, 1.0, _of(DOUBLE), _MEAN),
     Figure("two_threads_speedup", "two threads / one", 1.8, 1.95, _of(THREADS)),
     Figure("", "blocks by the model / best of a sweep, worst", 0.97, 0.99, _of(BLOCKS)),
     Figure("rms_of_in_core_bound", "RMS norm in L1 / 1.5 cycles per 16 elements", 0.6, 0.75, _of(CORE)),
@@ -126,6 +148,11 @@ class Bench(Scorecard):
         """The figures; above 1 is faster."""
         return tuple(figure.score(self.rows) for figure in FIGURES)
 
+    def results(self) -> Table:
+        """The figures that were measured, each with its interval."""
+        intervals = ((figure.what, figure.interval(self.rows)) for figure in FIGURES)
+        return Table(("times as fast", "ratio [95 %]"), tuple((what, f"{ratio:.3f}") for what, ratio in intervals if ratio))
+
     def details(self) -> Table:
         """Every row with its interval."""
         header = "what", "kernel", "peer", "n", "dtype", "threads", "times as fast [95 %]"
@@ -138,7 +165,30 @@ class Bench(Scorecard):
         return {"machine": dict(self.machine), "rows": [asdict(row) for row in self.rows], "summary": self.summary}
 
     def __str__(self) -> str:
-        return "\n".join((repr(self.details()), "", repr(self.table()), "", *self.notes))
+        return "\n".join((repr(self.details()), "", repr(self.results()), "", *self.notes))
+
+    def save(self, folder: Path = SAVED) -> Path:
+        """Write what is printed (.txt) and the data (.json) into a folder, by default `reports/bench`; return the .json.
+
+        A quick bench is named `quick`, any other one `full`: neither replaces the other.
+        """
+        file = folder / f"{'quick' if self.quick else 'full'}.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_text(file.with_suffix(".txt"), f"{self}\n\n{self.table()!r}\n")
+        replace_text(file, json.dumps({**self.to_dict(), "notes": self.notes, "quick": self.quick}, indent=1) + "\n")
+        return file
+
+
+def load_bench(file: Path = SAVED / "full.json") -> Bench:
+    """The bench that `Bench.save` wrote, by default the last full one; ReportError where it cannot be read."""
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        rows = tuple(Row(**row) for row in data["rows"])
+        return Bench(data["machine"], rows, tuple(data["notes"]), data["quick"])
+    except FileNotFoundError:
+        raise ReportError(f"{file} does not exist; `make bench` measures it") from None
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise ReportError(f"{file} is not a bench of perflib ({problem!r}); `make bench` measures it again") from None
 
 
 def handicaps(environment: Mapping[str, str]) -> dict[str, str]:
@@ -161,6 +211,7 @@ def bench(quick: bool = False, progress: bool = True) -> Bench:
         blas = _blas()
         notes = tuple(_notes(libraries, blas, bench_kernels.calls_ns(libraries), quick))
     facts = here.to_dict() | {"libraries": libraries, "blas": blas, "left_out": os.environ.get(WITHOUT, "")}
+    facts["date"] = datetime.now(UTC).date().isoformat()
     return Bench(facts, tuple(rows), notes, quick)
 
 

@@ -202,6 +202,18 @@ def test_a_new_report_replaces_the_old_one_as_a_whole(made, tmp_path):
     assert named == {"index", "01-new", "performance-guide", "api-reference"}
 
 
+def test_what_the_bench_wrote_is_there_before_the_first_report_and_after_the_next(made, tmp_path):
+    write(tmp_path / "notebooks", "01-a", "# A?")
+    (tmp_path / "reports" / "bench").mkdir(parents=True)
+    (tmp_path / "reports" / "bench" / "full.json").write_text("{}")
+
+    for _ in range(2):
+        build(made, tmp_path / "reports", tmp_path / "notebooks")
+
+        assert (tmp_path / "reports" / "bench" / "full.json").read_text() == "{}"
+        assert (tmp_path / "reports" / "index.html").is_file()
+
+
 def test_a_report_can_be_made_again_from_the_samples_inside_it(built, tmp_path, made):
     with zipfile.ZipFile(built / "data" / f"{RUN_ID}.zip") as packed:
         packed.extractall(tmp_path / "unpacked")

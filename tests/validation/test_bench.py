@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict, replace
 
@@ -9,7 +10,7 @@ import pytest
 from runs import MACHINE, isolate
 
 from perflib import cli
-from perflib.errors import PerflibError
+from perflib.errors import PerflibError, ReportError
 from perflib.report import readme
 from perflib.validation import bench as program
 from perflib.validation import bench_decoder as forward
@@ -75,7 +76,14 @@ OTHERS = [
 
 
 def found(rows=(*LIBRARY_MATMULS, *OTHERS), quick=False, notes=("Versions: NumPy 2.4.",)):
-    return Bench({**MACHINE.to_dict(), "libraries": {}, "blas": []}, tuple(rows), notes, quick)
+    return Bench({**MACHINE.to_dict(), "libraries": {}, "blas": [], "date": "2026-11-28"}, tuple(rows), notes, quick)
+
+
+@pytest.fixture(autouse=True)
+def saved(monkeypatch, tmp_path):
+    """Where the command writes, instead of the reports of this clone."""
+    monkeypatch.setattr(program, "SAVED", tmp_path / "reports" / "bench")
+    return program.SAVED
 
 
 @pytest.fixture
@@ -199,13 +207,23 @@ def test_bars_are_those_of_the_design():
     }
 
 
-def test_what_is_printed_shows_every_row_and_every_figure_beside_its_bar():
+def test_what_is_printed_shows_every_row_and_every_figure_with_its_interval_and_no_target():
     text = str(found())
 
-    assert text.count("[") == 1 + len(LIBRARY_MATMULS) + len(OTHERS), "an interval for each row"
-    assert "product / best of NumPy, MKL, PyTorch" in text
-    assert [line.split()[-1] for line in text.splitlines() if "≥ 1.80" in line] == ["met"]
+    assert text.count("[") == 2 + len(LIBRARY_MATMULS) + len(OTHERS) + len(FIGURES), "one for each row and figure"
+    assert "matrix multiplication / best of NumPy, MKL, PyTorch" in text
+    assert not re.search(r"≥|\bmet\b|missed", text)
     assert text.endswith("Versions: NumPy 2.4.")
+
+
+def test_the_interval_of_a_figure_is_made_of_the_ends_of_its_rows():
+    """The worst of a few by the worst ends, the mean of many by the means of ends; none without rows."""
+    by_key = {figure.key: figure.interval((*LIBRARY_MATMULS, *OTHERS)) for figure in FIGURES}
+
+    worst, mean = by_key["rms_top_vs_standard_min"], by_key["matmul_f64_vs_numpy_geomean"]
+    assert (worst.value, worst.low, worst.high) == (3.5, 3.5 * 0.99, 3.5 * 1.01)
+    assert (mean.value, mean.low, mean.high) == (pytest.approx(1), pytest.approx(0.99), pytest.approx(1.01))
+    assert [what for what, _ in found(LIBRARY_MATMULS).results().rows] == [figure.what for figure in FIGURES[:4]]
 
 
 def test_versions_cores_and_calls_are_told(measured):
@@ -276,7 +294,7 @@ def test_the_command_starts_anew_without_them_and_says_so(measured, monkeypatch)
 
     def execve(path, words, environment):
         assert path == sys.executable
-        assert words == [path, "-m", "perflib", "bench", "--quick", "--json", "found.json"]
+        assert words == [path, "-m", "perflib", "bench", "--quick", "--targets", "--json", "found.json"]
         assert "OPENBLAS_CORETYPE" not in environment
         assert environment[WITHOUT] == "OPENBLAS_CORETYPE=Haswell"
         assert environment.keys() | {"OPENBLAS_CORETYPE"} == os.environ.keys() | {WITHOUT}
@@ -284,7 +302,7 @@ def test_the_command_starts_anew_without_them_and_says_so(measured, monkeypatch)
 
     monkeypatch.setattr(os, "execve", execve)
     with pytest.raises(Replaced):
-        cli.run(["bench", "--quick", "--json", "found.json"])
+        cli.run(["bench", "--targets", "--quick", "--json", "found.json"])
 
     monkeypatch.delenv("OPENBLAS_CORETYPE")
     monkeypatch.setenv(WITHOUT, "OPENBLAS_CORETYPE=Haswell")
@@ -293,29 +311,49 @@ def test_the_command_starts_anew_without_them_and_says_so(measured, monkeypatch)
     assert done.machine["left_out"] == "OPENBLAS_CORETYPE=Haswell"
 
 
-@pytest.mark.parametrize(("ratio", "status"), [(1.2, 0), (1.0, 1)])
-def test_the_command_prints_writes_and_ends_with_what_was_found(monkeypatch, tmp_path, capsys, ratio, status):
+@pytest.mark.parametrize(("ratio", "flags", "status"), [(1.2, ["--targets"], 0), (1.0, ["--targets"], 1), (1.0, [], 0)])
+def test_the_command_prints_and_writes_and_only_with_targets_a_miss_is_a_failure(
+    monkeypatch, tmp_path, saved, capsys, ratio, flags, status
+):
     rows = [*LIBRARY_MATMULS, *(r for r in OTHERS if r.what != bench_kernels.FUSED), row(bench_kernels.FUSED, ratio)]
     monkeypatch.setattr(program, "bench", lambda quick: found(rows, quick))
-    monkeypatch.setattr(readme, "update_bench", lambda _: pytest.fail("a quick bench is not for the README"))
 
-    assert cli.run(["bench", "--quick", "--json", str(tmp_path / "found.json")]) == status
+    assert cli.run(["bench", "--quick", *flags, "--json", str(tmp_path / "found.json")]) == status
 
     printed = capsys.readouterr()
-    assert (printed.out, printed.err) == (f"{found(rows, True)}\n", "")
+    targets = f"\n{found(rows, True).table()!r}\n" if flags else ""
+    assert printed.out == f"{found(rows, True)}\n{targets}"
+    assert printed.err == f"written to {saved / 'quick.json'}\n"
     assert json.loads((tmp_path / "found.json").read_text()) == json.loads(json.dumps(found(rows).to_dict()))
 
 
-def test_a_complete_bench_goes_into_the_readme_of_a_clone(monkeypatch, tmp_path, capsys):
-    written = []
-    monkeypatch.setattr(program, "bench", lambda quick: found())
-    monkeypatch.setattr(readme, "update_bench", written.append)
+def test_the_command_writes_table_and_data_into_reports_and_into_no_tracked_file(monkeypatch, saved, capsys):
+    monkeypatch.setattr(program, "bench", lambda quick: found(quick=quick))
+    before = readme.README.read_bytes()
 
-    assert cli.run(["bench"]) == 0
-    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
-    assert cli.run(["bench"]) == 0
+    assert cli.run(["bench"]) == cli.run(["bench", "--quick"]) == 0
 
-    assert written == [found()], "once: the second had no README to write into"
+    assert readme.README.read_bytes() == before
+    assert sorted(file.name for file in saved.iterdir()) == ["full.json", "full.txt", "quick.json", "quick.txt"]
+    for name, card in (("full", found()), ("quick", found(quick=True))):
+        again = program.load_bench(saved / f"{name}.json")
+        assert (again.rows, again.notes, again.quick) == (card.rows, card.notes, card.quick)
+        assert again.to_dict() == json.loads(json.dumps(card.to_dict()))
+    assert "≥ 1.80" in (saved / "full.txt").read_text()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": [{"what": 1}]}', '{"rows": 1}', "\xff"])
+def test_a_file_that_is_no_bench_is_refused_with_its_name(tmp_path, text, refused):
+    file = tmp_path / "full.json"
+    file.write_text(text, encoding="latin-1")
+
+    with refused(ReportError, "full.json is not a bench of perflib"):
+        program.load_bench(file)
+
+
+def test_without_a_bench_the_command_that_measures_it_is_named(tmp_path, refused):
+    with refused(ReportError, "full.json does not exist; `make bench` measures it"):
+        program.load_bench(tmp_path / "full.json")
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(monkeypatch, tmp_path, capsys):
@@ -326,15 +364,25 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(mo
     assert capsys.readouterr().err.startswith("perflib: [Errno 2] No such file or directory:")
 
 
-def test_the_readme_shows_every_figure_the_machine_and_the_versions(tmp_path):
+def test_the_readme_shows_ratios_with_intervals_the_machine_the_date_and_the_versions(tmp_path):
     file = tmp_path / "README.md"
     file.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
 
     readme.update_bench(found(), file)
 
     text = file.read_text()
-    assert text.startswith("before\n<!-- bench -->\n\n| times as fast |")
+    assert text.startswith("before\n<!-- bench -->\n\n| times as fast | ratio [95 %] |\n| --- | --- |\n")
     assert text.count("\n| ") == 2 + len(FIGURES)
-    assert text.endswith(f"|\n\n{MACHINE.cpu}. Versions: NumPy 2.4.\n\n<!-- /bench -->\nafter\n")
+    assert "| two threads / one | 1.900 [1.881, 1.919] |" in text
+    facts = f"{MACHINE.cpu}, 2026-11-28, `make bench`. Versions: NumPy 2.4."
+    assert text.endswith(f"|\n\n{facts}\n\n<!-- /bench -->\nafter\n")
     readme.update_bench(found(), file)
     assert file.read_text() == text
+
+
+@pytest.mark.parametrize("card", [found(quick=True), found(LIBRARY_MATMULS)], ids=["quick", "no norms"])
+def test_a_bench_that_lacks_sizes_or_figures_is_not_for_the_readme(tmp_path, card, refused):
+    with refused(ReportError, "the bench lacks", "`make bench` measures every figure"):
+        readme.update_bench(card, tmp_path / "README.md")
+
+    assert not list(tmp_path.iterdir())
