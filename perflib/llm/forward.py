@@ -186,11 +186,11 @@ def report(result: Forward) -> str:
     result.stats.print("generation", file=text)
     turns, on = result.stopwatches, result.stopwatches.ratios["on"]
     low, middle, high = (100 * (ratio - 1) for ratio in (on.low, on.value, on.high))
+    itself = f" (off against itself: {100 * (turns.again.value - 1):+.2f} %)" if turns.again else ""
     print(
         result.limits_table(),
         f"parts explain {result.closure:.1%}; stopwatches cost {result.counted_overhead:.2%} of generation by their number",
-        f"stopwatches on against off, in turn: {middle:+.2f} % [{low:+.2f}, {high:+.2f}], {turns.verdicts['on']} "
-        f"(off against itself: {100 * (turns.again.value - 1):+.2f} %)",
+        f"stopwatches on against off, in turn: {middle:+.2f} % [{low:+.2f}, {high:+.2f}], {turns.verdicts['on']}{itself}",
         f"memory: {above} resident above {result.weight_bytes / 1e6:.0f} MB of weights "
         f"and {result.cache_bytes / 1e6:.1f} MB of keys and values, the most during the passes",
         f"limits: {result.peak_gflops:.0f} GFLOP/s a core, {result.read_gb_per_s:.1f} GB/s read by one core",

@@ -51,7 +51,7 @@ from .preflight import (
 )
 from .processes import in_processes
 from .results import Comparison, Measurement, combined, difference_as_shown, pooled
-from .sampling import BATCH_NS, busy_libraries, quiet
+from .sampling import BATCH_NS, Sample, busy_libraries, quiet
 from .sensitivity import sensitivity
 from .session import Session, take
 
@@ -180,7 +180,8 @@ def compare(
     `measure`; all functions of a round have arguments of the same contents.
     scope: `kernel` if all are compiled by Numba, else `call`, or the one named. margin: a difference up to this share
     counts as none. The error rate of the intervals is divided by the number of comparisons. A hidden pair (the baseline
-    under two labels) measures what this session can tell apart. processes, seed and placement: as for `measure`; all
+    under two labels) measures what this session can tell apart; it is left out where a call of the baseline takes a second
+    and more, and a note says so. processes, seed and placement: as for `measure`; all
     functions of a round find the arrays in the same places, and pairs are of one process.
     """
     functions = _by_name(functions, others)
@@ -216,38 +217,50 @@ def compare(
             if pool and hidden.prepare:
                 hidden = replace(hidden, prepare=partial(hidden.prepare, label=again))
 
+            is_paired = not subjects[baseline].is_long
+            if not is_paired:
+                notes += (f"{baseline} is not compared with itself: its calls are long, and this would double them",)
+
             def ratios(session: Session) -> dict[str, Interval]:
-                over = {n: session.ratio(n, baseline, again, comparisons=len(alternatives)) for n in alternatives}
-                return over | {again: session.ratio(again, baseline)}
+                pair = (baseline, again) if is_paired else (baseline,)
+                over = {n: session.ratio(n, *pair, comparisons=len(alternatives)) for n in alternatives}
+                return over | ({again: session.ratio(again, baseline)} if is_paired else {})
 
             least = fewest_samples(len(alternatives))
             known = {n: 1e9 * s.preflight.call_s for n, s in subjects.items() if s.is_long}
-            known |= {again: known[baseline]} if baseline in known else {}
-            cases = [*first.values(), hidden, *copy]
-            session = take(cases, how.seconds, lambda so_far: ratios(so_far).values(), seed, clock, least, known)
+            cases = [*first.values(), *([hidden] if is_paired else []), *copy]
+            given = _first_samples(rehearsed) if not copy else []
+            session = take(cases, how.seconds, lambda so_far: ratios(so_far).values(), seed, clock, least, known, given)
             summaries = {n: _summary(first[n], session, s, threads, {"seed": seed}, how) for n, s in subjects.items()}
             measurements = {n: replace(m, code=_code(subjects[n])) for n, m in summaries.items()}
     over = ratios(session)
-    return _comparison(measurements, over, over.pop(again), margin, notes)
+    return _comparison(measurements, over, over.pop(again, None), margin, notes)
 
 
 def _combined(each: Sequence[Comparison], margin: float, seed: int) -> Comparison:
     """One comparison of many: pairs are of one process, and the ratios of the processes are put together."""
     measurements = {n: replace(combined([c.measurements[n] for c in each]), seed=seed) for n in each[0].measurements}
     over = {name: pooled([c.ratios[name] for c in each], len(each[0].ratios)) for name in each[0].ratios}
-    return _comparison(measurements, over, pooled([c.again for c in each]), margin, each[0].notes)
+    pairs = [c.again for c in each if c.again]
+    return _comparison(measurements, over, pooled(pairs) if pairs else None, margin, each[0].notes)
+
+
+def _first_samples(subjects: Sequence["_Subject"]) -> list[Sample]:
+    """The second calls of the preflight as a round; none where a call is short, because a round has one of everything."""
+    samples = [s.preflight.sample and replace(s.preflight.sample, label=s.label) for s in subjects if s.is_long]
+    return [sample for sample in samples if sample] if len(samples) == len(subjects) else []
 
 
 def _comparison(
     measurements: Mapping[str, Measurement],
     over: Mapping[str, Interval],
-    same: Interval,
+    same: Interval | None,
     margin: float,
     notes: tuple[str, ...] = (),
 ) -> Comparison:
-    """The verdicts; `same` is the ratio of the first, the baseline, and itself."""
+    """The verdicts; `same` is the ratio of the first, the baseline, and itself, where that was measured."""
     baseline, *others = measurements
-    bound = max(margin, float(np.expm1(abs(np.log([same.low, same.high]))).max()))
+    bound = max(margin, float(np.expm1(abs(np.log([same.low, same.high]))).max())) if same else margin
     doubtful = {n for n in others if "invalid" in (measurements[n].state, measurements[baseline].state)}
     verdicts = {n: "unresolved" if n in doubtful else verdict(ratio, margin, bound) for n, ratio in over.items()}
     return Comparison(baseline, measurements, over, verdicts, same, bound, notes)

@@ -132,7 +132,8 @@ class Measurement:
 class Comparison:
     """Every alternative against the first: `ratios[name]` is time / time of the baseline, `verdicts[name]` what follows.
 
-    `again` is the hidden comparison of the baseline with itself: no effect smaller than `bound` may be claimed.
+    `again` is the hidden comparison of the baseline with itself: no effect smaller than `bound` may be claimed. It is None
+    where a call of the baseline takes a second and more, because it doubles the calls.
     """
 
     baseline: str
@@ -140,7 +141,7 @@ class Comparison:
     ratios: Mapping[str, Interval]
     verdicts: Mapping[str, str]
     """`faster`, `slower`, `equivalent` or `unresolved`; `unresolved` too where a measurement is invalid."""
-    again: Interval
+    again: Interval | None
     bound: float
     notes: tuple[str, ...] = ()
     """What a reader should know: alternatives whose results differ."""
@@ -161,14 +162,16 @@ class Comparison:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        bounds = [e for r in (*self.ratios.values(), self.again) for e in (r.low, r.high)]
+        bounds = [e for r in (*self.ratios.values(), self.again) if r for e in (r.low, r.high)]
         ends = min(0.95, *bounds), max(1.05, *bounds)
         rows = []
         for name, one in self.measurements.items():
             ratio = self.ratios.get(name, self.again)
-            verdict = self.verdicts.get(name, f"with itself {self._ratio(name)}: smallest claim {change(self.bound, 1)}")
+            itself = f"with itself {self.again:.3f}: " if self.again else ""
+            verdict = self.verdicts.get(name, f"{itself}smallest claim {change(self.bound, 1)}")
             factor = self._ratio(name) + self._pairs(name) if name in self.ratios else "1"
-            picture = reach(ratio, ends, f"time of {name} / time of {self.baseline}, from {ends[0]:.3g} to {ends[1]:.3g}")
+            what = f"time of {name} / time of {self.baseline}, from {ends[0]:.3g} to {ends[1]:.3g}"
+            picture = reach(ratio, ends, what) if ratio else ""
             rows.append((name, duration(one.time_ns), factor, verdict, _state(one), picture))
         scope = self.measurements[self.baseline].scope
         header = (f"{scope} scope", "time [95 %]", f"of {self.baseline}", "verdict", "state", "ratio, 1 dashed")
@@ -182,7 +185,7 @@ class Comparison:
         return "" if is_quotient else " (median of paired ratios)"
 
     def _ratio(self, name: str) -> str:
-        return f"{self.ratios.get(name, self.again):.3f}"
+        return f"{self.ratios[name]:.3f}"
 
 
 def _pad(lines: Sequence[tuple[str, str]]) -> str:

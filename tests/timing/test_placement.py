@@ -5,6 +5,7 @@ import ctypes
 import gc
 import sys
 import weakref
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,11 @@ def numbers(*shape, dtype=np.float64):
 
 def address(array):
     return array.__array_interface__["data"][0]
+
+
+def noted(queue):
+    """What functions put into a queue: perflib restores the sets and lists that they fill, and no queue."""
+    return {queue.get() for _ in range(queue.qsize())}
 
 
 def moved(*args, draws=1, step=64, **more):
@@ -479,15 +485,15 @@ def test_modes_that_have_arrays_of_their_own_are_not_placed(monkeypatch, mode):
 
 
 def test_mine_measures_the_arrays_where_they_lie(refused):
-    seen = set()
+    seen = SimpleQueue()
 
     def work(x):
-        seen.add(address(x))
+        seen.put(address(x))
 
     found = measure(work, x := numbers(8), placement="mine", **BRIEF)
     both = compare({"a": work, "b": work}, x, placement="mine", **BRIEF)
 
-    assert seen == {address(x)}
+    assert noted(seen) == {address(x)}
     assert {s.placement for m in (found, *both.measurements.values()) for s in m.samples} == {0}
     for function in (lambda **how: measure(work, x, **how), lambda **how: compare({"a": work, "b": work}, x, **how)):
         with refused(ValueError, "placement must be one of drawn, mine; got 'here'"):
@@ -495,16 +501,16 @@ def test_mine_measures_the_arrays_where_they_lie(refused):
 
 
 def test_arrays_of_a_user_lie_as_numpy_gives_them(simulated, hand_clock):
-    x, seen = numbers(8), set()
+    x, seen = numbers(8), SimpleQueue()
 
     def work(x):
-        seen.add(address(x) % 64)
+        seen.put(address(x) % 64)
         hand_clock.now_ns += 1000
 
     simulated(1)
     measure(work, x, seed=0, clock=hand_clock)
 
-    assert seen == {address(x) % 16 + step for step in (0, 16, 32, 48)} | {address(x) % 64}
+    assert noted(seen) == {address(x) % 16 + step for step in (0, 16, 32, 48)} | {address(x) % 64}
 
 
 def test_those_of_a_described_kernel_lie_on_lines(monkeypatch):
@@ -555,13 +561,14 @@ def test_a_long_call_is_not_measured_twice(simulated, hand_clock, split_ns, is_s
 
 
 def test_both_scopes_and_all_alternatives_find_the_arrays_in_the_same_place():
-    places = {name: set() for name in "ab"}
+    queues = {name: SimpleQueue() for name in "ab"}
     x = numbers(8)
 
-    def note(name):
-        return lambda x: places[name].add(address(x))
+    def note(queue):
+        return lambda x: queue.put(address(x))
 
-    compare({name: note(name) for name in "ab"}, x, **BRIEF)
+    compare({name: note(queue) for name, queue in queues.items()}, x, **BRIEF)
+    places = {name: noted(queue) for name, queue in queues.items()}
 
     assert places["a"] == places["b"]
     assert len(places["a"]) > 1
