@@ -168,11 +168,8 @@ def _bench(args: argparse.Namespace) -> int:
         flags = [f"--{name}" for name in ("quick", "targets") if vars(args)[name]]
         words = ["bench", *flags, *(["--json", str(args.json)] if args.json else [])]
         os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], environment | note)
-    in_clone = CLONE_README.is_file()
-    if in_clone:
-        SAVED.mkdir(parents=True, exist_ok=True)  # rather now than after some minutes
     card = _measure(args, bench)
-    if in_clone:
+    if CLONE_README.is_file():
         print(f"written to {card.save(SAVED)}", file=sys.stderr)
     if args.targets:
         print(f"\n{card.table()!r}")

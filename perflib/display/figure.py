@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from PIL import Image
 
@@ -44,7 +46,7 @@ STYLE = {
 }
 LOOKS = {  # kernel: label, colour, marker
     "matmul_naive": ("naive", "#D55E00", "o"),
-    "matmul_tiled": ("tiled 64 (seed)", "#0072B2", "s"),
+    "matmul_tiled": ("tiled 64, as published", "#0072B2", "s"),
     "matmul_tiled_vectorised": ("tiled 64, vectorised", "#009E73", "^"),
     "matmul_ikj": ("ikj", "#CC79A7", "D"),
     "matmul_register_blocked": ("register-blocked", "#E69F00", "P"),
@@ -65,6 +67,8 @@ WIDTH, HEIGHT, DPI = 7.6, 4.4, 200
 LONG = 1e5  # from here on a power of two or ten is written as one
 RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 TICKS = 12  # fewer than this on an axis
+LEADER = {"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)}
+MOVABLE = {"across": 0, "up": 1}  # a label that may move along its line, by its gid: the coordinate that changes
 DENSITY = 2  # pixels of a picture for one of the page
 PALETTE_SIZE = 128  # a figure has few: a third of the bytes, and nothing to be seen of it
 
@@ -115,9 +119,35 @@ def picture(draw: Callable[..., str]) -> Callable[..., Picture]:
         with rc_context(STYLE):
             figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
             alt = on_one_line(draw(figure.add_subplot(), *args, **kwargs))
+            _free_labels(figure)
             return Picture(_png(figure), alt, figure)
 
     return draw_picture
+
+
+def _free_labels(figure: Figure) -> None:
+    """Move each label of a level or a cache along its line to the first place where it covers no curve and no label."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        curves = [line for line in axes.lines if line.get_transform() == axes.transData and len(line.get_xydata())]
+        points = np.concatenate([np.empty((0, 2)), *map(_along, curves)])
+        for label in [text for text in axes.texts if text.get_gid() in MOVABLE]:
+            axis, start, place = MOVABLE[label.get_gid()], label.xy, label.get_position()
+            others = [text.get_window_extent() for text in axes.texts if text is not label and text.get_text()]
+            for side, at in [*product((1, -4), (start[axis], *np.arange(0.02, 0.95, 0.03))), (1, start[axis])]:
+                label.xy = (at, start[1]) if axis == 0 else (start[0], at)
+                label.set_position((place[0], side * place[1]) if axis == 0 else label.xy)
+                box = label.get_window_extent()
+                inside = ((points > (box.x0, box.y0)) & (points < (box.x1, box.y1))).all(axis=1).any()
+                if axes.bbox.padded(4).fully_contains(box.x1, box.y1) and not inside and box.count_overlaps(others) == 0:
+                    break
+
+
+def _along(line: Line2D) -> np.ndarray:
+    """Pixels along a curve."""
+    corners = line.get_transform().transform(np.asarray(line.get_xydata(), float))
+    steps = np.linspace(0, 1, 1 if line.get_linestyle() == "None" else 100)[:, None, None]
+    return np.concatenate([corners, (corners[:-1] + steps * np.diff(corners, axis=0)).reshape(-1, 2)])
 
 
 def _png(figure: Figure) -> bytes:
@@ -189,10 +219,10 @@ def _power_or_number(value: float) -> str:
 
 
 def level(axes: Axes, value: float, label: str, at: float = 0.01) -> None:
-    """A dashed line across, named at this share of its length."""
+    """A dashed line across, named at this share of its length, or where the name covers no curve."""
     axes.axhline(value, color="black", linestyle="--", linewidth=1)
     coordinates = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    axes.annotate(label, (at, value), (0, 4), fontsize=9, bbox={**BOX, "pad": 1.5}, **coordinates)
+    axes.annotate(label, (at, value), (0, 4), fontsize=9, bbox={**BOX, "pad": 1.5}, gid="across", **coordinates)
 
 
 def cache_lines(axes: Axes, caches: Iterable[Any], place: Callable[[float], float], what: str, at: float = 0.02) -> None:
@@ -202,7 +232,7 @@ def cache_lines(axes: Axes, caches: Iterable[Any], place: Callable[[float], floa
         x = place(cache.size_bytes)
         if low < x < high:
             axes.axvline(x, color="#999999", linestyle=":", linewidth=1.2)
-            style = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 8, "color": "#666666"}
+            style = {"rotation": 90, "ha": "right", "va": "bottom", "fontsize": 8, "color": "#666666", "gid": "up"}
             axes.annotate(f"{what} {cache.name}", (x, at), xycoords=("data", "axes fraction"), **style)
     axes.set_xlim(low, high)
 
@@ -233,5 +263,7 @@ def label_ends(axes: Axes) -> None:
     for (x, y), label, colour in sorted(curves, key=lambda c: c[0][1]):
         pixel = scale((x, y))[1]
         below = max(pixel, below + 13)
-        place = {"xytext": (8, (below - pixel) * 72 / axes.figure.dpi), "textcoords": "offset points", "va": "center"}
+        place = {"xytext": (12, (below - pixel) * 72 / axes.figure.dpi), "textcoords": "offset points", "va": "center"}
+        if below > pixel + 4:  # moved: a leader shows whose label it is
+            place["arrowprops"] = {**LEADER, "color": colour}
         axes.annotate(label, (x, y), color=readable(colour), fontsize=9, bbox=BOX, annotation_clip=False, **place)

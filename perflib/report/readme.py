@@ -11,27 +11,29 @@ from ..display.table import Table
 from ..errors import ReportError, RunError
 from ..files import README, replace_file, replace_text
 from ..runs.store import Run
-from ..studies.matmul_scaling import matmul_rates
+from ..studies.matmul_scaling import matmul_growth, matmul_rates
 from ..validation.bench import Bench
+
+PICTURES = {"growth.png": matmul_growth, "ladder.png": matmul_rates}
+"""Files in `data`, and what draws each of them from a run."""
 
 
 def update_readme(run: Run, readme: Path = README) -> None:
-    """Draw the variants' GFLOP/s of a run beside the README that shows it; a second time changes nothing."""
-    picture = matmul_rates(run)
-    if not isinstance(picture, Picture):
-        raise RunError(f"run {run.id} has no variants of matmul to show in {readme.name}")
-    try:
-        replace_file(readme.parent / "data" / "ladder.png", lambda part: part.write_bytes(picture.png))
-    except OSError as problem:
-        raise ReportError(f"{readme.parent / 'data'}: {problem.strerror}") from None
+    """Draw the pictures of a run beside the README that shows them; a second time changes nothing."""
+    for name, draw in PICTURES.items():
+        picture = draw(run)
+        if not isinstance(picture, Picture):
+            raise RunError(f"run {run.id} has no variants of matmul to show in {readme.name}")
+        try:
+            replace_file(readme.parent / "data" / name, picture.save)
+        except OSError as problem:
+            raise ReportError(f"{readme.parent / 'data'}: {problem.strerror}") from None
 
 
 def update_bench(bench: Bench, readme: Path = README) -> None:
     """Write the ratios, and where, when and with what they were measured; ReportError where a figure is not measured."""
     if not bench.complete:
-        lacks = (
-            ", ".join(score.what for score in bench.scores() if score.met is None) or "the sizes that --quick leaves out"
-        )
+        lacks = ", ".join(score.what for score in bench.scores() if score.met is None) or "sizes"
         raise ReportError(f"the bench lacks {lacks}; `make bench` measures every figure")
     facts = f"{bench.machine['cpu']}, {bench.machine['date']}, `make bench`. {bench.notes[0]}"
     content = f"{markdown(bench.results())}\n\n{facts}"

@@ -28,7 +28,7 @@ from ..runs.grid import GridPoint
 from ..runs.queries import net_times, ns_text, select, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
-from .drawing import annotate, log_scales
+from .drawing import log_scales
 from .roofline import bandwidth
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -278,7 +278,7 @@ def latency(axes: Axes, run: Run) -> str:
         if level.capacity_bytes:
             size = level.capacity_bytes.value
             axes.axvline(size, color="black", linestyle="--", linewidth=1)
-            annotate(axes, f"{level.name} measured {size_text(size)}", (size, 0.03), (-3, 0), **look)
+            axes.annotate(f"{level.name} measured {size_text(size)} ", (size, 0.03), fontsize=8.5, gid="up", **look)
     label_ends(axes)
     steps = ", ".join(f"{level.latency_ns:.1f} in {level.name}" for level in levels(run) if level.latency_ns)
     return f"Latency climbs as the working set leaves each level: {steps} (ns per load); dashed are the fitted capacities."

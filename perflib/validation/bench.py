@@ -93,20 +93,12 @@ def _against_all(least: int = 0) -> Choice:
 
 _MEAN = geometric_mean
 FIGURES = (
-    Figure(
-        "matmul_vs_best_geomean", "matrix multiplication / best of NumPy, MKL, PyTorch", 1.0, 1.05, _against_all(), _MEAN
-    ),
+    Figure("matmul_vs_best_geomean", "matmul / best of NumPy, MKL, PyTorch", 1.0, 1.05, _against_all(), _MEAN),
     Figure("matmul_vs_best_min", "the same, worst size from 64 up", 0.93, 1.0, _against_all(64)),
-    Figure("matmul_vs_numpy_geomean", "matrix multiplication / NumPy", 1.0, 1.05, _of(LIBRARY, peer="numpy_matmul"), _MEAN),
-    Figure(
-        "matmul_of_peak_min_from_96",
-        "matrix multiplication / multiply-add peak, worst size from 96 up",
-        0.88,
-        0.95,
-        _of(PEAK, 96),
-    ),
+    Figure("matmul_vs_numpy_geomean", "matmul / NumPy", 1.0, 1.05, _of(LIBRARY, peer="numpy_matmul"), _MEAN),
+    Figure("matmul_of_peak_min_from_96", "matmul / multiply-add peak, worst size from 96 up", 0.88, 0.95, _of(PEAK, 96)),
     Figure("odd_shapes_vs_numpy_geomean", "odd and skinny shapes / NumPy", 0.90, 1.0, _of(ODD), _MEAN),
-    Figure("matmul_f64_vs_numpy_geomean", "float64 matrix multiplication / NumPy", 0.95, 1.0, _of(DOUBLE), _MEAN),
+    Figure("matmul_f64_vs_numpy_geomean", "float64 matmul / NumPy", 0.95, 1.0, _of(DOUBLE), _MEAN),
     Figure("two_threads_speedup", "two threads / one", 1.8, 1.95, _of(THREADS)),
     Figure("", "blocks by the model / best of a sweep, worst", 0.97, 0.99, _of(BLOCKS)),
     Figure("rms_of_in_core_bound", "RMS norm in L1 / 1.5 cycles per 16 elements", 0.6, 0.75, _of(CORE)),
@@ -185,10 +177,8 @@ def load_bench(file: Path = SAVED / "full.json") -> Bench:
         data = json.loads(file.read_text(encoding="utf-8"))
         rows = tuple(Row(**row) for row in data["rows"])
         return Bench(data["machine"], rows, tuple(data["notes"]), data["quick"])
-    except FileNotFoundError:
-        raise ReportError(f"{file} does not exist; `make bench` measures it") from None
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise ReportError(f"{file} is not a bench of perflib ({problem!r}); `make bench` measures it again") from None
+        raise ReportError(f"{file} holds no bench ({type(problem).__name__}); `make bench` measures one") from None
 
 
 def handicaps(environment: Mapping[str, str]) -> dict[str, str]:

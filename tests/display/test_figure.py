@@ -5,11 +5,24 @@ import struct
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from labels import covered, words_box
 from matplotlib.colors import rgb_to_hsv, to_hex, to_rgb
 from matplotlib.figure import Figure
 from pages import contrast
 
-from perflib.display.figure import LOOKS, OTHERS, Picture, curve, label_ends, level, log_axes, picture, readable
+from perflib.display.figure import (
+    LOOKS,
+    OTHERS,
+    Picture,
+    cache_lines,
+    curve,
+    label_ends,
+    level,
+    log_axes,
+    picture,
+    readable,
+)
+from perflib.kernels.caches import Cache
 
 
 def test_a_picture_shows_itself_with_its_sentence():
@@ -68,13 +81,37 @@ def test_labels_of_ends_keep_apart():
             curve(axes, name, [1, 2], [3, 4 if name != "matmul_tiled" else 9])
         label_ends(axes)
         axes.figure.canvas.draw()
-        places.update({text.get_text(): text.get_window_extent().y0 for text in axes.texts})
+        places.update({text.get_text(): words_box(text).y0 for text in axes.texts})
         return "Labels."
 
     drawn(None)
 
     assert abs(places["naive"] - places["ikj"]) > 10
     assert max(places, key=places.get) == LOOKS["matmul_tiled"][0]
+
+
+def test_the_label_of_a_level_and_that_of_a_cache_move_off_a_curve():
+    @picture
+    def drawn(axes, run):
+        curve(axes, "matmul", [1, 2, 64], [11, 11, 1])
+        curve(axes, "matmul_ikj", [1, 6, 7, 64], [1, 1, 2, 2])
+        log_axes(axes, [1, 64], "n", "ns")
+        level(axes, 10, "the peak")
+        cache_lines(axes, [Cache(1, "Data", 8)], float, "fill")
+        return "Labels."
+
+    assert list(covered(drawn(None).figure)) == []
+
+
+def test_the_check_of_labels_sees_a_label_over_a_curve_and_over_another():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], label="rising")
+    axes.text(0.5, 0.5, "on it")
+    axes.text(0.2, 0.8, "first")
+    axes.text(0.22, 0.81, "second")
+
+    assert list(covered(figure)) == ["'first' over 'second'", "'on it' over line 0 (rising)"]
 
 
 @pytest.mark.parametrize("colour", sorted({look[1] for look in LOOKS.values()} | {colour for colour, _ in OTHERS}))

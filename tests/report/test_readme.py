@@ -5,30 +5,33 @@ import re
 import pytest
 from runs import isolate
 
-from perflib import load_run
+from perflib import cli, load_run
 from perflib.display.table import Table
 from perflib.errors import ReportError
 from perflib.report import readme
 from perflib.report.readme import between, markdown, update_readme
+from perflib.validation import bench
 from perflib.validation.bench import FIGURES
 
 TEXT = readme.README.read_text()
 
 
-def test_the_program_of_the_readme_runs_and_has_ten_lines(capsys):
-    program, shown = re.search(r"```python\n(.*?)```.*?\n\n((?:    [^\n]*\n)+)", TEXT, re.S).groups()
-    labels = re.compile(r"(?m)^ *([A-Za-z_ ]+):")
+@pytest.mark.parametrize(("number", "lines", "labels"), [(0, 4, 1), (1, 10, 5)])
+def test_a_program_of_the_readme_runs_and_prints_what_is_shown(number, lines, labels, capsys):
+    program, shown = re.findall(r"```python\n(.*?)```.*?\n\n((?:    [^\n]*\n)+)", TEXT, re.S)[number]
+    label = re.compile(r"(?m)^ *([A-Za-z_ ]+):")
 
     exec(compile(program, "README", "exec"), {})
 
-    assert len([line for line in program.splitlines() if line]) <= 10
-    assert labels.findall(capsys.readouterr().out) == labels.findall(shown)
-    assert len(labels.findall(shown)) == 5
+    assert len([line for line in program.splitlines() if line]) <= lines
+    assert label.findall(capsys.readouterr().out) == label.findall(shown)
+    assert len(label.findall(shown)) == labels
 
 
 def test_the_everyday_example_runs_and_has_five_lines(tmp_path, monkeypatch, capsys):
     isolate(tmp_path, monkeypatch)
-    program = re.findall(r"```python\n(.*?)```", TEXT, re.S)[1]
+    monkeypatch.chdir(tmp_path)
+    program = re.findall(r"```python\n(.*?)```", TEXT, re.S)[2]
 
     exec(compile(program, "README", "exec"), {})
 
@@ -36,20 +39,43 @@ def test_the_everyday_example_runs_and_has_five_lines(tmp_path, monkeypatch, cap
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split()[:3] == ["n", "sorted", "list.sort"]
     assert [row.split()[0] for row in rows[:4]] == ["100", "1000", "10000", "100000"]
+    assert (tmp_path / "sorting.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_readme_has_at_most_a_hundred_and_fifty_lines():
     assert len(TEXT.splitlines()) <= 150
 
 
-def test_the_picture_is_that_of_the_reference_run(tmp_path):
+def test_the_pictures_are_those_of_the_reference_run(tmp_path):
     (tmp_path / "data").mkdir()
 
     update_readme(load_run(), tmp_path / "README.md")
 
-    assert (tmp_path / "data" / "ladder.png").read_bytes()[:4] == b"\x89PNG"
-    assert (readme.README.parent / "data" / "ladder.png").is_file()
-    assert "(data/ladder.png)" in TEXT
+    assert {file.name for file in (tmp_path / "data").iterdir()} == {"growth.png", "ladder.png"}
+    for file in (tmp_path / "data").iterdir():
+        assert file.read_bytes()[:4] == b"\x89PNG"
+        assert f"(data/{file.name})" in TEXT
+
+
+def test_every_picture_of_the_readme_is_there_and_has_its_sentence():
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", TEXT)
+
+    assert [name for _, name in pictures] == ["data/growth.png", "data/ladder.png", "data/sweep.png"]
+    assert all(len(alt) > 20 for alt, _ in pictures)
+    assert all((readme.README.parent / name).read_bytes()[:4] == b"\x89PNG" for _, name in pictures)
+
+
+def test_the_command_renews_pictures_and_table_of_the_last_bench(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PERFLIB_RUN", "no such run")
+    renewed = []
+    monkeypatch.setattr(readme, "update_readme", lambda run: renewed.append(run.id))
+    monkeypatch.setattr(readme, "update_bench", renewed.append)
+    monkeypatch.setattr(bench, "load_bench", lambda: "the last bench")
+
+    assert cli.run(["readme"]) == 0
+
+    monkeypatch.undo()
+    assert renewed == [load_run().id, "the last bench"]
 
 
 def test_there_is_room_for_the_table_of_the_bench():

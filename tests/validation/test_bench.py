@@ -211,7 +211,7 @@ def test_what_is_printed_shows_every_row_and_every_figure_with_its_interval_and_
     text = str(found())
 
     assert text.count("[") == 2 + len(LIBRARY_MATMULS) + len(OTHERS) + len(FIGURES), "one for each row and figure"
-    assert "matrix multiplication / best of NumPy, MKL, PyTorch" in text
+    assert "matmul / best of NumPy, MKL, PyTorch" in text
     assert not re.search(r"≥|\bmet\b|missed", text)
     assert text.endswith("Versions: NumPy 2.4.")
 
@@ -347,12 +347,12 @@ def test_a_file_that_is_no_bench_is_refused_with_its_name(tmp_path, text, refuse
     file = tmp_path / "full.json"
     file.write_text(text, encoding="latin-1")
 
-    with refused(ReportError, "full.json is not a bench of perflib"):
+    with refused(ReportError, "full.json holds no bench"):
         program.load_bench(file)
 
 
 def test_without_a_bench_the_command_that_measures_it_is_named(tmp_path, refused):
-    with refused(ReportError, "full.json does not exist; `make bench` measures it"):
+    with refused(ReportError, "full.json holds no bench (FileNotFoundError); `make bench` measures one"):
         program.load_bench(tmp_path / "full.json")
 
 
