@@ -50,11 +50,11 @@ def test_a_tile_that_costs_too_much_is_missed_and_so_is_the_command(capsys):
 def test_time_explained_is_judged_from_twelve_sizes_on():
     whole, few = judged(matmul(sizes=SIZES)), judged(matmul(sizes=SIZES[1:]))
 
-    assert [whole[f"of the ladder by flops, loops and misses, {figure}"].met for figure in ("R^2", "held-out error")] == [
+    assert [whole[f"of the variants by flops, loops and misses, {figure}"].met for figure in ("R^2", "held-out error")] == [
         True,
         True,
     ]
-    fit = few["of the ladder by flops, loops and misses, R^2"]
+    fit = few["of the variants by flops, loops and misses, R^2"]
     assert (fit.met, "11 sizes of 12 at least" in fit.value) == (None, True)
 
 
