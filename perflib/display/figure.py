@@ -127,6 +127,8 @@ def picture(draw: Callable[..., str]) -> Callable[..., Picture]:
 
 def _free_labels(figure: Figure) -> None:
     """Move each label of a level or a cache along its line to the first place where it covers no curve and no label."""
+    if not any(text.get_gid() in MOVABLE for axes in figure.axes for text in axes.texts):
+        return
     figure.draw_without_rendering()
     for axes in figure.axes:
         curves = [line for line in axes.lines if line.get_transform() == axes.transData and len(line.get_xydata())]
