@@ -66,6 +66,7 @@ READERS = {
     "data/*.json": prose_of_schema,
     "perflib/report/templates/*.j2": lambda text: enumerate(text.splitlines(), 1),
     "*.md": lambda text: enumerate(text.splitlines(), 1),
+    "data/published/*.md": lambda text: enumerate(text.splitlines(), 1),
 }
 
 
