@@ -6,6 +6,7 @@ Raises GGUFError, one line with the file, the key and what is wrong with it.
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GGUFError
@@ -39,6 +40,9 @@ END_TEXTS = (
 """Tokens that end a text or a turn, by the key of their number or by their text, whatever their type (llama.cpp)."""
 NEUTRAL = {"add_sep_token": False, "remove_extra_whitespaces": False, "precompiled_charsmap": []}
 """Keys that change the tokens and are not computed, with the value at which they do not."""
+
+ONE = {str: "a text", int: "an integer", bool: "true or false", list: "an array"}
+MANY = {str: "texts", int: "integers", float: "numbers, none of them NaN"}
 
 
 @dataclass(frozen=True)
@@ -123,16 +127,15 @@ class _Keys:
 
     def check(self, name: str, value: Any, allowed: tuple) -> None:
         if value not in allowed:
-            raise self.error(
-                f"{KEYS}{name} must be {'one of ' * bool(allowed[1:])}{', '.join(map(str, allowed))}, got {value!r}"
-            )
+            choice = "one of " * bool(allowed[1:]) + ", ".join(map(str, allowed))
+            raise self.error(f"{KEYS}{name} must be {choice}, got {shortened(value)}")
 
     def one(self, name: str, kind: type, default: Any = None) -> Any:
         value = self._weights.metadata(KEYS + name)
         if value is None:
             return default
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            raise self.error(f"{KEYS}{name} must be {_article(kind)}, got {value!r}")
+            raise self.error(f"{KEYS}{name} must be {ONE[kind]}, got {shortened(value)}")
         return value
 
     def many(self, name: str, kind: type, default: list | None = None, count: int | None = None) -> list:
@@ -144,7 +147,7 @@ class _Keys:
             raise self.error(f"has no {KEYS}{name}")
         kinds = (float, int) if kind is float else (kind,)
         if not isinstance(values, list) or any(type(value) not in kinds or value != value for value in values):
-            raise self.error(f"{KEYS}{name} must be an array of {kind.__name__} without NaN")
+            raise self.error(f"{KEYS}{name} must be an array of {MANY[kind]}, got {shortened(values)}")
         if count is not None and len(values) != count:
             raise self.error(f"{KEYS}{name} must have {count} entries, as there are tokens, got {len(values)}")
         return values
@@ -166,9 +169,5 @@ class _Keys:
     def template(self) -> str | None:
         value = self._weights.metadata("tokenizer.chat_template")
         if not isinstance(value, str | None):
-            raise self.error(f"tokenizer.chat_template must be {_article(str)}, got {value!r}")
+            raise self.error(f"tokenizer.chat_template must be {ONE[str]}, got {shortened(value)}")
         return value
-
-
-def _article(kind: type) -> str:
-    return {str: "a text", int: "an integer", bool: "true or false", list: "an array"}[kind]

@@ -338,7 +338,7 @@ def test_a_token_that_does_not_exist_is_refused(refused):
         (byte_level("tekken"), ("tokenizer.ggml.pre must be one of llama-bpe, qwen2", "got 'tekken'")),
         (byte_level(None), ("tokenizer.ggml.pre must be one of", "got ''")),
         (byte_level("gpt-2", tokens=None), ("has no tokenizer.ggml.tokens",)),
-        (byte_level("gpt-2", tokens=[1, 2]), ("tokenizer.ggml.tokens must be an array of str",)),
+        (byte_level("gpt-2", tokens=[1, 2]), ("tokenizer.ggml.tokens must be an array of texts, got [1, 2]",)),
         (
             byte_level("gpt-2", tokens=["a", "b", "a"], token_type=None),
             ("tokenizer.ggml.tokens must differ, got 'a' twice",),
@@ -356,10 +356,16 @@ def test_a_token_that_does_not_exist_is_refused(refused):
         (byte_level("gpt-2", add_space_prefix=True), ("tokenizer.ggml.add_space_prefix must be False, got True",)),
         (byte_level("gpt-2", **{"tokenizer.chat_template": 5}), ("tokenizer.chat_template must be a text, got 5",)),
         (pieces(remove_extra_whitespaces=True), ("tokenizer.ggml.remove_extra_whitespaces must be False, got True",)),
-        (pieces(precompiled_charsmap=[1, 2]), ("tokenizer.ggml.precompiled_charsmap must be []",)),
+        (
+            pieces(precompiled_charsmap=[7] * 9),
+            ("tokenizer.ggml.precompiled_charsmap must be [], got [7, 7, 7, 7, 7, 7, ...]",),
+        ),
         (pieces(scores=None), ("has no tokenizer.ggml.scores",)),
         (pieces(scores=[0.0]), ("tokenizer.ggml.scores must have", "got 1")),
-        (pieces(scores=[float("nan")] * len(pieces()["tokenizer.ggml.tokens"])), ("array of float without NaN",)),
+        (
+            pieces(scores=[float("nan")] * len(pieces()["tokenizer.ggml.tokens"])),
+            ("an array of numbers, none of them NaN, got [nan, nan",),
+        ),
         (
             pieces(token_type=[BYTE] * len(pieces()["tokenizer.ggml.tokens"])),
             ("of type byte must be like <0x0A>, got '<unk>'",),
