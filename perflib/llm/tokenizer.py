@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import GGUFError, TextError
 from .chat_template import render
-from .vocabulary import BYTE, CONTROL, SPLITS, UNKNOWN, USER_DEFINED, WHOLE_WORDS, Vocabulary, read_vocabulary
+from .vocabulary import BYTE, BYTE_TOKEN, CONTROL, SPLITS, UNKNOWN, USER_DEFINED, WHOLE_WORDS, Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from .gguf import GGUFWeights
 
 SPACE = "▁"
-BYTE_TOKEN = re.compile("<0x([0-9A-F]{2})>")
 PRINTABLE = (*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1))
 OTHERS = tuple(byte for byte in range(256) if byte not in PRINTABLE)
 BYTES = {chr(byte): byte for byte in PRINTABLE} | {chr(256 + number): byte for number, byte in enumerate(OTHERS)}
@@ -159,7 +158,6 @@ def _sentencepiece(vocabulary: Vocabulary) -> Encode:
     numbers = vocabulary.numbers(CONTROL, UNKNOWN, BYTE)
     scores = {text: vocabulary.scores[token] for text, token in numbers.items()}
     spelled = {_byte(vocabulary, t): n for n, t in enumerate(vocabulary.texts) if vocabulary.types[n] == BYTE}
-    unknown = next((token for token, kind in enumerate(vocabulary.types) if kind == UNKNOWN), None)
 
     def encode(text: str) -> list[int]:
         tokens: list[int] = []
@@ -168,10 +166,10 @@ def _sentencepiece(vocabulary: Vocabulary) -> Encode:
                 tokens.append(numbers[piece])
             elif spelled.keys() >= set(piece.encode()):
                 tokens += map(spelled.__getitem__, piece.encode())
-            elif unknown is None:
+            elif vocabulary.unknown is None:
                 raise TextError(f"{vocabulary.path}: the vocabulary has no token for {piece!r} and none for the unknown")
-            elif tokens[-1:] != [unknown]:  # one for a run of them
-                tokens.append(unknown)
+            elif tokens[-1:] != [vocabulary.unknown]:  # one for a run of them
+                tokens.append(vocabulary.unknown)
         return tokens
 
     return encode

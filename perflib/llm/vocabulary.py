@@ -3,6 +3,7 @@
 Raises GGUFError, one line with the file, the key and what is wrong with it.
 """
 
+import re
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -18,6 +19,7 @@ KEYS = "tokenizer.ggml."
 MODELS = ("gpt2", "llama")
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 """Types of tokens (GGUF standard); any other is treated as normal."""
+BYTE_TOKEN = re.compile("<0x([0-9A-F]{2})>")
 LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -58,6 +60,7 @@ class Vocabulary:
     merges: tuple[str, ...]
     bos: int | None
     eos: int | None
+    unknown: int | None
     add_bos: bool
     add_eos: bool
     add_space_prefix: bool
@@ -89,7 +92,8 @@ def read_vocabulary(weights: "GGUFWeights") -> Vocabulary:
     numbers = {text: token for token, text in enumerate(texts)}
     if len(numbers) < len(texts):
         raise keys.error(f"{KEYS}tokens must differ, got {next(t for n, t in enumerate(texts) if numbers[t] != n)!r} twice")
-    types = keys.many("token_type", int, [NORMAL] * len(texts), len(texts))
+    untyped = [BYTE if is_llama and BYTE_TOKEN.fullmatch(text) else NORMAL for text in texts]
+    types = keys.many("token_type", int, untyped, len(texts))
     for text in numbers.keys() & END_TEXTS:
         types[numbers[text]] = CONTROL
     bos, eos = (keys.token(name, len(texts), number if is_llama else None) for name, number in (("bos", 1), ("eos", 2)))
@@ -104,6 +108,7 @@ def read_vocabulary(weights: "GGUFWeights") -> Vocabulary:
         merges=() if is_llama else tuple(keys.many("merges", str)),
         bos=bos,
         eos=eos,
+        unknown=keys.token("unknown", len(texts), next((n for n, kind in enumerate(types) if kind == UNKNOWN), None)),
         add_bos=keys.added("bos", bos, is_llama or pre == WHOLE_WORDS),
         add_eos=keys.added("eos", eos, False),
         add_space_prefix=is_llama and keys.one("add_space_prefix", bool, True),

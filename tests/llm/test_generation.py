@@ -16,6 +16,7 @@ from perflib.errors import TextError
 from perflib.hardware.limits import Limits
 from perflib.llm import Tokenizer
 from perflib.llm.decoder import Decoder, statistics
+from perflib.llm.generation import Generation
 from perflib.llm.gguf import GGUFWeights
 from perflib.llm.weights import RandomWeights
 from perflib.stats import Interval
@@ -173,6 +174,27 @@ def test_prompts_of_a_file_are_continued_one_after_the_other(file, tmp_path, cap
     out, _ = capsys.readouterr()
     assert out.startswith(f"> The village\n{alone[0]}\n\n> Hello, world!\n{alone[1]}\n\n")
     assert "(2 prompts of " in out and "(one at a time, 8 passes)" in out
+
+
+def test_the_table_counts_the_tokens_that_each_pass_looked_at(file, monkeypatch):
+    """What is counted as work follows from the length of each prompt and the mean of what the passes held."""
+    held, forward = [], Decoder.forward
+
+    def noted(self, tokens, cache, *args, **settings):
+        if cache.context > 8:  # not the passes that load the code
+            held.append((tokens.shape[1], cache.length))
+        return forward(self, tokens, cache, *args, **settings)
+
+    monkeypatch.setattr("perflib.llm.decoder.Decoder.forward", noted)
+    generation = Generation(GGUFWeights(file), runs.MACHINE, [PROMPT, "The village near the forest"], tokens=6)
+    for number in range(2):
+        list(generation.stream(number))
+
+    passes = generation.passes()
+
+    assert passes.prompts == tuple(new for new, start in held if not start)
+    assert passes.position == pytest.approx(np.mean([start for _, start in held if start]))
+    assert len(set(passes.prompts)) == 2 and passes.stats.count == 10
 
 
 @pytest.mark.parametrize("words", [(), ("--prompt", "-")])

@@ -243,6 +243,13 @@ def test_pieces_have_the_usual_begin_and_end_where_the_file_does_not_say():
     assert (tokens[0], tokens[-1]) == (1, 2)
 
 
+def test_without_types_the_byte_tokens_of_pieces_are_known_by_their_text():
+    keys = pieces(token_type=None)
+
+    assert texts_of(keys, of(keys).encode("☃"))[1:] == ["▁", "<0xE2>", "<0x98>", "<0x83>"]
+    assert of(keys).decode(of(keys).encode("a ☃")).endswith("a ☃")
+
+
 def test_texts_and_turns_end_with_the_tokens_of_the_keys_and_of_well_known_texts():
     texts = [*KINDS["qwen2"]["tokenizer.ggml.tokens"], "<|im_end|>", "<|endoftext|>", "<other>"]
     types = [*KINDS["qwen2"]["tokenizer.ggml.token_type"], NORMAL, CONTROL, CONTROL]
@@ -270,8 +277,10 @@ def test_without_byte_tokens_a_run_of_characters_is_one_unknown(refused):
 
     assert tokens.count(0) == 2
     assert of(keys).decode(tokens) == "� a�"
+    assert of(without(keys, "<unk>")).encode("☃☃ a☃") == tokens, "the file has its number"
+    assert of(keys | {"tokenizer.ggml.unknown_token_id": None}).encode("☃☃ a☃") == tokens, "and its type"
     with refused(TextError, "model.gguf: the vocabulary has no token for '☃' and none for the unknown"):
-        of(without(keys, "<unk>")).encode("☃")
+        of(without(keys, "<unk>") | {"tokenizer.ggml.unknown_token_id": None}).encode("☃")
 
 
 def test_a_byte_that_no_token_has_is_refused_and_not_dropped(refused):
