@@ -31,6 +31,10 @@ class GGUFError(PerflibError):
     """A file that is no GGUF, not a whole one, or not of a decoder that runs here."""
 
 
+class TextError(PerflibError, ValueError):
+    """A prompt, a setting or a chat template that no text can be generated from."""
+
+
 class Unmeasurable(PerflibError):
     """A function that cannot be measured as it is."""
 

@@ -108,6 +108,14 @@ class GGUFWeights:
         scales, quants = tensor
         return self._paired(scales), self._paired(quants)
 
+    def metadata(self, key: str) -> Any:
+        """The value of a key, an array as a list; None where the file has no such key."""
+        field = self._reader.get_field(key)
+        try:
+            return None if field is None else field.contents()
+        except DAMAGE as problem:
+            raise self._error(f"{key} cannot be read: {first_line(problem)}") from None
+
     def _paired(self, rows: np.ndarray) -> np.ndarray:
         """Move the two rows of each pair, which are half a head apart, next to each other."""
         halves = rows.reshape(-1, 2, self.shape.head_length // 2, *rows.shape[1:])
@@ -199,13 +207,10 @@ class GGUFWeights:
 
     def _field(self, key: str, default: Any = None) -> Any:
         """The value of a key; of an array the one that all its entries share."""
-        field = self._reader.get_field(key)
-        if field is None and default is None:
+        if (value := self.metadata(key)) is None:
+            value = default
+        if value is None:
             raise self._error(f"has no {key}")
-        try:
-            value = default if field is None else field.contents()
-        except DAMAGE as problem:
-            raise self._error(f"{key} cannot be read: {first_line(problem)}") from None
         if not isinstance(value, list):
             return value
         if not value or any(entry != value[0] for entry in value):
