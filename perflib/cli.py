@@ -2,7 +2,7 @@
 
 Each command imports what it needs, so `--help` and a wrong word answer at once.
 
-    perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | readme
+    perflib machine | record [--quick] [--peers] [--wait] | report [--single-file] [RUN] | readme
     perflib bench [--quick] [--targets] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib generate --gguf FILE [--prompt TEXT | --batch-file FILE] [--chat] [--tokens N] [--temperature T] [--top-k K]
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
     record.add_argument("--quick", action="store_true", help="every series on a coarser grid: two to three minutes")
     record.add_argument("--peers", action="store_true", help="MKL and PyTorch too, those that are installed")
+    record.add_argument("--wait", action="store_true", help="wait until another measurement on this machine ends")
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
     report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
@@ -121,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare", help="what changed between two runs, per kernel and size")
     compare.add_argument("before", metavar="RUN", help="id, path or latest")
-    compare.add_argument("after", metavar="RUN", help="likewise; from another machine it is held against its own limits")
+    compare.add_argument("after", metavar="RUN", help="likewise; from another machine it is compared by its limits")
     compare.add_argument("--json", type=Path, metavar="FILE", help="write the figures and every case there")
     compare.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page")
 
@@ -171,7 +172,7 @@ def _machine(args: argparse.Namespace) -> None:
 def _record(args: argparse.Namespace) -> None:
     from .studies.recording_plan import record
 
-    print(record(quick=args.quick, peers=args.peers).path)
+    print(record(quick=args.quick, peers=args.peers, wait=args.wait).path)
 
 
 def _report(args: argparse.Namespace) -> None:

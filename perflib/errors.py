@@ -8,7 +8,7 @@ except perflib.PerflibError as problem:
 
 
 class PerflibError(Exception):
-    """Base class of the errors that perflib raises on its own account."""
+    """Base class of the errors that perflib itself raises."""
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback: the sentence."""
@@ -44,7 +44,7 @@ class SampleError(PerflibError, ValueError):
 
 
 class Interrupted(PerflibError, KeyboardInterrupt):
-    """A measurement that somebody interrupted; what is complete is kept, and the same call goes on."""
+    """A measurement that was interrupted; what is complete is kept, and the same call goes on."""
 
 
 class GeometryError(PerflibError, ValueError):

@@ -3,7 +3,7 @@
     decoder = Decoder(GGUFWeights("stories15M.gguf"))
 
 Nothing in a file is ignored in silence: a tensor or a key that would change the logits and is not computed here is refused
-by its name, a key that nobody knows here is named in a warning. The file is mapped, a tensor is read when it is used.
+by its name, an unknown key is named in a warning. The file is mapped, a tensor is read when it is used.
 Raises GGUFError, one line with the file and what is wrong.
 """
 
@@ -176,7 +176,7 @@ class GGUFWeights:
         return RopeScaling(kind, factor, original, **numbers, factors=factors)
 
     def _check_keys(self) -> None:
-        """Refuse what changes the logits and is not computed, warn of what nobody knows."""
+        """Refuse what changes the logits and is not computed, warn of unknown keys."""
         length = self.shape.head_length
         lengths = dict.fromkeys(("rope.dimension_count", "attention.key_length", "attention.value_length"), length)
         neutral = NEUTRAL | lengths | {"attention.scale": length**-0.5, "vocab_size": self.shape.vocab_size}

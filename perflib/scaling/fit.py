@@ -1,4 +1,4 @@
-"""How a time grows with the size: growth, levels of price, odd sizes and a fixed cost told apart, and a verdict.
+"""Fit how a time grows with the size: its growth class, levels of price, odd sizes, a fixed cost, and a verdict.
 
     >>> sizes = [64, 80, 100, 128, 160, 200, 256, 320]
     >>> fit = fit_scaling(sizes, [n**3 for n in sizes])
@@ -277,10 +277,10 @@ def fit_scaling(
     confidence: float = 0.95,
     caches: Iterable[Cache] | None = None,
 ) -> ScalingFit:
-    """Take a curve of times apart.
+    """Fit a curve of times: growth, levels of price, odd sizes, a fixed cost.
 
-    sizes, times: lists, or times as rounds x sizes with NaN where a size sat a round out; a tidy DataFrame with a column of
-    sizes and one of times; a sweep, with its topic as times. Times in ns. work: a class name, a power, a function of n, or
+    sizes, times: lists, or times as rounds x sizes with NaN for a size not measured in a round; a DataFrame of sizes and
+    times, one column each; a sweep, with its topic as times. Times in ns. work: a class name, a power, a function of n, or
     counts per size; without it the class or power that fits best. bytes: working set per size, or a function of n. caches:
     those of the machine that the times are from, of this one where none are given; used where the bytes are known.
     """

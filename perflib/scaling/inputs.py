@@ -26,7 +26,7 @@ SIZE_COLUMNS, TIME_COLUMNS = ("n", "size", "sizes"), ("net_ns", "time_ns", "ns",
 
 
 def read(sizes: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct sizes in rising order and times as rounds x sizes, NaN where a size sat a round out."""
+    """Distinct sizes in rising order and times as rounds x sizes, NaN for a size not measured in a round."""
     if isinstance(sizes, Run):
         sizes, times = _of_run(sizes, times)
     elif isinstance(sizes, pd.DataFrame):

@@ -68,7 +68,7 @@ class Growth:
 
     def __repr__(self) -> str:
         word = "fits" if self.fits else "does not fit"
-        same = f", not told from {', '.join(self.same_as)}" if self.same_as else ""
+        same = f", indistinguishable from {', '.join(self.same_as)}" if self.same_as else ""
         return f"{self.name}: {word} ({self.distance:.1f}){same}"
 
 

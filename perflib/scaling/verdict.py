@@ -1,6 +1,6 @@
 """The verdict: a growth against its rivals, each with its best arrangement of levels, odd sizes, fixed cost and drift.
 
-`consistent`     it fits, and no rival that could be told from it over the largest level fits as well
+`consistent`     it fits, and no rival that differs from it over the largest level fits as well
 `inconsistent`   a rival is better by ten units of twice the log-likelihood
 `undecided`      both fit, or nothing does; the sentence names the rival, the advice what would decide
 """
@@ -162,7 +162,7 @@ def _prices(evidence: Evidence, growth: Work) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_flat(data: Data, growth: Work) -> bool:
-    """Whether one price, give or take what no growth is told apart by, holds at all sizes; they must be enough."""
+    """Whether the price per unit of work stays within a factor of 1.3 over all sizes, and the sizes are enough."""
     prices = data.times / np.exp(growth.log(data.sizes))
     return is_enough(data.sizes, growth) and bool(prices.max() < APART * prices.min())
 
