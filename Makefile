@@ -24,7 +24,7 @@ test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks 
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(RUN)/python -m pytest -n auto --dist worksteal -m "not slow"
 	NUMBA_DISABLE_JIT=1 $(RUN)/python -m pytest -q tests/kernels/gemm/test_textbook.py tests/kernels/rmsnorm/test_textbook.py
-	$(RUN)/python -m pytest --nbval notebooks
+	$(RUN)/python -m pytest -n auto --dist loadfile --nbval notebooks
 
 test-slow: .venv/test ## the tests that take longer, then perflib against its own targets: half an hour
 	$(RUN)/python -m pytest -n auto --dist loadfile -m slow

@@ -11,6 +11,7 @@ harnesses on one kernel: of timeit in a quick run, of all that are installed in 
 import sys
 from collections.abc import Iterable
 
+from ..display.text import text
 from ..errors import RunError
 from ..hardware.facts import Machine, machine
 from ..hardware.limits import copy_elements
@@ -22,6 +23,7 @@ from ..runs.recorder import Block, record_blocks
 from ..runs.store import Run
 from ..runs.sweep import work_of
 from ..runs.writer import RunWriter, measuring_lock
+from ..timing.measure import peak_gflops
 from .forward_pass import record_forward
 from .harnesses import record_harnesses
 from .matmul_scaling import count_code, matmul_blocks
@@ -53,7 +55,8 @@ def record(
         if progress:
             absent = [name for key, name in LIBRARIES.items() if peers and key not in {"numpy", *versions}]
             missing = [f"not installed, recorded without: {name}" for name in absent]
-            lines = (*writer.notices, *missing, f"recording into {writer.path}")
+            first = f"one core reaches {text(peak_gflops(), 0)} GFLOP/s in float32"  # a number to begin with
+            lines = (*writer.notices, *missing, first, f"recording into {writer.path}")
             print(*lines, sep="\n", file=sys.stderr)
         record_blocks(writer, blocks := plan(quick, here, versions), seed, progress, processes)
         if not writer.has("clock", "steps"):

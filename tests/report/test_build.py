@@ -10,6 +10,7 @@ import pytest
 from handmade import ALT, META, RUN_ID, digests, findings, run, square, write
 
 from perflib.errors import ReportError
+from perflib.files import CLONE
 from perflib.report.build import build
 from perflib.report.markup import TEMPLATES
 from perflib.runs.store import Run
@@ -245,3 +246,16 @@ def test_a_folder_that_is_no_report_is_never_replaced(made, tmp_path, refused):
 def test_without_notebooks_it_says_where_they_should_be(made, tmp_path, refused):
     with refused(ReportError, "no notebooks in", "a report is built from a clone"):
         build(made, tmp_path / "reports", tmp_path)
+
+
+def test_a_notebook_of_the_reader_that_raises_is_not_executed(made, tmp_path):
+    """`my-notebooks` lies beside `notebooks`; the recipe of the tests names the latter alone."""
+    write(tmp_path / "notebooks", "01-a", "# A?", "1")
+    write(tmp_path / "my-notebooks", "mine", "# Mine?", "raise ValueError('not ready')")
+
+    index = build(made, tmp_path / "reports", tmp_path / "notebooks")
+
+    assert index.with_name("01-a.html").is_file()
+    assert not index.with_name("mine.html").exists()
+    tests = [line.split() for line in (CLONE / "Makefile").read_text().splitlines() if "--nbval" in line]
+    assert [words[-1] for words in tests] == ["notebooks"]

@@ -1,13 +1,14 @@
 """Notebooks executed in place: cleanly, all or none, the same bytes each time."""
 
 import json
+import os
 
 import nbformat
 import pytest
 from handmade import ALT, digests, show, write
 
 from perflib.errors import ReportError
-from perflib.report.notebooks import METADATA, execute_in_place
+from perflib.report.notebooks import METADATA, execute_all, execute_in_place
 
 
 def test_a_second_execution_in_place_changes_no_byte(tmp_path, monkeypatch):
@@ -63,3 +64,27 @@ def test_a_file_that_is_no_notebook_is_refused_by_name(tmp_path, content, refuse
 
     with refused(ReportError, "01-torn.ipynb: cannot be read as a notebook"):
         execute_in_place([tmp_path / "01-torn.ipynb"])
+
+
+def test_notebooks_run_side_by_side_and_come_back_in_order(tmp_path):
+    """Each waits for a file that the other writes: one after the other, neither would end."""
+    wait = "import pathlib, time\npathlib.Path('{}').touch()\nwhile not pathlib.Path('{}').exists(): time.sleep(0.01)\n'{}'"
+    cells = {"01-a": wait.format("a", "b", "a"), "02-b": wait.format("b", "a", "b")}
+    paths = [write(tmp_path, name, "# Why?", source) for name, source in cells.items()]
+
+    results = execute_all(paths, os.environ)
+
+    assert [path for path, _ in results] == paths
+    assert [notebook.cells[1].outputs[0].data["text/plain"] for _, notebook in results] == ["'a'", "'b'"]
+
+
+def test_where_one_notebook_fails_the_kernels_of_the_others_are_killed(tmp_path, refused):
+    lasting = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(300)"
+    failing = "import pathlib, time\nwhile not pathlib.Path('pid').exists():\n    time.sleep(0.01)\nraise ValueError('no')"
+    paths = [write(tmp_path, "01-lasting", "# A?", lasting), write(tmp_path, "02-failing", "# B?", failing)]
+
+    with refused(ReportError, "02-failing.ipynb, cell [1]: ValueError: no"):
+        execute_all(paths, os.environ)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

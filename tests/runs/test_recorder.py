@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -121,6 +122,19 @@ def test_what_was_compiled_ahead_is_not_compiled_again_at_any_size():
     assert len(steps) == 2
     assert ahead.compiled > 0
     assert later.compiled == 0
+
+
+@pytest.mark.parametrize(("begin", "order"), [(0.0, "abcd"), (0.5, "cdab"), (0.75, "dabc")])
+def test_processes_begin_to_compile_with_different_kernels(begin, order):
+    """So that each finds in the cache what the others have compiled."""
+    called = []
+    plain = replace(described(lambda x, out: None), compiled=None)
+    kernels = [replace(plain, name=name, call=lambda x, out, name=name: called.append(name)) for name in "abcd"]
+    block = Block("own", "a", tuple(GridPoint(kernel, 16, "call") for kernel in kernels), 1e-6)
+
+    list(compile_ahead([block], begin))
+
+    assert "".join(dict.fromkeys(called)) == order
 
 
 def test_a_kernel_that_raises_ahead_is_left_to_its_measurement():
