@@ -213,7 +213,7 @@ def _called(point: GridPoint, made: tuple, run: Callable[..., Any] | None) -> _T
     outcome = _outcome(result if kernel.output is None else args[kernel.output], left)
     arrays, changes = state.changed_arrays(), bool(changed) and kernel.prepare is None
     if changes and {name for name, *_ in arrays} == set(changed):
-        changes = only_written(call, arrays) != [name for name, *_ in arrays]
+        changes = set(only_written(call, arrays)) != set(changed)
     return _Trial(point, max(1.0, ns), outcome, changes, run=run)
 
 

@@ -23,6 +23,7 @@ import inspect
 import io
 import itertools
 import os
+import pickle
 import random
 import sys
 import sysconfig
@@ -84,6 +85,8 @@ class State:
         self.cached: list[Any] = []
         """Functions with an `lru_cache` that it reaches."""
         self.notes: list[str] = []
+        self.spent: list[str] = []
+        """Names of the generators that were used up before."""
         self._saved: dict[int, tuple[str, Any, Any]] = {}
         self._attributes: list[tuple[str, Any, dict[str, Any]]] = []
         self._bindings: list[tuple[str, Any, str, Any]] = []
@@ -145,7 +148,8 @@ class State:
             names = holder if isinstance(holder, dict) else _attributes_of(holder)
             now = holder.cell_contents if isinstance(holder, CellType) else names.get(key)
             saved = self._saved.get(id(value))
-            if now is not value and saved and isinstance(value, CONTAINERS) and not _is_same(now, saved[2]):
+            is_moved = saved and isinstance(value, CONTAINERS) and not _is_same(now, saved[2])
+            if now is not value and (is_moved or _is_another_object(now, value)):
                 yield name, value
 
     def changed_arrays(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -157,7 +161,8 @@ class State:
     def grew(self, name: str) -> bool:
         """Whether everything of this name only took more, as a cache does."""
         entries = [(value, before) for other, value, before in self._saved.values() if other == name]
-        return all(_is_same(value, before) or _has_grown(value, before) for value, before in entries)
+        is_linked_anew = any(other == name and _is_of_a_user(value) for other, value in self._bound_anew())
+        return not is_linked_anew and all(_is_same(*entry) or _has_grown(*entry) for entry in entries)
 
     def restore(self, names: Collection[str] | None = None) -> list[str]:
         """Put everything back, or what has one of these names; returns the names of what cannot be."""
@@ -210,6 +215,7 @@ class State:
                 self._saved[id(value)] = name, value, value.copy()
             elif isinstance(value, io.IOBase) or inspect.isgenerator(value) or _is_read(name, value):
                 self._saved[id(value)] = name, value, _position(value)
+                self.spent += [name] if inspect.isgenerator(value) and value.gi_frame is None else []
             elif isinstance(value, RANDOM):
                 source = getattr(value, "bit_generator", value)
                 self._generators.append((source, source.__getstate__()))
@@ -234,7 +240,7 @@ class State:
         self._saved[id(value)] = name, plain, plain.copy(order="K")
 
     def _bind(self, name: str, holder: Any, key: str, value: Any) -> None:
-        if isinstance(value, (*CONTAINERS, NoneType, bool, int, float, str)):
+        if isinstance(value, (*CONTAINERS, NoneType, bool, int, float, str)) or _is_of_a_user(value):
             self._bindings.append((name, holder, key, value))
 
     def _search(self, fn: Any, seen: set[int]) -> None:
@@ -312,6 +318,20 @@ def _has_attributes(value: Any, may_be_of_a_library: bool) -> bool:
         return False
     has_any = type(getattr(value, "__dict__", None)) is dict or bool(_slots_of(type(value)))
     return has_any and (may_be_of_a_library or not _is_of_a_library(type(value)))
+
+
+def _is_of_a_user(value: Any) -> bool:
+    return not (isinstance(value, ATOMS) or callable(value) or _is_of_a_library(type(value)))
+
+
+def _is_another_object(now: Any, value: Any) -> bool:
+    """Whether a name that stood for a user's object, or for None, stands for another one: nodes that were linked anew."""
+    if not any(map(_is_of_a_user, (now, value))) or (value is not None and not _is_of_a_user(value)):
+        return False
+    try:
+        return pickle.dumps(now) != pickle.dumps(value)
+    except Exception:  # pickle raises whatever an object does
+        return False
 
 
 def _is_of_a_library(kind: type) -> bool:

@@ -115,9 +115,9 @@ def run_preflight(
         )
         kept = result.copy() if shares else result
         first, kind = fingerprint(result), _no_result(result)
-        if may_change or draw:
-            state.restore(first_changes)
-            second_args = draw() if draw else args
+        own = [name for name in first_changes if may_change or (draw and name.startswith("argument"))]
+        state.restore(own)
+        second_args = draw() if draw else args
         after_first, started = State(fn, watched, settings), _started() - threads
         misses = [_hits(f) for f in state.cached]
         sent = bytes_written()
@@ -132,18 +132,17 @@ def run_preflight(
         again_there += [name for name in changes if state.is_only_used(name, name in steady)]
         changes = [name for name in changes if name not in again_there]
         changes += [] if is_steady or draw else state.unseen()
-        if may_change or draw:
-            written: list[str] = []
-        else:
-            written = _require_outputs(label, fn, args, settings, state, changes, steady)
-        written += again_there
+        shared = [name for name in changes if not may_change and not (draw and name.startswith("argument"))]
+        written = [*_require_outputs(label, fn, args, settings, state, shared, steady), *again_there]
         reasons, notes = [kind] if kind else [], [*finish_notes, *state.notes]
+        reasons += [f"{name} is a generator that was used up before: nothing is left in it" for name in state.spent]
         look_ups = _look_ups(state.cached, misses)
         reasons += [look_up_reason(getattr(one, "__name__", label)) for one, _ in look_ups if one is fn]
         if started and _started() - threads - started:
             reasons.append("it starts threads or processes that go on after it returned: their work is not in its time")
         if not (reasons or compile_s or draw or may_load or outputs):
-            filled = [name for name in (*steady, *state.new_attributes()) if name not in written]
+            used_up = [name for name in steady if isinstance(held[name], (Iterator, io.IOBase))]
+            filled = [name for name in (*steady, *state.new_attributes()) if name not in (*written, *used_up)]
             reason, note = _first_call(label, run, args, settings, state, filled, first_ns, sample.elapsed_ns, clock)
             reasons, notes = [*reasons, *reason], [*notes, *note]
     finally:

@@ -1,6 +1,6 @@
 """What a result holds against the function itself, whatever the machine did meanwhile."""
 
-OF_THE_FUNCTION = ("changed", "filled", "cache", "it returns", "is a plan", "go on after it returned", "differ from call")
+OF_THE_FUNCTION = ("changed", "filled", "cache", "it returns", "is a plan", "go on after it returned")
 
 
 def blamed(found):

@@ -16,6 +16,7 @@ def only_written(call: Callable[[], Any], arrays: Sequence[tuple[str, np.ndarray
     """
     if any(array.dtype.hasobject or not array.flags.writeable for _, array, _ in arrays):
         return []
+    arrays = [(name, *pair) for name, array, before in arrays for pair in zip(_fields(array), _fields(before), strict=True)]
     right = [_bytes_of(array) for _, array, _ in arrays]
     scrambled = []
     for _, array, before in arrays:
@@ -34,7 +35,13 @@ def only_written(call: Callable[[], Any], arrays: Sequence[tuple[str, np.ndarray
             is_scrambled = is_right
         if not (is_right | is_scrambled).all():
             wrong.add(name)
-    return [name for name, *_ in arrays if name not in wrong]
+    return [name for name in dict.fromkeys(name for name, *_ in arrays) if name not in wrong]
+
+
+def _fields(array: np.ndarray) -> list[np.ndarray]:
+    """The array, or those of its fields: a function may write some of them."""
+    names = array.dtype.names or ()
+    return [part for name in names for part in _fields(array[name])] if names else [array]
 
 
 def _bytes_of(array: np.ndarray) -> np.ndarray:
