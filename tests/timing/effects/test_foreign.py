@@ -14,6 +14,7 @@ from perflib import compare, measure
 from perflib.errors import Unmeasurable
 from perflib.sweeps.sweep import sweep
 from perflib.timing.fresh_arguments import State, own_copy
+from perflib.timing.preflight import run_preflight
 
 BRIEF = {"budget_s": 0.03}
 SHORT = {"budget_s": 1e-6, "progress": False}
@@ -181,9 +182,9 @@ def test_a_database_that_every_call_fills_is_refused_and_put_back_where_that_is_
         measure(fn, connection)
     with refused(Unmeasurable, "got connection of its closure (Connection) changed in place"):
         measure(lambda: fn(connection))
-    found = measure(fn, connection, in_place=True, **BRIEF)
+    behaviour = run_preflight("work", fn, (connection,), may_change=True)
 
-    is_named = "argument 0 cannot be restored: it holds what the calls left" in found.notes
+    is_named = "argument 0 cannot be restored: it holds what the calls left" in behaviour.notes
     assert is_named is not in_memory
     assert (rows_of(connection) == 1) is in_memory
 
