@@ -68,7 +68,8 @@ def sweep(
 
     kernels: functions by name, or a list of them, or described kernels. sizes: positive numbers, or strings and tuples as
     names of inputs. make: (n), (n, rng) or (n, dtype, rng) to one argument or a tuple of them; described kernels have
-    theirs. scope: `kernel` for what Numba compiled, else `call`, unless named. Further keywords are axes: each value of
+    theirs, and get their own in every run where they change them. scope: `kernel` for what Numba compiled, else `call`,
+    unless named. Further keywords are axes: each value of
     `tile=[16, 32]` goes to the make or the functions that have such a parameter; threads and dtype may be lists too.
     check: results of all versions are compared at every size, floats within a tolerance of their type, and a difference is
     a warning; a function of two results decides instead, False compares nothing. limit_s: a function that raises or takes
