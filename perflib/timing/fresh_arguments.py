@@ -64,6 +64,7 @@ PLAIN = (NoneType, bool, int, float, complex, bytes, range, slice, np.generic, n
 ATOMS = (*PLAIN, str, PurePath)
 OBJECT_DEPTH = 2  # objects in objects whose attributes are looked at
 ROOM = 0.75  # of a cache, for the sets of a pool: code and the other arguments need the rest
+BEYOND = 2  # times that room, where fewer sets are too short a batch: a copy in the run costs more than the next cache
 SPARE = 10  # times the runs that fill a batch: the first calls take longer than later ones
 SHORTEST_NS = 40_000  # a batch of sets; the clock steps by some 40 ns at most
 LARGEST_POOL = 256 << 20
@@ -585,6 +586,8 @@ class Pool:
         sizes = sorted(ROOM * cache.size_bytes - shared for cache in data_caches(reported_caches()))
         level = next((size for size in sizes if size >= self.set_bytes), LARGEST_POOL)
         count = max(1, min(wanted, int(level / max(1, self.set_bytes))))
+        if count < least and least * self.set_bytes <= BEYOND * level:
+            count = least
         if draw_ns:
             count = min(count, max(least, int(budget_s * 1e9 / 20 / draw_ns)))
         return count

@@ -1,12 +1,12 @@
 """Two ways to measure one thing, in turn in one process, until the interval of their ratio decides.
 
-Other work on the machine makes the interval wider and not the verdict wrong: times are CPU times of this thread, both ways
-share each stretch of it, and only an interval that lies wholly outside the bound is a difference.
+Other work on the machine makes the interval wider and not the verdict wrong: both ways share each stretch of time, and only
+an interval that lies wholly outside the bound is a difference.
 """
 
 from perflib.stats import MIN_SAMPLES, Interval, ratio_interval
 
-MOST = 40
+MOST = 20
 
 
 def ratio_in_turn(one, other, bound, most=MOST) -> Interval:

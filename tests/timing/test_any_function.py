@@ -639,31 +639,38 @@ def sort_rows(rows):
         rows[i].sort()
 
 
-def sorting_ns(fn, size, scope):
-    """Nanoseconds of a sort in a loop of the test over numbers that it has never seen; the median of some loops."""
+def sorting_ns(fn, size, scope, clock):
+    """Nanoseconds of a sort in a loop of the test over numbers that it has never seen; the shortest of some loops."""
     rng, times = np.random.default_rng(), []
-    for _ in range(15):
-        rows = rng.random((max(1, 3000 // size), size))
-        start = time.thread_time_ns()
+    for _ in range(30):
+        rows = rng.random((max(1, 4000 // size), size))
+        each = list(rows)
+        start = clock()
         if scope == "kernel":
             sort_rows(rows)
         else:
-            for row in list(rows):
+            for row in each:
                 fn(row)
-        times.append((time.thread_time_ns() - start) / len(rows))
-    return float(np.median(times))
+        times.append((clock() - start) / len(rows))
+    return min(times)
 
 
 @pytest.mark.parametrize(("fn", "scope"), [(np.ndarray.sort, "call"), (sort_compiled, "call"), (sort_compiled, "kernel")])
-@pytest.mark.parametrize("size", [1000, 100_000])
-def test_a_sort_in_place_takes_as_long_as_in_a_loop_over_different_numbers(fn, scope, size):
+@pytest.mark.parametrize(
+    ("size", "clock"),
+    [(1000, time.perf_counter_ns), (100_000, time.thread_time_ns)],  # reading the second one takes microseconds
+    ids=["short", "long"],
+)
+def test_a_sort_in_place_takes_as_long_as_in_a_loop_over_different_numbers(fn, scope, size, clock):
+    """The shortest times of both, as in a race: whoever takes the core or the caches makes times only longer."""
+
     def measured_ns():
-        settings = {"scope": scope, "budget_s": 0.1, "clock": time.thread_time_ns}
-        return measure(fn, fresh=lambda rng: rng.random(size), **settings).time_ns.value
+        found = measure(fn, fresh=lambda rng: rng.random(size), scope=scope, budget_s=0.2, clock=clock)
+        return min(sample.per_run_ns for sample in found.samples)
 
-    sorting_ns(sort_compiled, 9, scope)  # compiles
+    sorting_ns(sort_compiled, 9, scope, clock)  # compiles
 
-    ratio = ratio_in_turn(measured_ns, lambda: sorting_ns(fn, size, scope), 0.05)
+    ratio = ratio_in_turn(measured_ns, lambda: sorting_ns(fn, size, scope, clock), 0.05)
 
     assert not is_outside(ratio, 0.05), f"{ratio:.3f}"
 
