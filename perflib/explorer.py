@@ -102,8 +102,9 @@ class Explorer:
             self._show(result)
             state = "stopped, what has six rounds is kept" if self._stop.is_set() else "done"
             self.status.value = on_one_line("; ".join([state, self.results[-1], *(str(w.message) for w in notices)]))
-        except (PerflibError, ValueError, TypeError) as problem:
-            self.status.value = on_one_line(problem)
+        except Exception as problem:  # whatever it is, the buttons work again
+            is_known = isinstance(problem, (PerflibError, ValueError, TypeError))
+            self.status.value = on_one_line(problem if is_known else f"{type(problem).__name__}: {problem}")
         finally:
             self.run.disabled, self.stop.disabled = False, True
 

@@ -1,10 +1,10 @@
 """Record where the time of a pass goes: nested sections, their overhead, and a check against the whole.
 
-    PerformanceStats()                      empty; fill it with sections or with add()
+    PerformanceStats()                      empty; sections of any names fill it, or add()
     PerformanceStats(forward_pass_ms=10.0, attention_ms=4.0, ...)   one pass with known times
-    PerformanceStats(components=("load", "solve", "solve/pivot"))   any other set of parts; `pivot` is a part of `solve`
+    PerformanceStats(components=("load", "solve", "solve/pivot"))   these parts and no others; `pivot` is a part of `solve`
 
-    stats = PerformanceStats(("attention", "attention/qkv"))
+    stats = PerformanceStats()
     with stats.section("forward_pass"):
         with stats.section("attention"):
             with stats.section("qkv"):
@@ -44,7 +44,9 @@ NAMES = {"ffn": "FFN", "qkv": "QKV", "rope": "RoPE"}  # as print shows them; oth
 class PerformanceStats:
     """Times of a pass and its parts over any number of passes.
 
-    `components` are the parts, in the order of a walk through the tree: `attention/qkv` is a part of `attention`. `count`
+    Without `components` a section of any name becomes a part of the section around it when it is first entered; the four
+    of a decoder are there from the start. With them there are those parts and no others, in the order of a walk through
+    the tree: `attention/qkv` is a part of `attention`. `count`
     is the number of passes; `forward_pass_ms`, `attention_ms` and `attention_qkv_ms` are totals over them, in
     milliseconds. Times are kept as integer nanoseconds. With `enabled=False` sections cost next to nothing and count
     nothing. Sections are for one thread at a time.
@@ -52,22 +54,31 @@ class PerformanceStats:
 
     def __init__(
         self,
-        components: Sequence[str] = COMPONENTS,
+        components: Sequence[str] | None = None,
         clock: Clock = time.perf_counter_ns,
         *,
         enabled: bool = True,
         **times_ms: float,
     ) -> None:
-        self.components = outline(components)
-        self._names = (WHOLE, *self.components)
-        self._fields = {field_of(name): name for name in self._names}
-        self._parts = {name: tuple(n for n in self.components if parent_of(n) == name) for name in self._names}
-        self._clock = clock
-        self._watch = watch = Stopwatch(self.components, clock)
+        self._clock, self._is_growing = clock, components is None
+        self._watch = watch = Stopwatch(outline(COMPONENTS if components is None else components), clock, self._is_growing)
         self._sections = watch.sections if enabled else dict.fromkeys(watch.sections, nullcontext())
         if times_ms:
-            zeros = dict.fromkeys(self._names, 0)
-            self._watch.passes.append(Pass(zeros | self._nanoseconds(times_ms), zeros))
+            zeros = dict.fromkeys(watch.places, 0)
+            watch.passes.append(Pass(zeros | self._nanoseconds(times_ms), zeros))
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The parts; where any may come, those that have a time, and those of a decoder until there are others."""
+        paths = tuple(self._watch.places)[1:]
+        if self._is_growing and len(paths) > len(COMPONENTS):
+            used = {name for p in self._watch.passes for name, ns in p.ns.items() if ns or p.entries[name]}
+            paths = tuple(path for path in paths if any(f"{name}/".startswith(f"{path}/") for name in used))
+        return outline(paths)
+
+    def _below(self, path: str) -> list[str]:
+        """A part and the parts in it."""
+        return [one for one in self._watch.places if path in (WHOLE, one) or one.startswith(f"{path}/")]
 
     @property
     def count(self) -> int:
@@ -77,26 +88,31 @@ class PerformanceStats:
     @property
     def passes(self) -> tuple[dict[str, int], ...]:
         """Nanoseconds of every pass by part, the whole first."""
-        return tuple(dict(one.ns) for one in self._watch.passes)
+        return tuple({name: one.ns.get(name, 0) for name in (WHOLE, *self.components)} for one in self._watch.passes)
 
     def __getattr__(self, field: str) -> float:
-        name = self.__dict__.get("_fields", {}).get(field)
+        watch = self.__dict__.get("_watch")
+        name = next((one for one in watch.places if field_of(one) == field), None) if watch else None
         if name is None:
             raise AttributeError(f"{type(self).__name__} has no field {field!r}")
         return self._total(name) / 1e6
 
     def add(self, sample: "PerformanceStats") -> None:
-        """Take over the passes of `sample`, which must have the same components."""
-        if sample.components != self.components:
+        """Take over the passes of `sample`, which must have the same components where either of them declares its own."""
+        if not (self._is_growing and sample._is_growing) and sample.components != self.components:
             raise ValueError(f"sample must have the components {self.components}, got {sample.components}")
+        for path in [path for path in sample._watch.places if path not in self._watch.places]:
+            self._watch.add(path)
         self._watch.passes.extend(list(sample._watch.passes))  # a list: `sample` may be self
 
     def average(self) -> "PerformanceStats":
         """The mean pass, as statistics of one pass. Raises SampleError if there is none."""
         self._require_passes("average")
-        mean = PerformanceStats(self.components, self._clock)
-        ns = {n: round(self._total(n) / self.count) for n in self._names}
-        mean._watch.passes.append(Pass(ns, {n: self.entries(n) / self.count for n in self._names}))
+        mean = PerformanceStats(None if self._is_growing else self.components, self._clock)
+        for path in [path for path in self._watch.places if path not in mean._watch.places]:
+            mean._watch.add(path)
+        ns = {n: round(self._total(n) / self.count) for n in self._watch.places}
+        mean._watch.passes.append(Pass(ns, {n: self.entries(n) / self.count for n in ns}))
         return mean
 
     def section(self, name: str) -> AbstractContextManager[None]:
@@ -108,12 +124,16 @@ class PerformanceStats:
         try:
             return self._sections[name]
         except KeyError:
-            raise ValueError(f"component must be one of {', '.join(self._sections)}; got {name!r}") from None
+            if not self._is_growing:
+                raise ValueError(f"component must be one of {', '.join(self._sections)}; got {name!r}") from None
+            if self._sections is not self._watch.sections:  # switched off
+                return self._sections[WHOLE]
+            return self._watch.begin(name)
 
     def entries(self, component: str = WHOLE) -> float:
         """How often the section of a component was entered, over all passes; 0 for times that were given."""
         self._require_name(component)
-        return sum(p.entries[component] for p in self._watch.passes)
+        return sum(p.entries.get(component, 0) for p in self._watch.passes)
 
     def section_overhead_ns(self) -> float:
         """What entering and leaving one section costs on this clock: measured once per clock and process, warm."""
@@ -157,46 +177,49 @@ class PerformanceStats:
         head = f"PerformanceStats(count={self.count}, components={self.components})"
         return "\n".join([on_one_line(head), *_lines([r for r in self._rows() if r.is_shown])]) if self.count else head
 
-    def _rows(self, name: str = WHOLE) -> Iterator["_Row"]:
+    def _rows(self, name: str = WHOLE, components: Sequence[str] = ()) -> Iterator["_Row"]:
         """A section, its parts, and what they leave unexplained of it."""
-        ns, whole = [p.ns[name] for p in self._watch.passes], self._total(WHOLE)
+        components = components or self.components
+        ns, whole = [p.ns.get(name, 0) for p in self._watch.passes], self._total(WHOLE)
+        parts = [part for part in components if parent_of(part) == name]
         yield _row(name, ns, whole, self.entries(name) / self.count, self._overhead_percent(name))
-        for part in self._parts[name]:
-            yield from self._rows(part)
-        if name == WHOLE or self._parts[name]:
+        for part in parts:
+            yield from self._rows(part, components)
+        if name == WHOLE or parts:
             path = RESIDUAL if name == WHOLE else f"{name}/{RESIDUAL}"
             yield _row(path, self._residual_ns(name), whole, 0, math.nan)
 
     def _residual_ns(self, name: str) -> list[int]:
-        return [p.ns[name] - sum(p.ns[part] for part in self._parts[name]) for p in self._watch.passes]
+        parts = [part for part in self._watch.places if part != WHOLE and parent_of(part) == name]
+        return [p.ns.get(name, 0) - sum(p.ns.get(part, 0) for part in parts) for p in self._watch.passes]
 
     def _overhead_percent(self, name: str) -> float:
         """What all the entries inside a section, its own included, cost in percent of its time."""
-        entries = sum(self.entries(n) for n in self._names if name in (WHOLE, n) or n.startswith(f"{name}/"))
+        entries = sum(self.entries(n) for n in self._below(name))
         if not entries:
             return 0.0  # without measuring: the times were given
         cost, spent = entries * self.section_overhead_ns(), self._total(name)
         return 100 * cost / spent if spent else math.inf if cost else 0.0
 
     def _total(self, name: str) -> int:
-        return sum(p.ns[name] for p in self._watch.passes)
+        return sum(p.ns.get(name, 0) for p in self._watch.passes)
 
     def _nanoseconds(self, times_ms: dict[str, float]) -> dict[str, int]:
-        ns = {}
+        ns, fields = {}, {field_of(name): name for name in self._watch.places}
         for field, ms in times_ms.items():
             if not field.endswith("_ms"):
                 raise ValueError(f"times must be named <component>_ms, got {field!r}")
-            if field not in self._fields:
-                known = ", ".join(f.removesuffix("_ms") for f in self._fields)
+            if field not in fields:
+                known = ", ".join(f.removesuffix("_ms") for f in fields)
                 raise ValueError(f"component must be one of {known}; got {field.removesuffix('_ms')!r}")
             if not (ms >= 0 and math.isfinite(ms)):
                 raise ValueError(f"{field} must be finite and at least 0, got {ms}")
-            ns[self._fields[field]] = round(ms * 1e6)
+            ns[fields[field]] = round(ms * 1e6)
         return ns
 
     def _require_name(self, name: str) -> None:
-        if name not in self._names:
-            raise ValueError(f"component must be one of {', '.join(self._names)}; got {name!r}")
+        if name not in self._watch.places:
+            raise ValueError(f"component must be one of {', '.join(self._watch.places)}; got {name!r}")
 
     def _require_passes(self, what: str) -> None:
         if not self._watch.passes:

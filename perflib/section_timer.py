@@ -69,55 +69,35 @@ class Section:
     """A place in the tree of parts, and its context manager, which may be kept: at most one entry of it runs at a time.
 
     At `number` and behind it the running pass counts nanoseconds and entries. Little is looked up and nothing called but
-    the clock: among real work this code is in no cache.
+    the clock: among real work this code is in no cache. Entered where another part of its name belongs, it enters that one.
     """
 
-    __slots__ = ("_start", "_watch", "name", "number", "parent", "path")
+    __slots__ = ("_start", "_watch", "name", "number", "parent", "path", "twins")
 
     def __init__(self, watch: "Stopwatch", path: str, number: int, parent: "Section | None" = None) -> None:
         self._watch, self._start = watch, 0
         self.path, self.name, self.number = path, path.rpartition("/")[2], number
         self.parent = parent or self  # the root is its own, so that nothing is ever left to None
+        self.twins: dict[Section, Section] = {}
+        """The parts of this name, by their parents."""
 
     def __enter__(self) -> None:
         watch = self._watch
         if watch.open is not self.parent:
-            raise watch.misplaced(self.name)
+            watch.twin(self).__enter__()
+            return
         self._start = watch.clock()
         watch.open = self  # last: Ctrl-C within this method leaves nothing open, and after it `with` is sure to leave
 
     def __exit__(self, kind: type | None, error: object, trace: object) -> None:
-        watch = self._watch
+        watch, section = self._watch, self
         now = watch.clock()
         if watch.open is not self:
-            watch.unwound(self.name, watch.open, failing=kind is not None)
-        counts, number = watch.counts, self.number
-        counts[number] += now - self._start
+            section = watch.unwound(self.name, watch.open, failing=kind is not None)
+        counts, number = watch.counts, section.number
+        counts[number] += now - section._start
         counts[number + 1] += 1
-        watch.open = self.parent
-
-
-class _Shared:
-    """Parts of different parents that are called alike: the section of the one whose parent is running."""
-
-    __slots__ = ("_name", "_sections", "_watch")
-
-    def __init__(self, watch: "Stopwatch", sections: Sequence[Section]) -> None:
-        self._watch, self._name = watch, sections[0].name
-        self._sections = {section.parent: section for section in sections}
-
-    def __enter__(self) -> None:
-        watch = self._watch
-        if watch.open not in self._sections:
-            raise watch.misplaced(self._name)
-        self._sections[watch.open].__enter__()
-
-    def __exit__(self, kind: type | None, error: object, trace: object) -> None:
-        watch = self._watch
-        section = watch.open
-        if section.name != self._name:
-            section = watch.unwound(self._name, section, failing=kind is not None)
-        section.__exit__(kind, error, trace)
+        watch.open = section.parent
 
 
 class _Whole(Section):
@@ -150,31 +130,56 @@ class Stopwatch:
     """Times passes and the parts inside them; `paths` as in ("attention", "attention/qkv"), a parent before its children.
 
     `sections[name]` is the context manager of a name, `open` the innermost running section, `counts` the nanoseconds and
-    entries of each in the running pass. A pass that ends leaves its list behind: among real work, where no cache holds this
-    code, making a `Pass` of it took as long as all its sections. That waits for the first use of `passes`.
+    entries of each in the running pass. With `is_growing` a part may begin anywhere inside a pass, without being declared.
+    A pass that ends leaves its list behind: among real work, where no cache holds this code, making a `Pass` of it took as
+    long as all its sections. That waits for the first use of `passes`.
     """
 
-    __slots__ = ("_passes", "clock", "counts", "open", "places", "root", "sections", "size", "unread")
+    __slots__ = ("_passes", "clock", "counts", "is_growing", "open", "places", "root", "sections", "size", "unread")
 
-    def __init__(self, paths: Iterable[str], clock: Clock = time.perf_counter_ns) -> None:
-        self.clock = clock
+    def __init__(self, paths: Iterable[str], clock: Clock = time.perf_counter_ns, is_growing: bool = False) -> None:
+        self.clock, self.is_growing = clock, is_growing
         self.root = self.open = Section(self, "", 0)
         self.places: dict[str, Section] = {WHOLE: _Whole(self, WHOLE, 0, self.root)}
-        for number, path in enumerate(paths, start=1):
-            self.places[path] = Section(self, path, 2 * number, self.places[parent_of(path)])
-        alike: dict[str, list[Section]] = {}
-        for section in self.places.values():
-            alike.setdefault(section.name, []).append(section)
-        self.sections = {name: _Shared(self, own) if own[1:] else own[0] for name, own in alike.items()}
+        self.sections = dict(self.places)
         self._passes: list[Pass] = []
-        self.size, self.counts = 2 * len(self.places), [0]
+        self.size, self.counts = 2, [0]
         self.unread: list[list[int]] = []
+        for path in paths:
+            self._add(path)
+
+    def add(self, path: str) -> Section:
+        """A part that may be entered from now on; ValueError where it has no place among the others."""
+        outline([*list(self.places)[1:], path])
+        return self._add(path)
+
+    def _add(self, path: str) -> Section:
+        section = self.places[path] = Section(self, path, self.size, self.places[parent_of(path)])
+        section.twins = self.sections.setdefault(section.name, section).twins
+        section.twins[section.parent] = section
+        self.size += 2
+        self.counts += [0, 0]
+        return section
+
+    def twin(self, section: Section) -> Section:
+        """The part of the same name that belongs where the stopwatch is."""
+        if place := section.twins.get(self.open):
+            return place
+        if not self.is_growing or self.open is self.root:
+            raise self.misplaced(section.name)
+        return self.begin(section.name)
+
+    def begin(self, name: str) -> Section:
+        """A new part of the running section; of the pass where none runs."""
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(f"section must be called by its own name inside its parent, got {name!r}")
+        return self.add(name if self.open.path in ("", WHOLE) else f"{self.open.path}/{name}")
 
     @property
     def passes(self) -> list[Pass]:
-        """Those that ended well, and what was added to them."""
+        """Those that ended well, and what was added to them; parts that came later are in none before."""
         for counts in self.unread:
-            ns, entries = (dict(zip(self.places, each, strict=True)) for each in (counts[::2], counts[1::2]))
+            ns, entries = (dict(zip(self.places, each, strict=False)) for each in (counts[::2], counts[1::2]))
             self._passes.append(Pass(ns, entries))
         self.unread.clear()
         return self._passes
@@ -184,7 +189,7 @@ class Stopwatch:
         section = running
         while section.name != name and section is not self.root:
             section = section.parent
-        if section is self.root or not failing:
+        if section is self.root or not (failing or section is running):
             raise ValueError(f"section {name!r} must be the innermost one when it is left, got {running.path or 'none'!r}")
         return section
 

@@ -1,9 +1,12 @@
 """The controls without a browser: what is chosen is swept, stopped, refused and shown; nothing stays in the file."""
 
+import functools
 import sys
 import time
 
+import numpy as np
 import pytest
+from numba import njit
 from runs import isolate
 
 from perflib import explore
@@ -190,3 +193,76 @@ def test_a_scope_that_a_kernel_has_not_is_refused_in_one_line(shown):
     assert shown.status.value == (
         "scope 'kernel' needs a function compiled by numba.njit, got numpy_rms_norm kernel float32 1 16 1; use scope='call'"
     )
+
+
+def explored(tmp_path, monkeypatch, functions, **settings):
+    """Controls over functions of two sizes, after a run."""
+    isolate(tmp_path, monkeypatch)
+    shown = explore(functions, **settings)
+    shown.sizes.value, shown.seconds.value = "16, 32", 0.01
+    shown.start()
+    shown.wait()
+    return shown
+
+
+def make(n, rng):
+    return rng.random(n)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x: (value for value in x), "f at n = 16 is left out: it returns a generator, and nothing of its body ran"),
+        (lambda x: 1 / 0, "f at n = 16 is left out: it raised ZeroDivisionError: division by zero"),
+        (lambda x, left=[]: left.append(1), "f at n = 16 is left out: f must not change what it works on"),  # noqa: B006
+    ],
+)
+def test_a_function_that_cannot_be_measured_is_named_below_the_buttons(tmp_path, monkeypatch, function, words):
+    shown = explored(tmp_path, monkeypatch, {"f": function}, make=make)
+
+    assert words in shown.status.value
+    assert (shown.run.disabled, shown.results) == (False, [])
+
+
+def test_functions_of_any_kind_and_name_are_explored_side_by_side(tmp_path, monkeypatch):
+    functions = {
+        "in place <b>": lambda x: x.sort(),
+        "of NumPy, ∑": np.sort,
+        "compiled": njit(lambda x: np.sort(x)),
+        "bound": functools.partial(np.sort, kind="stable"),
+    }
+
+    shown = explored(tmp_path, monkeypatch, functions, make=make)
+
+    assert shown.status.value.startswith("done")
+    assert set(load_run(shown.results[0]).samples(TOPIC)["kernel"]) >= set(functions)
+    table = next(child for child in shown.shown.children if type(child).__name__ == "HTML")
+    assert "every run works on arguments of its own, drawn by make, because in place &lt;b&gt; changes them" in table.value
+
+
+def test_described_kernels_stand_in_a_dictionary_of_their_own(tmp_path, monkeypatch):
+    shown = explored(tmp_path, monkeypatch, {"fast": "rms_norm_fast", "standard": "rms_norm_standard"})
+
+    assert shown.status.value.startswith("done"), shown.status.value
+
+
+def test_the_button_stops_before_the_first_sample(tmp_path, monkeypatch):
+    isolate(tmp_path, monkeypatch)
+    shown = explore({"f": lambda x: (shown.stop.click(), x.sum())[1], "g": np.sum}, make=make)
+    shown.sizes.value = "16, 32"
+
+    shown.start()
+    shown.wait(60)
+
+    assert shown.status.value == "ended before the first sample; start it again to begin anew"
+
+
+def test_whatever_is_raised_is_one_line_and_the_buttons_work_again(tmp_path, monkeypatch):
+    def broken(*args, **settings):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("perflib.explorer.sweep", broken)
+    shown = explored(tmp_path, monkeypatch, {"f": len}, make=make)
+
+    assert shown.status.value == "OSError: no space left"
+    assert (shown.run.disabled, shown.stop.disabled) == (False, True)

@@ -293,3 +293,142 @@ def test_components_that_are_no_tree_are_refused(components, words, refused):
 def test_a_question_about_an_unknown_component_is_refused(method, refused):
     with refused(ValueError, "component must be one of forward_pass, embedding", "got 'norm'"):
         getattr(PerformanceStats(), method)("norm")
+
+
+def grown(hand_clock, *passes, **settings):
+    """Statistics of passes, each a list of (names from outside in, nanoseconds), without a word on what parts there are."""
+    stats = PerformanceStats(clock=hand_clock, **settings)
+    for steps in passes:
+        with stats.section("forward_pass"):
+            for names, ns in steps:
+                enter(stats, hand_clock, names.split("/"), ns)
+    return stats
+
+
+def enter(stats, clock, names, ns):
+    if names:
+        with stats.section(names[0]):
+            enter(stats, clock, names[1:], ns)
+    else:
+        clock.now_ns += ns
+
+
+def test_sections_of_any_name_are_parts_of_the_section_around_them(hand_clock, capsys):
+    stats = grown(hand_clock, [("load", 1_000_000), ("solve/pivot", 2_000_000), ("solve/swap", 3_000_000)])
+
+    stats.print("own")
+
+    assert stats.components == ("load", "solve", "solve/pivot", "solve/swap")
+    assert (stats.load_ms, stats.solve_ms, stats.solve_pivot_ms, stats.forward_pass_ms) == (1, 5, 2, 6)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "Forward pass: 6.000 ms",
+        "- Load:    1.000 ms (16.7%)",
+        "- Solve:   5.000 ms (83.3%)",
+        "  - Pivot: 2.000 ms (33.3%)",
+        "  - Swap:  3.000 ms (50.0%)",
+    ]
+
+
+def test_a_name_in_several_places_is_a_part_of_each(hand_clock):
+    stats = grown(hand_clock, [("a/norm", 1), ("b/norm", 2), ("norm", 4), ("a/a/norm", 8)])
+
+    assert stats.components == ("a", "a/norm", "a/a", "a/a/norm", "b", "b/norm", "norm")
+    assert [round(getattr(stats, f"{name}_ms") * 1e6) for name in ("a_norm", "b_norm", "norm", "a_a_norm")] == [1, 2, 4, 8]
+    assert (stats.entries("a"), stats.residual_ms()) == (2, 0)
+
+
+def test_the_parts_of_a_decoder_may_run_anywhere_and_show_once_they_did(hand_clock):
+    stats = grown(hand_clock, [("layer/attention", 3), ("ffn", 5)])
+
+    assert stats.components == ("ffn", "layer", "layer/attention")
+    assert (stats.embedding_ms, stats.attention_ms, stats.layer_attention_ms) == (0, 0, 3e-6)
+    assert list(stats.to_frame().index) == [
+        "forward_pass",
+        "ffn",
+        "layer",
+        "layer/attention",
+        "layer/unexplained",
+        "unexplained",
+    ]
+
+
+def test_a_part_that_came_later_took_nothing_before(hand_clock):
+    stats = grown(hand_clock, [("load", 1)], [("load", 2), ("solve", 5)], [("load", 3)])
+
+    assert stats.passes[0] == {"forward_pass": 1, "load": 1, "solve": 0}
+    assert (stats.count, stats.load_ms, stats.solve_ms, stats.entries("solve")) == (3, 6e-6, 5e-6, 1)
+    assert stats.average().solve_ms == pytest.approx(5e-6 / 3, abs=1e-6)
+
+
+def test_a_section_that_is_kept_runs_where_it_is_entered(hand_clock):
+    stats = PerformanceStats(clock=hand_clock)
+    step = stats.section("step")
+
+    with stats.section("forward_pass"), stats.section("inner"):
+        for _ in range(2):
+            with step:
+                hand_clock.now_ns += 3
+
+    assert (stats.inner_step_ms, stats.entries("inner/step")) == (6e-6, 2)
+
+
+def test_statistics_of_other_sections_are_added_to_what_takes_any(hand_clock):
+    total = grown(hand_clock, [("load", 1)])
+
+    total.add(grown(hand_clock, [("solve/pivot", 2)]))
+    total.add(grown(hand_clock, [("load", 4)]))
+
+    assert (total.count, total.load_ms, total.solve_pivot_ms) == (3, 5e-6, 2e-6)
+    assert (total.average().count, total.average().solve_ms) == (1, pytest.approx(1e-6, abs=1e-6))
+
+
+def test_a_failure_in_any_section_leaves_the_next_pass_its_places(hand_clock):
+    stats = grown(hand_clock)
+
+    with pytest.raises(KeyError), stats.section("forward_pass"), stats.section("a"), stats.section("b"), stats.section("a"):
+        raise KeyError("stop")
+    with stats.section("forward_pass"):
+        enter(stats, hand_clock, ["a", "b"], 7)
+
+    assert (stats.count, stats.a_b_ms) == (1, 7e-6)
+
+
+def test_statistics_of_any_sections_survive_copy_and_pickle(hand_clock):
+    stats = copy.deepcopy(pickle.loads(pickle.dumps(grown(hand_clock, [("a/b", 3), ("b", 4)]))))
+
+    with stats.section("forward_pass"), stats.section("c"), stats.section("b"):
+        stats._clock.now_ns += 5
+
+    assert (stats.a_b_ms, stats.b_ms, stats.c_b_ms, stats.count) == (3e-6, 4e-6, 5e-6, 2)
+
+
+def test_any_section_that_is_switched_off_costs_no_reading(hand_clock):
+    stats = PerformanceStats(clock=None, enabled=False)
+
+    with stats.section("forward_pass"), stats.section("load"):
+        pass
+
+    assert stats.count == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["load"], ["'load' must run inside section('forward_pass')", "got it outside"]),
+        (["forward_pass", "a/b"], ["section must be called by its own name inside its parent", "got 'a/b'"]),
+        (["forward_pass", ""], ["component must not be empty", "got ''"]),
+        (["forward_pass", "unexplained"], ["component must not be", "got 'unexplained'"]),
+        (["forward_pass", "a", "forward_pass"], ["'forward_pass' must not be nested", "inside section('a')"]),
+        (["forward_pass", 3], ["section must be called by its own name", "got 3"]),
+    ],
+)
+def test_a_section_of_no_name_or_outside_a_pass_is_refused(hand_clock, names, words, refused):
+    with refused(ValueError, *words):
+        enter(PerformanceStats(clock=hand_clock), hand_clock, names, 1)
+
+
+def test_two_parts_of_one_field_are_refused(hand_clock, refused):
+    stats = grown(hand_clock, [("a/b", 1)])
+
+    with refused(ValueError, "components must be distinct", "got a_b_ms twice"), stats.section("forward_pass"):
+        stats.section("a_b")

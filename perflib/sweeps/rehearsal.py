@@ -9,6 +9,7 @@ arguments of its own for every run, and so do the others of that size, for a fai
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ import numpy as np
 from ..display.text import first_line, quantity
 from ..errors import Unmeasurable
 from ..runs.grid import GridPoint
-from ..timing.fresh_arguments import own_copy
-from ..timing.preflight import _fingerprint, _scramble, _span, accepts, agree, run_preflight
+from ..timing.case import is_compiled
+from ..timing.effects.outputs import only_written
+from ..timing.fresh_arguments import State, own_copy
+from ..timing.preflight import accepts, agree, run_preflight
 from ..timing.sampling import BATCH_NS, BY_FAR, Sample, busy_libraries, quiet
 
 LONG_NS = 1e9  # from here on each call counts, and none is spent on calibration
@@ -57,6 +60,10 @@ class _Trial:
 class _Refused(Exception):
     """A function or its arguments that cannot be measured at a size, in words."""
 
+    def __init__(self, words: str, has_raised: bool = False) -> None:
+        super().__init__(words)
+        self.has_raised = has_raised
+
 
 def rehearse(
     points: Sequence[GridPoint],
@@ -64,11 +71,12 @@ def rehearse(
     limit_s: float,
     check: Check = True,
     step: Callable[[GridPoint], Any] = lambda point: None,
+    described: bool = False,
 ) -> Rehearsal:
     """Call every function at every point, on arguments of its own.
 
     ordered: the sizes are numbers, and a function that fails at one is not called at larger ones. step: called before each
-    point.
+    point. described: the recording names what raises, and an oracle judges results.
     """
     ended: dict[tuple, str] = {}
     differing: dict[tuple[str, str], list[str]] = {}
@@ -87,18 +95,21 @@ def rehearse(
             try:
                 made = _made(point) if made is None else made
                 is_first = _curve(point) not in runs
-                trial = _tried(point, made, limit_s, is_first, runs.setdefault(_curve(point)))
+                trial = _tried(point, made, limit_s, is_first, runs.get(_curve(point)))
                 trials.append(trial)
                 runs[_curve(point)] = trial.run
             except _Refused as problem:
-                ended[_curve(point) if ordered else (point.label,)] = f"{point.label} is left out: {problem}"
+                if described and problem.has_raised:
+                    measurable.append(point)
+                else:
+                    ended[_curve(point) if ordered else (point.label,)] = f"{point.label} is left out: {problem}"
         if not trials:
             continue
         for name, other, size in _differences(trials, check):
             differing.setdefault((name, other), []).append(size)
         notes |= {f"{_name(t.point)}: {note}": None for t in trials for note in t.notes}
         changing |= {_name(t.point): None for t in trials if t.changes}
-        apart = any(t.changes for t in trials) or any(isinstance(arg, CONTAINERS) for arg in made)
+        apart = any(t.changes for t in trials) or (not described and any(isinstance(arg, CONTAINERS) for arg in made))
         in_code = all(isinstance(arg, np.ndarray | np.generic | int | float | complex) for arg in made)
         measurable += [_planned(trial, apart, in_code) for trial in trials]
     sentences = [
@@ -121,12 +132,12 @@ def _why_apart(points: Sequence[GridPoint], changing: Sequence[str]) -> Iterator
 
 def _name(point: GridPoint) -> str:
     """The name that the user gave."""
-    return point.label.rpartition(" at n = ")[0]
+    return point.label.rpartition(" at n = ")[0] or point.kernel.name
 
 
 def _shared(point: GridPoint) -> tuple:
     """What points have in common whose functions get the same arguments."""
-    return point.threads, point.n, point.dtype, tuple(point.values_of(point.kernel.params).items())
+    return point.kernel.make, point.threads, point.n, point.dtype, tuple(point.values_of(point.kernel.params).items())
 
 
 def _curve(point: GridPoint) -> tuple:
@@ -140,7 +151,7 @@ def _made(point: GridPoint) -> tuple:
         rng = np.random.default_rng()
         return point.kernel.make(point.n, point.dtype, rng, **point.values_of(point.kernel.params))
     except Exception as problem:  # make raises whatever it does
-        raise _Refused(f"make raised {_words(problem)}") from problem
+        raise _Refused(f"make raised {_words(problem)}", has_raised=True) from problem
 
 
 def _tried(point: GridPoint, made: tuple, limit_s: float, is_first: bool, run: Callable[..., Any] | None) -> _Trial:
@@ -156,48 +167,63 @@ def _tried(point: GridPoint, made: tuple, limit_s: float, is_first: bool, run: C
 
 def _rehearsed(point: GridPoint, made: tuple) -> _Trial:
     """What the preflight says of a function, which calls it at least twice."""
-    kernel = point.kernel
-    args = kernel.native(*map(own_copy, made), *point.values_of(kernel.tuning).values())
+    kernel, name, args = point.kernel, _name(point), _own(point, made)
     outputs = () if kernel.output is None else (kernel.output,)
+    settings = {"may_load": is_compiled(kernel.call) or kernel.compiled is not None}
     try:
-        seen = run_preflight(_name(point), kernel.call, args, outputs, may_change=True)
-        if not all(name.startswith("argument") for name in seen.changed):  # only arguments can be new for each run
-            seen = run_preflight(_name(point), kernel.call, args, outputs)
+        seen = run_preflight(name, kernel.call, args, outputs, may_change=True, **settings)
+        if not all(what.startswith("argument") for what in seen.changed):  # only arguments can be new for each run
+            seen = run_preflight(name, kernel.call, args, outputs, **settings)
     except Unmeasurable as problem:
         cause = problem.__cause__
-        raise _Refused(f"it raised {_words(cause)}" if cause else str(problem).partition("; give fresh")[0]) from problem
+        words = f"it raised {_words(cause)}" if cause else str(problem).partition("; ")[0]
+        raise _Refused(words, has_raised=cause is not None) from problem
     if seen.reasons:
         raise _Refused(seen.reasons[0])
     result, content = seen.result
-    changed = {int(name.split()[1]): content.get(name) for name in seen.changed if name.startswith("argument")}
     if kernel.output is not None:
         result = args[kernel.output]
-    changes = any(not _is_output(point, made, i, after) for i, after in changed.items() if i < len(made))
-    outcome, notes = _outcome(result, list(changed.values())), seen.notes
+    changed = [content.get(what) for what in seen.changed if what.startswith("argument")]
+    outcome, notes = _outcome(result, changed), seen.notes
     if seen.varies:
         notes = (*notes, "results differ from call to call: runs may not do the same work")
     if seen.sample and (cores := _cores(seen.sample)) > BUSY * point.threads:
         libraries = busy_libraries(point.threads)
         notes = (*notes, f"{cores:.1f} cores were busy by {libraries} where threads = {point.threads} was declared")
     run = None if seen.run is kernel.call else seen.run
+    changes = bool(changed) and kernel.prepare is None
+    if changes and all(isinstance(content, np.ndarray) for content in changed):
+        changes = _called(point, made, run).changes  # some are outputs
     return _Trial(point, max(1.0, 1e9 * seen.call_s), outcome, changes, seen.varies, notes, run)
 
 
 def _called(point: GridPoint, made: tuple, run: Callable[..., Any] | None) -> _Trial:
-    """One call."""
-    kernel = point.kernel
-    own = tuple(map(own_copy, made))
-    args = kernel.native(*own, *point.values_of(kernel.tuning).values())
+    """One call, and another one where it changed arrays: are they only written?"""
+    kernel, args = point.kernel, _own(point, made)
+    call = partial(run or kernel.call, *args)
+    state = State(_nothing, tuple(None if i == kernel.output else arg for i, arg in enumerate(args)))
     try:
         start = time.perf_counter_ns()
-        result = (run or kernel.call)(*args)
+        result = call()
         ns = time.perf_counter_ns() - start
     except Exception as problem:  # the function raises whatever it does
-        raise _Refused(f"it raised {_words(problem)}") from problem
-    changed = [i for i, (one, now) in enumerate(zip(made, own, strict=True)) if _is_changed(one, now)]
-    changes = any(i != kernel.output and not _is_output(point, made, i, own[i]) for i in changed)
-    result = result if kernel.output is None else own[kernel.output]
-    return _Trial(point, max(1.0, ns), _outcome(result, [own[i] for i in changed]), changes, run=run)
+        raise _Refused(f"it raised {_words(problem)}", has_raised=True) from problem
+    changed = [name for name in state.changes() if name.startswith("argument")]
+    left = [own_copy(args[int(name.split()[1])]) for name in changed]
+    outcome = _outcome(result if kernel.output is None else args[kernel.output], left)
+    arrays, changes = state.changed_arrays(), bool(changed) and kernel.prepare is None
+    if changes and {name for name, *_ in arrays} == set(changed):
+        changes = set(only_written(call, arrays)) != set(changed)
+    return _Trial(point, max(1.0, ns), outcome, changes, run=run)
+
+
+def _own(point: GridPoint, made: tuple) -> tuple:
+    """Arguments of the function that nobody else works on."""
+    return point.kernel.native(*map(own_copy, made), *point.values_of(point.kernel.tuning).values())
+
+
+def _nothing() -> None:
+    """Reaches nothing."""
 
 
 def _outcome(result: Any, changed: Sequence[Any]) -> Any:
@@ -210,24 +236,6 @@ def _outcome(result: Any, changed: Sequence[Any]) -> Any:
 def _cores(sample: Sample) -> float:
     """Cores that were busy in a call that is long enough to tell."""
     return sample.process_ns / sample.elapsed_ns if sample.elapsed_ns > BATCH_NS else 0.0
-
-
-def _is_changed(before: Any, after: Any) -> bool:
-    return isinstance(before, (np.ndarray, *CONTAINERS)) and _fingerprint(before) != _fingerprint(after)
-
-
-def _is_output(point: GridPoint, made: tuple, index: int, after: Any) -> bool:
-    """Whether a function only writes an argument: on other contents, it leaves the same or what it does not touch."""
-    before = made[index]
-    if not isinstance(before, np.ndarray) or before.dtype.kind not in "iuf" or not before.size:
-        return False
-    other = _scramble(before, _span(before))
-    args = tuple(other.copy() if i == index else own_copy(arg) for i, arg in enumerate(made))
-    try:
-        point.kernel.call(*point.kernel.native(*args, *point.values_of(point.kernel.tuning).values()))
-    except Exception:  # it reads what it was given
-        return False
-    return bool(((args[index] == after) | (args[index] == other)).all())
 
 
 def _differences(trials: Sequence[_Trial], check: Check) -> Iterator[tuple[str, str, str]]:

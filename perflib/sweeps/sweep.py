@@ -11,10 +11,12 @@ Ctrl-C, with what is kept.
 """
 
 import inspect
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
@@ -23,16 +25,18 @@ import numpy as np
 from ..display.progress import progress_bar
 from ..display.text import on_one_line
 from ..errors import Interrupted, Unmeasurable
+from ..kernels.catalog import KERNELS
 from ..kernels.checks import positive_integer
 from ..kernels.description import Kernel
 from ..runs.described import description
 from ..runs.grid import GridPoint
 from ..runs.integrity import digest
-from ..runs.recorder import Block
+from ..runs.recorder import Block, StopEarly
 from ..runs.store import COLUMNS
 from ..runs.sweep import record_grid
 from ..stats import fewest_samples
 from ..timing.case import require_scope
+from ..timing.fresh_arguments import State
 from .axes import Axis, Label, axis, size_axis
 from .rehearsal import Check, Rehearsal, rehearse
 from .result import Sweep
@@ -65,7 +69,8 @@ def sweep(
 
     kernels: functions by name, or a list of them, or described kernels. sizes: positive numbers, or strings and tuples as
     names of inputs. make: (n), (n, rng) or (n, dtype, rng) to one argument or a tuple of them; described kernels have
-    theirs. scope: `kernel` for what Numba compiled, else `call`, unless named. Further keywords are axes: each value of
+    theirs, and get their own in every run where they change them. scope: `kernel` for what Numba compiled, else `call`,
+    unless named. Further keywords are axes: each value of
     `tile=[16, 32]` goes to the make or the functions that have such a parameter; threads and dtype may be lists too.
     check: results of all versions are compared at every size, floats within a tolerance of their type, and a difference is
     a warning; a function of two results decides instead, False compares nothing. limit_s: a function that raises or takes
@@ -92,14 +97,30 @@ def sweep(
     settings = {"name": name, "cells": cells, "sources": _sources((*described, *plain), make), "budget_s": budget_s}
     settings |= {"seed": seed, "processes": processes}
     settings |= {"axes": {one.name: list(map(str, one.values)) for one in axes.values() if one.is_coded}}
-    seen = _rehearsed(plain, axes, limit_s, check, progress is True)
-    for sentence in seen.differing:
-        warnings.warn(sentence, stacklevel=2)
-    if not (points := (*described, *seen.points)):
-        raise Unmeasurable("; ".join(seen.ended))
-    run = record_grid(name, _blocks(name, points, axes, budget_s), settings, seed, progress, processes, wait)
+    own = [point for point in described if KERNELS.get(point.kernel.name) is not point.kernel]
+    with _restored((*own, *plain)):
+        seen = _rehearsed(own, plain, axes, limit_s, check, progress)
+        for sentence in seen.differing:
+            warnings.warn(sentence, stacklevel=2)
+        planned = {point.label: point for point in (*described, *seen.points)}
+        left_out = {point.label for point in (*own, *plain)} - {point.label for point in seen.points}
+        points = [point for label, point in planned.items() if label not in left_out]
+        if not points:
+            raise Unmeasurable("; ".join(seen.ended))
+        run = record_grid(name, _blocks(name, points, axes, budget_s), settings, seed, progress, processes, wait)
     names = {recorded(given, function): given for given, function in functions.items()}
     return Sweep(run, name, names, axes, (*seen.notes, *seen.ended, *seen.differing))
+
+
+@contextmanager
+def _restored(points: Sequence[GridPoint]) -> Iterator[None]:
+    """What functions reach beside their arguments holds afterwards what it held."""
+    states = [State(function) for function in {id(point.kernel.call): point.kernel.call for point in points}.values()]
+    try:
+        yield
+    finally:
+        for state in states:
+            state.restore()
 
 
 def _axes(
@@ -208,17 +229,28 @@ def _blocks(name: str, points: Sequence[GridPoint], axes: Mapping[str, Axis], bu
 
 
 def _rehearsed(
-    points: Sequence[GridPoint], axes: Mapping[str, Axis], limit_s: float, check: Check, shown: bool
+    described: Sequence[GridPoint],
+    plain: Sequence[GridPoint],
+    axes: Mapping[str, Axis],
+    limit_s: float,
+    check: Check,
+    progress: bool | Callable[[float], None],
 ) -> Rehearsal:
     """What is seen of the functions before the first sample, under a bar that names each step."""
     try:
-        with progress_bar(len(points), shown, leave=False) as bar:
+        with progress_bar(len(described) + len(plain), progress is True, leave=False) as bar:
 
             def step(point: GridPoint) -> None:
                 bar.set_description_str(f"checking {point.label}")
                 bar.update(1)
+                if callable(progress):
+                    progress(0.0)
 
-            return rehearse(points, axes["n"].is_numeric, limit_s, check, step)
+            known = rehearse(described, False, math.inf, False, step, described=True)
+            seen = rehearse(plain, axes["n"].is_numeric, limit_s, check, step)
+            return Rehearsal(*(getattr(known, one.name) + getattr(seen, one.name) for one in fields(Rehearsal)))
+    except StopEarly:
+        raise Unmeasurable("ended before the first sample; start it again to begin anew") from None
     except KeyboardInterrupt:
         raise Interrupted("interrupted before the first sample; run this cell again to begin anew") from None
 

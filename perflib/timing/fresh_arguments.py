@@ -22,13 +22,15 @@ import dis
 import inspect
 import io
 import itertools
+import os
+import pickle
 import random
 import sys
 import sysconfig
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import CellType, CodeType, FunctionType, ModuleType, NoneType
 from typing import Any
 
@@ -40,6 +42,8 @@ from ..kernels.buffers import aligned_empty
 from ..kernels.caches import LINE_BYTES, data_caches, reported_caches
 from .case import Case, named
 from .cold_cache import _available_bytes, _extent
+from .effects.foreign import arrays_in, foreign, typed_copy
+from .effects.settings import Setting, files_of, is_appended, settings, size_and_time
 from .loops import (
     call_each,
     call_each_with,
@@ -56,9 +60,11 @@ from .sampling import BATCH_NS
 CONTAINERS = (np.ndarray, list, dict, set, bytearray, deque, array.array)
 RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 MEMORY = (memoryview, ctypes.Array, ctypes.Structure)
-ATOMS = (NoneType, bool, int, float, complex, str, bytes, range, slice, np.generic, np.dtype, ModuleType, type)
+PLAIN = (NoneType, bool, int, float, complex, bytes, range, slice, np.generic, np.dtype, ModuleType, type)
+ATOMS = (*PLAIN, str, PurePath)
 OBJECT_DEPTH = 2  # objects in objects whose attributes are looked at
 ROOM = 0.75  # of a cache, for the sets of a pool: code and the other arguments need the rest
+BEYOND = 2  # times that room, where fewer sets are too short a batch: a copy in the run costs more than the next cache
 SPARE = 10  # times the runs that fill a batch: the first calls take longer than later ones
 SHORTEST_NS = 40_000  # a batch of sets; the clock steps by some 40 ns at most
 LARGEST_POOL = 256 << 20
@@ -69,6 +75,7 @@ COPIES = (
     "identical copies train the branch predictor: other values may take longer; fresh=make draws new ones for every run"
 )
 MOST_SAVED = 100_000  # containers in containers
+FEW_PATHS = 16  # texts in a container that may name files
 LIBRARIES = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(Path(__file__).parents[1]))
 
 
@@ -79,19 +86,26 @@ class State:
         self.cached: list[Any] = []
         """Functions with an `lru_cache` that it reaches."""
         self.notes: list[str] = []
+        self.spent: list[str] = []
+        """Names of the generators that were used up before."""
         self._saved: dict[int, tuple[str, Any, Any]] = {}
         self._attributes: list[tuple[str, Any, dict[str, Any]]] = []
         self._bindings: list[tuple[str, Any, str, Any]] = []
         self._generators: list[tuple[Any, Any]] = []
+        self._paths: list[Any] = []
+        self._modules = len(sys.modules)
         self._free = (_available_bytes() or 1 << 62) // 2
         for key, value in (*enumerate(args), *(kwargs or {}).items()):
             self._save(f"argument {key}", value)
         self._search(fn, set())
         for module, name in (("numpy.random.mtrand", "_rand"), ("random", "_inst")):
             self._save("global random numbers", getattr(sys.modules.get(module), name, None))
+        for one in (*settings(), *files_of(self._paths)):
+            self._saved[id(one)] = one.name, one, one.now()
 
     def changes(self) -> list[str]:
         """Names of what holds something else now, arguments first."""
+        self._follow_imports()
         names = [name for name, value, before in self._saved.values() if _is_changed(name, value, before)]
         return list(dict.fromkeys([*names, *(name for name, _ in self._bound_anew())]))
 
@@ -111,26 +125,49 @@ class State:
         changed += [value for other, value in self._bound_anew() if other == name]
         return changed[0] if changed else entries[0][0]
 
+    def is_only_used(self, name: str, is_steady: bool) -> bool:
+        """Whether what changed leaves the next run the same work: a file that is written, a setting that is made again.
+
+        An open file must be written at its end.
+        """
+        entries = [(value, before) for other, value, before in self._saved.values() if other == name]
+        changed = [(value, before) for value, before in entries if _is_changed(name, value, before)]
+        return bool(changed) and all(_is_only_used(value, before, is_steady) for value, before in changed)
+
+    def _follow_imports(self) -> None:
+        """Take for granted what libraries set up that were imported meanwhile."""
+        if len(sys.modules) == self._modules:
+            return
+        self._modules = len(sys.modules)
+        for key, (name, value, _) in list(self._saved.items()):
+            if isinstance(value, Setting) and value.is_set_by_imports:
+                self._saved[key] = name, value, value.now()
+
     def _bound_anew(self) -> Iterator[tuple[str, Any]]:
         """Names that stand for other contents now, and what they stood for."""
         for name, holder, key, value in self._bindings:
             names = holder if isinstance(holder, dict) else _attributes_of(holder)
             now = holder.cell_contents if isinstance(holder, CellType) else names.get(key)
-            if now is not value and isinstance(value, CONTAINERS) and not _is_same(now, self._saved[id(value)][2]):
+            saved = self._saved.get(id(value))
+            is_moved = saved and isinstance(value, CONTAINERS) and not _is_same(now, saved[2])
+            if now is not value and (is_moved or _is_another_object(now, value)):
                 yield name, value
 
     def changed_arrays(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        """Name, array and former content of each array that holds something else."""
-        arrays = [entry for entry in self._saved.values() if isinstance(entry[1], np.ndarray)]
-        return [(name, value, before) for name, value, before in arrays if not _is_same(value, before)]
+        """Name, array and former content of each array that changed, unless a container of its name did too."""
+        changed = [entry for entry in self._saved.values() if not _is_same(*entry[1:])]
+        others = {name for name, value, _ in changed if not isinstance(value, np.ndarray)}
+        return [entry for entry in changed if entry[0] not in others]
 
     def grew(self, name: str) -> bool:
         """Whether everything of this name only took more, as a cache does."""
         entries = [(value, before) for other, value, before in self._saved.values() if other == name]
-        return all(_is_same(value, before) or _has_grown(value, before) for value, before in entries)
+        is_linked_anew = any(other == name and _is_of_a_user(value) for other, value in self._bound_anew())
+        return not is_linked_anew and all(_is_same(*entry) or _has_grown(*entry) for entry in entries)
 
     def restore(self, names: Collection[str] | None = None) -> list[str]:
         """Put everything back, or what has one of these names; returns the names of what cannot be."""
+        self._follow_imports()
         lost = []
         for name, value, before in self._saved.values():
             if (names is None or name in names) and not _is_same(value, before) and not _put_back(value, before):
@@ -158,7 +195,14 @@ class State:
         waiting = [(value, depth)]
         while waiting and len(self._saved) < MOST_SAVED:
             value, depth = waiting.pop()
+            if isinstance(value, (str, os.PathLike)):
+                self._paths.append(value)
             if isinstance(value, ATOMS) or id(value) in self._saved:
+                continue
+            if one := foreign(name, value):
+                before = one.now()
+                self._saved[id(value)] = name, one, before
+                waiting += [(part, depth) for part in arrays_in(before)]
                 continue
             if type(value).__module__ == "torch" and not getattr(value, "is_cuda", True):
                 value = value.detach().numpy()  # the same memory
@@ -172,12 +216,14 @@ class State:
                 self._saved[id(value)] = name, value, value.copy()
             elif isinstance(value, io.IOBase) or inspect.isgenerator(value) or _is_read(name, value):
                 self._saved[id(value)] = name, value, _position(value)
+                self.spent += [name] if inspect.isgenerator(value) and value.gi_frame is None else []
             elif isinstance(value, RANDOM):
                 source = getattr(value, "bit_generator", value)
                 self._generators.append((source, source.__getstate__()))
             if isinstance(value, (dict, list, tuple, deque)) or (isinstance(value, np.ndarray) and value.dtype == object):
-                parts = value.values() if isinstance(value, dict) else getattr(value, "flat", value)
-                waiting += [(part, depth) for part in parts if not isinstance(part, ATOMS)]
+                parts = list(value.values() if isinstance(value, dict) else getattr(value, "flat", value))
+                atoms = PLAIN if len(parts) <= FEW_PATHS else ATOMS
+                waiting += [(part, depth) for part in parts if not isinstance(part, atoms)]
             elif depth < OBJECT_DEPTH and _has_attributes(value, name.startswith("argument")):
                 attributes = _attributes_of(value)
                 self._attributes.append((name, value, attributes))
@@ -195,7 +241,7 @@ class State:
         self._saved[id(value)] = name, plain, plain.copy(order="K")
 
     def _bind(self, name: str, holder: Any, key: str, value: Any) -> None:
-        if isinstance(value, (*CONTAINERS, NoneType, bool, int, float, str)):
+        if isinstance(value, (*CONTAINERS, NoneType, bool, int, float, str)) or _is_of_a_user(value):
             self._bindings.append((name, holder, key, value))
 
     def _search(self, fn: Any, seen: set[int]) -> None:
@@ -224,6 +270,7 @@ class State:
     def _search_function(self, fn: FunctionType, seen: set[int]) -> None:
         if fn.__code__.co_filename.startswith(LIBRARIES):
             return
+        self._paths += _texts_of(fn.__code__)
         self._save("a default of its arguments", (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()))
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
             try:
@@ -237,7 +284,7 @@ class State:
             self._look_at(f"its attribute {key}", vars(fn), key, value, seen)
 
     def _look_at(self, name: str, holder: Any, key: str, value: Any, seen: set[int]) -> None:
-        if callable(value) and not isinstance(value, type):
+        if callable(value) and not isinstance(value, type) and not foreign(name, value):
             self._search(value, seen)
         else:
             self._bind(name, holder, key, value)
@@ -254,6 +301,13 @@ def _globals_of(code: CodeType) -> Iterator[str]:
             yield from _globals_of(constant)
 
 
+def _texts_of(code: CodeType) -> list[str]:
+    """The texts that the code and the functions in it contain: some name files."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    own = [constant for constant in code.co_consts if isinstance(constant, str)]
+    return [*own, *(text for one in inner for text in _texts_of(one))]
+
+
 def _has_attributes(value: Any, may_be_of_a_library: bool) -> bool:
     """Whether it is an object with attributes that a function may change; what libraries keep behind it is theirs."""
     if (
@@ -265,6 +319,20 @@ def _has_attributes(value: Any, may_be_of_a_library: bool) -> bool:
         return False
     has_any = type(getattr(value, "__dict__", None)) is dict or bool(_slots_of(type(value)))
     return has_any and (may_be_of_a_library or not _is_of_a_library(type(value)))
+
+
+def _is_of_a_user(value: Any) -> bool:
+    return not (isinstance(value, ATOMS) or callable(value) or _is_of_a_library(type(value)))
+
+
+def _is_another_object(now: Any, value: Any) -> bool:
+    """Whether a name that stood for a user's object, or for None, stands for another one: nodes that were linked anew."""
+    if not any(map(_is_of_a_user, (now, value))) or (value is not None and not _is_of_a_user(value)):
+        return False
+    try:
+        return pickle.dumps(now) != pickle.dumps(value)
+    except Exception:  # pickle raises whatever an object does
+        return False
 
 
 def _is_of_a_library(kind: type) -> bool:
@@ -304,7 +372,7 @@ def _position(value: Any) -> Any:
         return inspect.getgeneratorstate(value), value.gi_frame and value.gi_frame.f_lasti
     if isinstance(value, io.IOBase):
         try:
-            content = value.getvalue() if isinstance(value, (io.StringIO, io.BytesIO)) else None
+            content = value.getvalue() if isinstance(value, (io.StringIO, io.BytesIO)) else size_and_time(value)
             return (value.tell(), content) if value.seekable() else None
         except (OSError, ValueError):  # closed, or read line by line
             return value.closed
@@ -328,6 +396,8 @@ def _is_changed(name: str, value: Any, before: Any) -> bool:
 
 
 def _is_same(value: Any, before: Any) -> bool:
+    if isinstance(value, Setting):
+        return bool(value.now() == before)
     if isinstance(value, np.ndarray):
         return isinstance(before, np.ndarray) and _same_bytes(value, before)
     if _is_frame(value):
@@ -340,6 +410,12 @@ def _is_same(value: Any, before: Any) -> bool:
         return bool(value == before)  # elements that are the same object are equal to Python
     except Exception:  # arrays that took the place of others, objects that do as they like
         return False
+
+
+def _is_only_used(value: Any, before: Any, is_steady: bool) -> bool:
+    if isinstance(value, Setting):
+        return value.put is None or (is_steady and not value.kind)
+    return isinstance(value, io.IOBase) and is_appended(value, before)
 
 
 def _same_bytes(one: np.ndarray, other: np.ndarray) -> bool:
@@ -361,6 +437,8 @@ def _has_grown(value: Any, before: Any) -> bool:
 
 def _put_back(value: Any, before: Any) -> bool:
     """Whether what it held could be put back."""
+    if isinstance(value, Setting):
+        return value.put_back(before)
     if isinstance(value, np.ndarray):
         if value.shape != before.shape or not value.flags.writeable:
             return False
@@ -377,6 +455,11 @@ def _put_back(value: Any, before: Any) -> bool:
         vars(value).update(vars(before.copy()))
     elif isinstance(value, io.IOBase) and isinstance(before, tuple) and not value.closed:
         place, content = before
+        if isinstance(content, tuple):  # on disk
+            if place == content[0]:
+                value.truncate(place)  # what was written behind its end
+            value.seek(place)
+            return place == content[0] or size_and_time(value) == content
         if content is not None:
             value.seek(0)
             value.truncate()
@@ -394,7 +477,8 @@ def fresh_copy(value: Any) -> Any:
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, set, deque)) else (value,)
     if isinstance(value, CONTAINERS) and all(isinstance(part, ATOMS) for part in parts):
         return copy.copy(value)
-    return copy.deepcopy(value)
+    typed = typed_copy(value, fresh_copy)
+    return copy.deepcopy(value) if typed is None else typed
 
 
 class Pool:
@@ -502,6 +586,8 @@ class Pool:
         sizes = sorted(ROOM * cache.size_bytes - shared for cache in data_caches(reported_caches()))
         level = next((size for size in sizes if size >= self.set_bytes), LARGEST_POOL)
         count = max(1, min(wanted, int(level / max(1, self.set_bytes))))
+        if count < least and least * self.set_bytes <= BEYOND * level:
+            count = least
         if draw_ns:
             count = min(count, max(least, int(budget_s * 1e9 / 20 / draw_ns)))
         return count

@@ -36,6 +36,8 @@ from ..display.text import first_line, quantity
 from ..errors import Unmeasurable
 from ..timer import Clock
 from .case import Case, is_compiled
+from .effects.outputs import only_written
+from .effects.settings import WAKING, Setting, bytes_written
 from .fresh_arguments import State, own_copy
 from .loops import compilations
 from .sampling import Sample, take_sample
@@ -46,7 +48,8 @@ LEAST_PROBED_NS = 20_000  # to try other values
 WORTH_A_NOTE_NS = 1_000_000
 PER_NS = 160  # turns of a loop: 32 elements in a cycle, five cycles in a nanosecond
 LONG_S = 1.0  # from here on every call counts
-REMEDY = "give fresh=make or fresh=True (own arguments in every run) or in_place=True (runs go on with what is left)"
+IN_PLACE = "in_place=True (runs go on with what is left)"
+REMEDY = f"give fresh=make or fresh=True (own arguments in every run) or {IN_PLACE}"
 BEHIND = "pass it as an argument and "
 
 
@@ -105,47 +108,49 @@ def run_preflight(
         first_ns = clock() - start
         run, finish_notes = _completed(fn, result)
         first_changes = state.changes()
-        content = {
-            name: own_copy(state.value(name)) for name in first_changes if not isinstance(state.value(name), Iterator)
-        }
+        held = {name: state.value(name) for name in first_changes}
+        content = {name: own_copy(value) for name, value in held.items() if not isinstance(value, (Iterator, Setting))}
         shares = isinstance(result, np.ndarray) and any(
             np.may_share_memory(result, a) for a in args if isinstance(a, np.ndarray)
         )
         kept = result.copy() if shares else result
-        first, kind = _fingerprint(result), _no_result(result)
-        if may_change or draw:
-            state.restore(first_changes)
-            second_args = draw() if draw else args
+        first, kind = fingerprint(result), _no_result(result)
+        own = [name for name in first_changes if may_change or (draw and name.startswith("argument"))]
+        state.restore(own)
+        second_args = draw() if draw else args
         after_first, started = State(fn, watched, settings), _started() - threads
         misses = [_hits(f) for f in state.cached]
+        sent = bytes_written()
         again, sample = _second_call(label, run, second_args, settings, clock, first_changes)
-        is_steady = _fingerprint(again) == first  # now: the result may be an argument that is restored below
+        sent = bytes_written() - sent
+        is_steady = fingerprint(again) == first  # now: the result may be an argument that is restored below
         steady = [name for name in first_changes if name not in after_first.changes()]
         changes = list(dict.fromkeys((*first_changes, *state.changes(), *after_first.changes())))
         again_there = [
             name for name in steady if is_steady and result is not None and isinstance(state.value(name), io.IOBase)
-        ]
-        changes = [
-            name for name in changes if name not in again_there
         ]  # it goes back to where it starts, and read the same
+        again_there += [name for name in changes if state.is_only_used(name, name in steady)]
+        changes = [name for name in changes if name not in again_there]
         changes += [] if is_steady or draw else state.unseen()
-        if may_change or draw:
-            written: list[str] = []
-        else:
-            written = _require_outputs(label, fn, args, settings, state, changes, steady)
-        written += again_there
+        shared = [name for name in changes if not may_change and not (draw and name.startswith("argument"))]
+        written = [*_require_outputs(label, fn, args, settings, state, shared, steady), *again_there]
         reasons, notes = [kind] if kind else [], [*finish_notes, *state.notes]
+        reasons += [f"{name} is a generator that was used up before: nothing is left in it" for name in state.spent]
         look_ups = _look_ups(state.cached, misses)
         reasons += [look_up_reason(getattr(one, "__name__", label)) for one, _ in look_ups if one is fn]
         if started and _started() - threads - started:
             reasons.append("it starts threads or processes that go on after it returned: their work is not in its time")
         if not (reasons or compile_s or draw or may_load or outputs):
-            filled = [name for name in (*steady, *state.new_attributes()) if name not in written]
+            used_up = [name for name in steady if isinstance(held[name], (Iterator, io.IOBase))]
+            filled = [name for name in (*steady, *state.new_attributes()) if name not in (*written, *used_up)]
             reason, note = _first_call(label, run, args, settings, state, filled, first_ns, sample.elapsed_ns, clock)
             reasons, notes = [*reasons, *reason], [*notes, *note]
     finally:
         lost = state.restore()
-    notes += [f"{name} cannot be restored: it holds what the calls left" for name in lost if not draw]
+    gone = [name for name in lost if not (draw and name.startswith("argument"))]
+    notes += [f"{name} cannot be restored: it holds what the calls left" for name in gone]
+    if sent > WAKING and not lost:
+        notes.append(f"each call writes {sent} bytes to files, pipes or a terminal, where they stay")
     return Preflight(
         sample.elapsed_ns / 1e9,
         compile_s,
@@ -199,8 +204,9 @@ def _second_call(
     try:
         sample = take_sample(once, 0, 0, 1, clock)
     except Unmeasurable as problem:
-        used = [name for name in changes if name.startswith("argument")] or ["what it is given"]
-        raise Unmeasurable(f"{problem}, at its second call: it uses up {used[0]}; {REMEDY}") from problem
+        given = [name for name in changes if name.startswith("argument")] or ["what it is given"]
+        why = f"it uses up {given[0]}" if given[0] in changes or not changes else f"the first one changed {changes[0]}"
+        raise Unmeasurable(f"{problem}, at its second call: {why}; {REMEDY}") from problem
     return results[0], sample
 
 
@@ -217,82 +223,24 @@ def _require_outputs(
     if not changes:
         return []
     arrays = [(name, array, before) for name, array, before in state.changed_arrays() if name in changes]
-    plain = [name for name in steady if any(name == other for other, *_ in arrays)]
-    written = _written(label, fn, args, kwargs, [entry for entry in arrays if entry[0] in plain]) if plain else []
-    grown = [name for name in steady if name not in plain and state.grew(name)]
+    plain = [entry for entry in arrays if entry[0] in steady]
+    written = only_written(partial(_call, label, fn, args, kwargs), plain) if plain else []
+    grown = [name for name in steady if all(name != other for other, *_ in plain) and state.grew(name)]
     if others := [name for name in changes if name not in written and name not in grown]:
         name, value = others[0], state.value(others[0])
-        what = f"{name} ({type(value).__name__})"
+        kind = value.kind if isinstance(value, Setting) else type(value).__name__
+        what = f"{name} ({kind})" if kind else name
         if isinstance(value, (Iterator, io.IOBase)):
             why = "" if isinstance(value, io.IOBase) else ", which cannot be restored"
             raise Unmeasurable(f"{label} uses up {what}{why}; give fresh=make (new ones in every run)")
-        whose = "its arguments" if name.startswith("argument") else "what it works on"
-        reason = (
-            f"{label} must not change {whose}, got {what} changed in place: each run would work on what the last one left"
+        is_given = name.startswith("argument")
+        whose = "its arguments" if is_given else "what it works on"
+        remedy = REMEDY if is_given else BEHIND + REMEDY if kind else f"give {IN_PLACE}"
+        raise Unmeasurable(
+            f"{label} must not change {whose}, got {what} changed in place: "
+            f"each run would work on what the last one left; {remedy}"
         )
-        raise Unmeasurable(f"{reason}; {REMEDY if whose == 'its arguments' else BEHIND + REMEDY}")
     return written
-
-
-def _written(
-    label: str, fn: Callable, args: tuple, kwargs: Mapping[str, Any], arrays: list[tuple[str, np.ndarray, np.ndarray]]
-) -> list[str]:
-    """Names of the arrays that come out of a call the same, scrambled before it, but for what the call leaves alone."""
-    if any(array.dtype.hasobject for _, array, _ in arrays):
-        return []
-    right = [_bytes_of(array) for _, array, _ in arrays]
-    scrambled = []
-    for _, array, before in arrays:
-        array[...] = _scramble(array, _span(before))
-        scrambled.append(_bytes_of(array))
-    try:
-        with np.errstate(all="ignore"):
-            _call(label, fn, args, kwargs)
-    except Unmeasurable:
-        return []
-    wrong = set()
-    for (name, array, _), good, other in zip(arrays, right, scrambled, strict=True):
-        content = _bytes_of(array)
-        is_right, is_scrambled = (content == good).all(axis=1), (content == other).all(axis=1)
-        if array.dtype.kind == "b":  # of two values every one is right or the scrambled one
-            is_scrambled = is_right
-        if not (is_right | is_scrambled).all():
-            wrong.add(name)
-    return [name for name, *_ in arrays if name not in wrong]
-
-
-def _bytes_of(array: np.ndarray) -> np.ndarray:
-    """A copy, one row of bytes for each element."""
-    return np.array(array, order="C").reshape(-1, 1).view(np.uint8)
-
-
-def _span(array: np.ndarray) -> tuple[int, int]:
-    """Smallest and largest value of an array of integers."""
-    is_whole = array.dtype.kind in "biu" and array.size
-    return (int(array.min()), int(array.max())) if is_whole else (0, 0)
-
-
-def _scramble(array: np.ndarray, span: tuple[int, int]) -> np.ndarray:
-    """Other values in an array like this: of both signs, and out of order, for who sorts, clips or takes the magnitude.
-
-    Integers stay between the values that were seen: where they are indices, compiled code would leave its arrays.
-    """
-    copy, rng = array.copy(order="K"), np.random.default_rng(0)
-    if not copy.size:
-        return copy
-    if copy.dtype.kind in "biu":
-        low, high = min(span[0], _span(array)[0]), max(span[1], _span(array)[1])
-        copy[...] = rng.integers(low, high, copy.shape, copy.dtype, endpoint=True)
-    elif copy.dtype.kind in "fc":
-        high = 2 * float(np.max(abs(copy), initial=1, where=np.isfinite(copy)))
-        low = -high
-        copy[...] = rng.uniform(low, high, copy.shape)
-    else:
-        copy[...] = copy.reshape(-1)[::-1].reshape(copy.shape)
-        copy.ravel(order="K").view(np.uint8)[...] ^= 0x15  # a view, for the copy has no gaps
-        return copy
-    copy.flat[0], copy.flat[-1] = high, low
-    return copy
 
 
 def _started() -> set[Any]:
@@ -528,12 +476,12 @@ def accepts(check: Callable[[Any, Any], Any], one: Any, other: Any) -> bool:
     return answer is None or bool(answer)
 
 
-def _fingerprint(value: Any) -> int | None:
+def fingerprint(value: Any) -> int | None:
     """A fingerprint of what a value holds; None for what cannot be looked into."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
     if isinstance(value, tuple):  # a list may hold itself: pickle knows
-        return hash((type(value), *map(_fingerprint, value)))
+        return hash((type(value), *map(fingerprint, value)))
     try:
         return zlib.crc32(pickle.dumps(value))
     except Exception:  # pickle raises whatever the object does

@@ -2,10 +2,13 @@
 
 import functools
 import time
+from collections import deque
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from in_turn import is_outside, ratio_in_turn
 from numba import njit
 from runs import isolate
 
@@ -285,27 +288,27 @@ def test_every_run_of_a_function_that_changes_its_argument_works_on_what_make_dr
 
 
 def test_runs_that_change_their_arguments_are_drawn_each_by_itself():
-    firsts = set()
+    seen = log()
 
     def sort(x):
-        firsts.add(x[0])
+        seen.all.append(x[0])
         x.sort()
 
     sweep({"sort": sort}, [64], make=numbers, budget_s=0.01, progress=False)
 
-    assert len(firsts) > 5
+    assert len(set(seen.all)) > 5
 
 
 def test_the_neighbour_of_a_function_that_changes_its_arguments_works_on_other_inputs_too():
-    firsts = set()
+    seen = log()
 
     def look(x):
-        firsts.add(x[0])
+        seen.all.append(x[0])
         return np.sort(x)
 
     sweep({"sort": lambda x: x.sort(), "look": look}, [64], make=numbers, budget_s=0.01, progress=False)
 
-    assert len(firsts) > 5
+    assert len(set(seen.all)) > 5
 
 
 @njit
@@ -622,3 +625,32 @@ def test_an_argument_that_is_changed_and_returned_is_no_result_that_differs():
     s = sweep({"f": lambda x, y: np.add(y, x, out=y)}, [8], make=lambda n, rng: (rng.random(n), rng.random(n)), **SHORT)
 
     assert s.notes == ("every run works on arguments of its own, drawn by make, because f changes them",)
+
+
+def test_beside_each_other_functions_take_as_long_as_alone():
+    """A sort in place beside one of a copy: each within 5 % of its time in a sweep of its own."""
+    versions = {"sorted": sorted, "in place": lambda x: x.sort()}
+
+    def time_ns(name, functions):
+        s = sweep(functions, [1000], make=lambda n, rng: list(rng.random(n)), budget_s=0.1, progress=False)
+        return points(s, name)[1000].time_ns.value
+
+    for name, function in versions.items():
+        ratio = ratio_in_turn(partial(time_ns, name, versions), partial(time_ns, name, {name: function}), 0.05)
+
+        assert not is_outside(ratio, 0.05), f"{name}: {ratio:.3f}"
+
+
+@pytest.mark.parametrize("container", [np.array, list, deque], ids=["array", "list", "deque"])
+def test_a_function_that_changes_its_argument_only_at_larger_sizes_gets_its_own_there(container):
+    states = log()
+
+    def spoil(x):
+        states.all.append(x[0])
+        if len(x) > 4:
+            x[0] -= 6.0
+
+    s = sweep({"spoil": spoil}, [4, 8], make=lambda n: container([5.0] * n), budget_s=0.01, progress=False)
+
+    assert -1.0 not in states.all
+    assert s.notes == ("every run works on arguments of its own, drawn by make, because spoil changes them",)

@@ -1,8 +1,11 @@
 """A grid is refused before anything is recorded, checked before anything is timed, and never measured twice."""
 
+import functools
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +14,14 @@ from runs import isolate
 
 from perflib.errors import RunError, Unmeasurable, WrongResult
 from perflib.hardware.facts import machine
-from perflib.kernels.catalog import find
+from perflib.kernels.catalog import KERNELS, find
 from perflib.kernels.description import Kernel
 from perflib.runs.grid import GridPoint
 from perflib.runs.recorder import Block, StopEarly, record_blocks, sample_block
 from perflib.runs.store import list_runs, load_run
 from perflib.runs.writer import RunWriter, measuring_lock
 from perflib.sweeps.sweep import sweep
+from perflib.timing.preflight import run_preflight
 
 SHORT = {"budget_s": 1e-6, "progress": False}
 
@@ -218,7 +222,7 @@ def test_an_interrupted_sweep_is_continued_by_the_same_call_and_measures_nothing
 
     def make(n, dtype, rng):
         made.append(n)
-        if made == [4, 8]:
+        if made == [4, 8, 12, 4, 8]:  # all sizes are tried before the first sample
             raise KeyboardInterrupt
         return TWICE.make(n, dtype, rng)
 
@@ -231,15 +235,20 @@ def test_an_interrupted_sweep_is_continued_by_the_same_call_and_measures_nothing
     first = interrupted.samples("sweep")
     samples = sweep(**grid, **SHORT)
 
-    assert made == [4, 8, 8, 12]
+    assert made[5:] == [4, 8, 12, 8, 12]
     assert len(list_runs()) == 1
     assert samples[samples["block"] == "n=4"][list(first.columns)].equals(first)
     assert list(samples["block"].unique()) == ["n=4", "n=8", "n=12"]
 
 
 def test_a_changed_kernel_does_not_continue_the_sweep_of_the_old_one():
+    made = []
+
     def interrupted(n, dtype, rng):
-        raise KeyboardInterrupt
+        made.append(n)
+        if len(made) == 2:  # the first one is tried before anything is recorded
+            raise KeyboardInterrupt
+        return TWICE.make(n, dtype, rng)
 
     with pytest.raises(KeyboardInterrupt):
         sweep([described(make=interrupted)], [4], scope="call", **SHORT)
@@ -381,6 +390,7 @@ from perflib.runs.store import RunError
 own = perflib.kernels.find("numpy_rms_norm")
 name = sys.argv[1]
 from dataclasses import replace
+from types import SimpleNamespace
 for _ in range(600):
     try:
         print(perflib.sweep([replace(own, name=name)], [8], scope="call", budget_s=0.3, progress=False).attrs["run"])
@@ -412,3 +422,113 @@ def test_a_name_is_text_in_the_table_that_is_recorded():
     samples = sweep([described(name)], [4], scope="call", **SHORT)
 
     assert set(ours(samples)["kernel"]) == {name}
+
+
+def seen():
+    """A list that functions may write, which no preflight takes for their data."""
+    return SimpleNamespace(all=[])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x, out: (2 * value for value in x), "it returns a generator, and nothing of its body ran"),
+        (lambda x, out: map(abs, x), "it returns an iterator (map), which has not done its work yet"),
+    ],
+)
+def test_a_described_kernel_whose_result_is_not_the_work_is_left_out_and_named(call, words, refused):
+    with refused(Unmeasurable, "lazy call float32 1 4 is left out: ", words):
+        sweep([described("lazy", call, output=None, exact=None)], [4], scope="call", **SHORT)
+
+    samples = sweep([described("lazy", call, output=None, exact=None), TWICE], [4], scope="call", **SHORT)
+
+    assert set(ours(samples)["kernel"]) == {"twice"}
+    assert any(words in note for note in samples.notes)
+
+
+def test_a_described_kernel_with_a_cache_is_left_out_and_named(refused):
+    total = described("total", functools.lru_cache(sum), make=lambda n, dtype, rng: (tuple(range(n)),))
+
+    with refused(Unmeasurable, "total call float32 1 9 is left out: sum answers from its cache"):
+        sweep([replace(total, output=None, exact=None)], [9], scope="call", **SHORT)
+
+
+def test_a_described_kernel_that_changes_its_input_gets_its_own_in_every_run():
+    states = seen()
+
+    def spoil(x, out):
+        states.all.append(x[0] < -1e-3)
+        out[:] = 2 * x
+        x[0] -= 2
+
+    s = sweep([described("spoil", spoil), TWICE], [4, 8], scope="call", budget_s=0.01, progress=False)
+
+    assert not any(states.all)
+    assert s.notes == ("every run works on arguments of its own, drawn by make, because spoil changes them",)
+    assert set(ours(s.frame)[["kernel", "n"]].itertuples(index=False, name=None)) == {
+        (name, n) for name in ("spoil", "twice") for n in (4, 8)
+    }
+
+
+@njit
+def _sort(x):
+    x.sort()
+
+
+def test_a_described_compiled_kernel_that_changes_its_input_does_so_in_the_kernel():
+    sort = Kernel("sort", _sort, DOT.make, DOT.flops, DOT.bytes, compiled=_sort)
+    one = replace(sort, make=lambda n, dtype, rng: (rng.random(n).astype(dtype),))
+
+    s = sweep([one], [100], **SHORT)
+
+    assert {point.scope for point in s.points} == {"kernel"}
+    assert s.notes == ("every run works on arguments of its own, drawn by make, because sort changes them",)
+
+
+def test_a_described_kernel_that_prepares_its_buffers_itself_keeps_them():
+    prepared = seen()
+
+    def prepare(x, out):
+        prepared.all.append(1)
+        x[:] = 1
+
+    def spoil(x, out):
+        out[:] = 2 * x
+        x[:] = 0
+
+    make = lambda n, dtype, rng: (np.ones(n, dtype), np.empty(n, dtype))  # noqa: E731
+    s = sweep([described("spoil", spoil, prepare=prepare, make=make)], [4], scope="call", **SHORT)
+
+    assert s.notes == ()
+    assert prepared.all
+
+
+def test_what_a_function_reaches_holds_what_it_held(monkeypatch):
+    monkeypatch.setenv("PERFLIB_TESTED", "before")
+    calls = 0
+
+    def work(x, out):
+        nonlocal calls
+        calls += 1
+        os.environ["PERFLIB_TESTED"] = "by the function"
+        twice(x, out)
+
+    sweep([described("work", work)], [4], scope="call", **SHORT)
+
+    assert (calls, os.environ["PERFLIB_TESTED"]) == (0, "before")
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_every_built_in_kernel_does_its_work_in_every_run(name):
+    kernel = KERNELS[name]
+    if name.partition("_")[0] in ("mkl", "torch"):
+        pytest.importorskip(name.partition("_")[0])
+    args = kernel.make(256, "float32", np.random.default_rng(0), **kernel.params)
+    outputs = () if kernel.output is None else (kernel.output,)
+
+    behaviour = run_preflight(
+        name, kernel.call, kernel.native(*args, *kernel.tuning.values()), outputs, may_change=True, may_load=True
+    )
+
+    assert behaviour.reasons == ()
+    assert behaviour.changed == () or kernel.prepare

@@ -21,12 +21,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from blamed import blamed
+from in_turn import is_outside, ratio_in_turn
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from numba import njit
 from traitlets.config import Config
 
-from perflib import Measurement, compare, measure
+from perflib import Measurement, compare, described, measure
 from perflib.errors import CallError, Unmeasurable
 from perflib.stats import fewest_samples
 from perflib.timing.fresh_arguments import COPIES, State
@@ -264,7 +266,7 @@ def test_a_frame_and_the_attributes_of_an_argument_are_watched(refused):
 
     assert list(frame["a"]) == [3, 1, 2]
     assert stack.items == list(range(9))
-    assert found.state != "invalid"
+    assert not blamed(found)
 
 
 @dataclass
@@ -341,7 +343,7 @@ def test_counters_and_random_numbers_are_no_change_and_go_back():
     before = rng.bit_generator.state, other.getstate()
     found = measure(work, rng, **BRIEF)
 
-    assert found.state != "invalid"
+    assert not blamed(found)
     assert (calls, parts.count) == (0, 0)
     assert (rng.bit_generator.state, other.getstate()) == before
     assert (random.getstate(), np.random.get_state()[1].tolist()) == hidden  # noqa: NPY002
@@ -398,7 +400,7 @@ def test_counters_scratch_arrays_and_what_is_only_read_are_no_change(fn):
 
     found = measure(fn, **BRIEF)
 
-    assert found.state != "invalid"
+    assert not blamed(found)
     assert fingerprint(numbers, words, scratch) == before
 
 
@@ -407,7 +409,7 @@ def test_an_output_that_is_an_argument_holds_what_it_held():
 
     found = measure(np.add, numbers, numbers, out, **BRIEF)
 
-    assert found.state != "invalid"
+    assert not blamed(found)
     assert (out == 7).all()
 
 
@@ -631,25 +633,46 @@ def test_fresh_and_in_place_exclude_each_other_and_other_modes(refused):
         measure(np.ndarray.sort, numbers, fresh=True, mode="cold")
 
 
-@pytest.mark.parametrize("fn", [np.ndarray.sort, sort_compiled])
-@pytest.mark.parametrize("size", [1000, 100_000])
-def test_a_sort_in_place_takes_as_long_as_in_a_loop_over_different_numbers(fn, size):
-    """Two ways to measure one thing on a busy machine, in turn: the shortest times of both agree after five tries."""
-    rng = np.random.default_rng(0)
-    fn(rng.random(9))
-    measured, here = [], []
+@njit
+def sort_rows(rows):
+    for i in range(len(rows)):
+        rows[i].sort()
 
-    def sets():
-        return [(rng.random(size),) for _ in range(max(1, 3000 // size))]
 
-    for _ in range(5):
-        found = measure(fn, fresh=lambda rng: rng.random(size), scope="call", budget_s=0.3, clock=time.thread_time_ns)
-        measured += [s.per_run_ns for s in found.samples]
-        here.append(loop_ns(fn, sets, time.thread_time_ns))
-        if abs(min(measured) / min(here) - 1) < 0.1:
-            break
+def sorting_ns(fn, size, scope, clock):
+    """Nanoseconds of a sort in a loop of the test over numbers that it has never seen; the shortest of some loops."""
+    rng, times = np.random.default_rng(), []
+    for _ in range(30):
+        rows = rng.random((max(1, 4000 // size), size))
+        each = list(rows)
+        start = clock()
+        if scope == "kernel":
+            sort_rows(rows)
+        else:
+            for row in each:
+                fn(row)
+        times.append((clock() - start) / len(rows))
+    return min(times)
 
-    assert min(measured) == pytest.approx(min(here), rel=0.1)
+
+@pytest.mark.parametrize(("fn", "scope"), [(np.ndarray.sort, "call"), (sort_compiled, "call"), (sort_compiled, "kernel")])
+@pytest.mark.parametrize(
+    ("size", "clock"),
+    [(1000, time.perf_counter_ns), (100_000, time.thread_time_ns)],  # reading the second one takes microseconds
+    ids=["short", "long"],
+)
+def test_a_sort_in_place_takes_as_long_as_in_a_loop_over_different_numbers(fn, scope, size, clock):
+    """The shortest times of both, as in a race: whoever takes the core or the caches makes times only longer."""
+
+    def measured_ns():
+        found = measure(fn, fresh=lambda rng: rng.random(size), scope=scope, budget_s=0.2, clock=clock)
+        return min(sample.per_run_ns for sample in found.samples)
+
+    sorting_ns(sort_compiled, 9, scope, clock)  # compiles
+
+    ratio = ratio_in_turn(measured_ns, lambda: sorting_ns(fn, size, scope, clock), 0.05)
+
+    assert not is_outside(ratio, 0.05), f"{ratio:.3f}"
 
 
 # in place
@@ -693,18 +716,21 @@ def test_a_run_that_overflows_at_once_is_refused(refused, start, factor):
     assert (x == start).all()
 
 
-def test_an_update_in_place_takes_as_long_as_one_into_an_output():
-    a, b, c = (np.random.default_rng(0).random((40, 40)) for _ in range(3))
+def test_an_update_in_place_takes_as_long_as_one_whose_output_is_described(monkeypatch):
+    monkeypatch.setattr("perflib.kernels.catalog._registered", {})
+    work = {"make": lambda n, dtype, rng: tuple(rng.random((3, n, n))), "flops": lambda n: 2 * n**3}
+    outputs = described(**work, bytes=lambda n, itemsize: 3 * n * n * itemsize, output=0)(njit(add_product.py_func))
+    a, b, c, out = np.random.default_rng(0).random((4, 40, 40))
     before = fingerprint(a, b, c)
-    apart = []
-    for _ in range(5):
-        found = measure(add_product, c, a, b, in_place=True, scope="kernel", budget_s=0.2)
-        beside = measure(add_product, c, a, b, fresh=[0], scope="kernel", budget_s=0.2)
-        apart.append(abs(min(s.per_run_ns for s in found.samples) / min(s.per_run_ns for s in beside.samples) - 1))
-        if apart[-1] < 0.1:
-            break
+    settings = {"scope": "kernel", "placement": "mine", "budget_s": 0.1, "clock": time.thread_time_ns}
 
-    assert min(apart) < 0.1
+    ratio = ratio_in_turn(
+        lambda: measure(add_product, c, a, b, in_place=True, **settings).time_ns.value,
+        lambda: measure(outputs, out, a, b, **settings).time_ns.value,
+        0.02,
+    )
+
+    assert not is_outside(ratio, 0.02), f"{ratio:.3f}"
     assert fingerprint(a, b, c) == before
 
 

@@ -1,0 +1,1 @@
+"""What else a function changes: arrays that it only writes, the settings of the process, files, databases."""
