@@ -5,13 +5,14 @@ matmul_register_blocked, matmul_packed                              (a, b, out=N
 matmul                                                              (a, b, out=None, threads=1): the fast one
 rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
 rms_norm                        (x, weight, eps=1e-5, out=None, residual=None, threads=1): the fast one
-Panels, pack, quantise, pack_q8_0; matvec; swiglu                   weights of linear layers, times vectors; SwiGLU
+Blocks, Panels, pack, quantise, pack_q8_0; matvec; swiglu           weights of linear layers, times vectors; SwiGLU
 Kernel, KERNELS, find; verify, WrongResult; aligned_empty           descriptions: how a kernel is measured and checked
 """
 
 from ..errors import WrongResult
 from .buffers import aligned_empty
 from .catalog import KERNELS, find
+from .decoder.blocks import Blocks
 from .decoder.layers import swiglu
 from .decoder.linear import matvec
 from .decoder.panels import Panels, pack, pack_q8_0, quantise
@@ -24,5 +25,5 @@ from .rmsnorm.textbook import rms_norm_fast, rms_norm_standard
 
 __all__ = ["matmul_naive", "matmul_tiled", "matmul_tiled_vectorised", "matmul_ikj"]
 __all__ += ["matmul_register_blocked", "matmul_packed", "matmul", "rms_norm_standard", "rms_norm_fast", "rms_norm"]
-__all__ += ["Panels", "pack", "pack_q8_0", "quantise", "matvec", "swiglu"]
+__all__ += ["Blocks", "Panels", "pack", "pack_q8_0", "quantise", "matvec", "swiglu"]
 __all__ += ["Kernel", "KERNELS", "find", "WrongResult", "aligned_empty", "verify"]

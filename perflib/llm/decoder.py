@@ -1,6 +1,6 @@
 """Run a Llama-style decoder on perflib's kernels: a prompt at once, then token by token, with the time of each part.
 
-    Decoder(weights)                    packed weights, float32 as they come or quantised to Q8_0
+    Decoder(weights)                    packed weights, each of its own kind, or all as F32 or Q8_0
     decoder.cache(batch, context)       keys and values of `batch` sequences, and how far they are
     decoder.forward(tokens, cache)      logits of the last token of each sequence; the cache holds them from now on
     decoder.generate(prompt)            the tokens that continue a prompt, one after the other
@@ -17,6 +17,7 @@ Raises TypeError or ValueError naming the argument, the requirement and the valu
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -24,9 +25,10 @@ from ..errors import TextError
 from ..kernels.buffers import Arena, aligned_empty, huge_empty
 from ..kernels.checks import positive_integer
 from ..kernels.decoder.attention import _attend, _rope_and_keep
+from ..kernels.decoder.blocks import Blocks
 from ..kernels.decoder.layers import _embed, _feed_forward, _norm_heads, _norm_linear, _swiglu
-from ..kernels.decoder.linear import _linear
-from ..kernels.decoder.panels import PANEL, Panels, pack, pack_q8_0, quantise
+from ..kernels.decoder.linear import _linear, _linear_part
+from ..kernels.decoder.panels import PANEL, Panels, pack, pack_together, q8_0_blocks, quantise
 from ..performance_stats import PerformanceStats
 from .operation_counts import BYTES_PER_WEIGHT
 from .sampling import Sampler
@@ -88,17 +90,17 @@ class _Buffers:
 
 @dataclass(frozen=True)
 class _Block:
-    """Packed weights of one layer; biases, and norms of the heads, are None where the model has none."""
+    """Packed weights of one layer, of several where their kinds differ; what the model does not have is None."""
 
     attn_norm: np.ndarray
-    attn_qkv: np.ndarray
+    attn_qkv: tuple[Panels, ...]
     qkv_bias: np.ndarray | None
     q_norm: np.ndarray | None
     k_norm: np.ndarray | None
     attn_output: np.ndarray
     output_bias: np.ndarray | None
     ffn_norm: np.ndarray
-    ffn_gate_up: np.ndarray
+    ffn_gate_up: tuple[Panels, ...]
     gate_up_bias: np.ndarray | None
     ffn_down: np.ndarray
     down_bias: np.ndarray | None
@@ -118,10 +120,10 @@ class Decoder:
             raise ValueError(f"kind must be one of {', '.join(KINDS)} or None, got {kind!r}")
         self.shape, self.nbytes, self._kinds = weights.shape, 0, {}
         self._arena, self._weights, self._kind, self._report = Arena(), weights, kind, packed
-        self._embedding = self._pack("embedding", "token_embd.weight")
+        self._embedding = self._pack_one("embedding", "token_embd.weight")
         self.blocks = tuple(self._block(f"blk.{number}") for number in range(self.shape.block_count))
+        self._output = self._embedding if self.shape.tied else self._pack_one("projection", "output.weight")
         self._output_norm = self._norm("output_norm.weight")
-        self._output = self._embedding if self.shape.tied else self._pack("projection", "output.weight")
         del self._weights, self._report  # a file may be closed now
 
     @property
@@ -137,13 +139,18 @@ class Decoder:
         }
         return {"projection": each["embedding"]} | each
 
-    def _pack(self, part: str, *names: str) -> np.ndarray:
-        """One weight of a part of the pass from several, whose rows follow each other."""
-        panels = _pack([self._weights.tensor(name) for name in names], self._kind, self._arena)
-        self.nbytes += panels.nbytes
-        self._kinds.setdefault(part, Counter())[panels.kind] += panels.rows * panels.columns
-        self._report(panels.rows * panels.columns)
-        return panels.data
+    def _pack(self, part: str, *names: str) -> tuple[Panels, ...]:
+        """Weights of a part of the pass whose rows follow each other; one where they are of one kind."""
+        tensors = [_of_kind(self._weights.tensor(name), self._kind) for name in names]
+        weights = tuple(pack_together(list(group), self._arena.empty) for _, group in groupby(tensors, _kind))
+        for panels in weights:
+            self.nbytes += panels.nbytes
+            self._kinds.setdefault(part, Counter())[panels.kind] += panels.rows * panels.columns
+        self._report(sum(panels.rows * panels.columns for panels in weights))
+        return weights
+
+    def _pack_one(self, part: str, name: str) -> np.ndarray:
+        return self._pack(part, name)[0].data
 
     def _norm(self, name: str) -> np.ndarray:
         weight = np.array(self._weights.tensor(name), np.float32)
@@ -165,12 +172,12 @@ class Decoder:
             qkv_bias=self._extra(name, "attn_q.bias", "attn_k.bias", "attn_v.bias"),
             q_norm=self._extra(name, "attn_q_norm.weight"),
             k_norm=self._extra(name, "attn_k_norm.weight"),
-            attn_output=self._pack("attention/output", f"{name}.attn_output.weight"),
+            attn_output=self._pack_one("attention/output", f"{name}.attn_output.weight"),
             output_bias=self._extra(name, "attn_output.bias"),
             ffn_norm=self._norm(f"{name}.ffn_norm.weight"),
             ffn_gate_up=self._pack("ffn", f"{name}.ffn_gate.weight", f"{name}.ffn_up.weight"),
             gate_up_bias=self._extra(name, "ffn_gate.bias", "ffn_up.bias"),
-            ffn_down=self._pack("ffn", f"{name}.ffn_down.weight"),
+            ffn_down=self._pack_one("ffn", f"{name}.ffn_down.weight"),
             down_bias=self._extra(name, "ffn_down.bias"),
         )
 
@@ -241,7 +248,7 @@ class Decoder:
         heads, eps = self.shape.head_count, self.shape.layer_norm_rms_epsilon
         with section("attention"):
             with section("qkv"):
-                _norm_linear(buffers.x, block.attn_norm, eps, buffers.normed, block.attn_qkv, buffers.qkv, threads)
+                self._normed_products(block.attn_norm, block.attn_qkv, buffers, buffers.qkv, threads)
                 _add(block.qkv_bias, buffers.qkv)
                 if block.q_norm is not None:
                     _norm_heads(buffers.qkv, 0, heads, block.q_norm, eps)
@@ -255,13 +262,23 @@ class Decoder:
                 _linear(block.attn_output, buffers.attended, buffers.x, True, threads)
                 _add(block.output_bias, buffers.x)
 
+    def _normed_products(self, norm, weights, buffers, out, threads) -> None:
+        """RMS norm of x, then its products with weights that stand side by side in `out`."""
+        first, *others = weights
+        eps, column = self.shape.layer_norm_rms_epsilon, first.rows
+        _norm_linear(buffers.x, norm, eps, buffers.normed, first.data, out, threads)
+        for panels in others:
+            _linear_part(panels.data, buffers.normed, out, column, False, threads)
+            column += panels.rows
+
     def _feed_forward(self, block: _Block, buffers: _Buffers, threads: int) -> None:
-        x, normed, both, hidden = buffers.x, buffers.normed, buffers.both, buffers.hidden
-        norm, eps, gate_up, down = block.ffn_norm, self.shape.layer_norm_rms_epsilon, block.ffn_gate_up, block.ffn_down
-        if block.gate_up_bias is None:
-            _feed_forward(x, norm, eps, normed, gate_up, both, hidden, down, threads)
+        x, both, hidden = buffers.x, buffers.both, buffers.hidden
+        norm, gate_up, down = block.ffn_norm, block.ffn_gate_up, block.ffn_down
+        if block.gate_up_bias is None and len(gate_up) == 1:
+            eps = self.shape.layer_norm_rms_epsilon
+            _feed_forward(x, norm, eps, buffers.normed, gate_up[0].data, both, hidden, down, threads)
         else:
-            _norm_linear(x, norm, eps, normed, gate_up, both, threads)
+            self._normed_products(norm, gate_up, buffers, both, threads)
             _add(block.gate_up_bias, both)
             _swiglu(both, hidden)
             _linear(down, hidden, x, True, threads)
@@ -299,16 +316,24 @@ def _add(bias: np.ndarray | None, rows: np.ndarray) -> None:
         np.add(rows, bias, out=rows)
 
 
-def _pack(tensors: Sequence[Tensor], kind: str | None, arena: Arena) -> Panels:
-    if kind == "Q8_0" or kind is None and all(isinstance(t, tuple) for t in tensors):
-        pairs = [t if isinstance(t, tuple) else quantise(t) for t in tensors]
-        return pack_q8_0(*(np.concatenate(parts) for parts in zip(*pairs, strict=True)), arena.empty)
-    return pack(np.concatenate([widen(t) for t in tensors]), arena.empty)
+def _kind(tensor: np.ndarray | Blocks) -> str:
+    return tensor.kind if isinstance(tensor, Blocks) else "F32"
+
+
+def _of_kind(tensor: Tensor, kind: str | None) -> np.ndarray | Blocks:
+    """The tensor in the kind that all weights have, or as it comes."""
+    if isinstance(tensor, tuple):
+        tensor = q8_0_blocks(*tensor)
+    if kind in (None, _kind(tensor)):
+        return tensor
+    return q8_0_blocks(*quantise(widen(tensor))) if kind == "Q8_0" else widen(tensor)
 
 
 def widen(tensor: Tensor) -> np.ndarray:
     """Float32 of a tensor."""
-    if not isinstance(tensor, tuple):
-        return tensor
-    scales, quants = tensor
-    return np.repeat(scales.astype(np.float32), PANEL, axis=1)[:, : quants.shape[1]] * quants
+    tensor = _of_kind(tensor, None)
+    if not isinstance(tensor, Blocks):
+        return tensor.astype(np.float32, copy=False)
+    out = np.empty((len(tensor.data), tensor.columns), np.float32)
+    _embed(pack(tensor).data, np.arange(len(out)), out)
+    return out

@@ -19,17 +19,18 @@ from ..hardware.facts import Machine
 from ..hardware.limits import limits as measured_limits
 from ..hardware.process_memory import peak, resident_bytes
 from ..kernels.checks import positive_integer
+from ..kernels.decoder.blocks import FORMATS, Blocks
 from ..performance_stats import PerformanceStats
 from ..section_timer import WHOLE
 from ..timing.measure import compare
 from ..timing.results import Comparison
 from ..timing.sampling import quiet
-from .decoder import KINDS, Decoder, KVCache, statistics
+from .decoder import Decoder, KVCache, statistics
 from .fusion_experiment import stopwatch_runs
 from .operation_counts import PACKING, PARTS, Work, effort, work
-from .weights import RandomWeights, Shape, Weights
+from .weights import Shape, Tensor, Weights, tensor_shapes
 
-WARM = Shape(32, 32, 1, 32, 1, 1, 8)  # loads the code
+WARM = Shape(32, 256, 1, 256, 1, 1, 8)  # loads the code; super-blocks have 256 columns
 OVERHEAD_S, TURNS = 2.0, 8  # comparing stopwatches on and off: seconds, and passes of each at least
 
 
@@ -152,13 +153,28 @@ def forward(
     )
 
 
+class _Zeros:
+    """Weights of one kind, all of them 0."""
+
+    def __init__(self, shape: Shape, kind: str) -> None:
+        self.shape, self.kinds, self._sizes = shape, (kind,), tensor_shapes(shape)
+
+    def tensor(self, name: str) -> Tensor:
+        """In the kind if it is a matrix."""
+        size, (kind,) = self._sizes[name], self.kinds
+        if len(size) == 1 or kind == "F32":
+            return np.zeros(size, np.float32)
+        return Blocks(kind, size[1], np.zeros((size[0], size[1] // FORMATS[kind].columns * FORMATS[kind].bytes), np.uint8))
+
+
 def warm_up(weights: Weights, kind: str | None, threads: int) -> None:
-    """Load the code for the kind of the weights, so that it is no part of what the passes need."""
-    kind = kind or KINDS[isinstance(weights.tensor("blk.0.attn_q.weight"), tuple)]
-    decoder = Decoder(RandomWeights(replace(WARM, extras=weights.shape.extras)), kind)
-    cache = decoder.cache(1, 4)
-    for tokens in (np.zeros((1, 2), np.int64), np.zeros((1, 1), np.int64)):
-        decoder.forward(tokens, cache, threads=threads)
+    """Load the code for the kinds of the weights, so that it is no part of what the passes need."""
+    shape = replace(WARM, extras=weights.shape.extras)
+    for each in (kind,) if kind else weights.kinds:
+        decoder = Decoder(_Zeros(shape, each))
+        cache = decoder.cache(1, 4)
+        for tokens in (np.zeros((1, 2), np.int64), np.zeros((1, 1), np.int64)):
+            decoder.forward(tokens, cache, threads=threads)
 
 
 def _passes(

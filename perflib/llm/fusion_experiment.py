@@ -46,15 +46,17 @@ def alternatives(decoder: Decoder, new: int) -> dict[str, dict[str, Run]]:
     def linear(data: np.ndarray, source: np.ndarray, out: np.ndarray, add: bool = False) -> tuple:
         return _linear, data, source, out, add, 1
 
+    qkvs = [panels.data for block in blocks for panels in block.attn_qkv]
+    gates_ups = [panels.data for block in blocks for panels in block.ffn_gate_up]
     norms = [(x, block.attn_norm, eps, normed) for block in blocks]
     steps = {
         "QKV": (
-            [linear(block.attn_qkv, normed, qkv) for block in blocks],
-            [linear(data, normed, out) for b in blocks for data, out in _parts(b.attn_qkv, three)],
+            [linear(data, normed, qkv) for data in qkvs],
+            [linear(part, normed, out) for data in qkvs for part, out in _parts(data, three)],
         ),
         "gate and up": (
-            [linear(block.ffn_gate_up, normed, both) for block in blocks],
-            [linear(data, normed, out) for b in blocks for data, out in _parts(b.ffn_gate_up, two)],
+            [linear(data, normed, both) for data in gates_ups],
+            [linear(part, normed, out) for data in gates_ups for part, out in _parts(data, two)],
         ),
         "residual": (
             [linear(block.ffn_down, hidden, x, True) for block in blocks],

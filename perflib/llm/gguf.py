@@ -8,6 +8,7 @@ Raises GGUFError, one line with the file and what is wrong.
 """
 
 import math
+import mmap
 import os
 import re
 import warnings
@@ -20,7 +21,7 @@ import numpy as np
 
 from ..display.text import first_line
 from ..errors import GGUFError
-from ..kernels.decoder.panels import BLOCK
+from ..kernels.decoder.blocks import FORMATS, Blocks, Format
 from .rope import SCALINGS, RopeScaling
 from .weights import EXTRAS, Shape, Tensor, tensor_shapes
 
@@ -40,7 +41,7 @@ YARN = {"attn_factor": 1.0, "yarn_beta_fast": 32.0, "yarn_beta_slow": 1.0}
 DAMAGE = ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RecursionError
 MOST_ENTRIES = 1 << 20  # of an array; the largest vocabularies have a quarter of it
 SHOWN = 5
-SCALE_BYTES = 2
+EXPONENT = 0x7C00
 READ = (
     *("embedding_length", "block_count", "feed_forward_length", "context_length", "rope.freq_base"),
     *("attention.head_count", "attention.head_count_kv", "attention.layer_norm_rms_epsilon"),
@@ -90,23 +91,34 @@ class GGUFWeights:
         self._check_keys()
 
     def tensor(self, name: str) -> Tensor:
-        """Float32, or scales and quants of Q8_0. Raises GGUFError where a value is not finite."""
+        """Blocks of the kinds that products read, else float16 or float32. Raises GGUFError where a value is not finite.
+
+        What was read before of the file leaves the memory of this process; the system keeps it, and it comes back if used.
+        """
         from gguf import dequantize  # the extra `gguf`
 
-        data, kind = self._tensors[name].data, self._tensors[name].tensor_type
-        if kind.name == "Q8_0":
-            tensor = values, _ = _q8_0(data)
+        self._let_go()
+        data, kind = np.asarray(self._tensors[name].data), self._tensors[name].tensor_type.name
+        if kind in FORMATS:
+            finite = _scales_are_finite(data, FORMATS[kind])
         else:
-            tensor = values = np.asarray(data) if kind.name == "F32" else dequantize(data, kind)
-            tensor = values = values.astype(np.float32, copy=False)
-        if not (math.isfinite(values.min()) and math.isfinite(values.max())):
+            data = data if kind in ("F32", "F16") else dequantize(data, self._tensors[name].tensor_type)
+            finite = math.isfinite(data.min()) and math.isfinite(data.max())
+        if not finite:
             raise self._error(f"tensor {name} holds values that are not finite")
-        if self._architecture == "llama" or not ROTATED.fullmatch(name):
-            return tensor
-        if not isinstance(tensor, tuple):
-            return self._paired(tensor)
-        scales, quants = tensor
-        return self._paired(scales), self._paired(quants)
+        if self._architecture != "llama" and ROTATED.fullmatch(name):
+            data = self._paired(data)
+        return Blocks(kind, int(self._tensors[name].shape[0]), data) if kind in FORMATS else data
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of the matrices, as a decoder keeps them."""
+        kinds = {self._tensors[name].tensor_type.name for name, size in tensor_shapes(self.shape).items() if len(size) == 2}
+        return tuple(sorted({kind if kind in FORMATS else "F32" for kind in kinds}))
+
+    def _let_go(self) -> None:
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._reader.data._mmap.madvise(mmap.MADV_DONTNEED)
 
     def metadata(self, key: str) -> Any:
         """The value of a key, an array as a list; None where the file has no such key."""
@@ -281,8 +293,8 @@ def _is_same(value: Any, expected: Any) -> bool:
     return bool(value == expected)
 
 
-def _q8_0(data: np.ndarray) -> Tensor:
-    """Blocks of a float16 scale and 32 int8, as the file has them."""
-    blocks = np.asarray(data).reshape(len(data), -1, SCALE_BYTES + BLOCK)
-    scales = np.ascontiguousarray(blocks[:, :, :SCALE_BYTES]).view(np.float16)[:, :, 0]
-    return scales, np.ascontiguousarray(blocks[:, :, SCALE_BYTES:]).view(np.int8).reshape(len(data), -1)
+def _scales_are_finite(data: np.ndarray, kind: Format) -> bool:
+    """Whether every float16 of the blocks is: one that is not has only ones in its exponent."""
+    blocks = data.reshape(-1, kind.bytes)
+    halves = (np.ascontiguousarray(blocks[:, place : place + 2]).view(np.uint16) & EXPONENT for place in kind.halves)
+    return not any((half == EXPONENT).any() for half in halves)

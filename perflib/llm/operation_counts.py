@@ -7,12 +7,13 @@ Biases and norms are not counted: a weight of a layer has thousands of times as 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..kernels.decoder.blocks import FORMATS
 from .weights import Shape
 
 PACKING = 5
 """Packing a weight takes about as long as so many passes of one token over it."""
 TOGETHER = 10  # tokens of one pass that take twice as long as a single one
-BYTES_PER_WEIGHT = {"F32": 4.0, "Q8_0": 34 / 32}
+BYTES_PER_WEIGHT = {"F32": 4.0} | {name: one.bytes / one.columns for name, one in FORMATS.items()}
 PARTS = ("embedding", "attention/qkv", "attention/rope", "attention/scores", "attention/output", "ffn", "projection")
 
 

@@ -1,6 +1,7 @@
 """Describe a Llama-style decoder by its shape and the names of its tensors, and make random weights for it.
 
-A source of weights is anything with `shape` and `tensor(name)`, which returns float32, or a pair (scales, quants) of Q8_0.
+A source of weights is anything with `shape`, `kinds` and `tensor(name)`, which returns floats, blocks, or a pair (scales,
+quants) of Q8_0.
 Raises ValueError naming the argument, the requirement and the value.
 """
 
@@ -11,9 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
+from ..kernels.decoder.blocks import Blocks
 from .rope import RopeScaling
 
-Tensor = np.ndarray | tuple[np.ndarray, np.ndarray]
+Tensor = np.ndarray | Blocks | tuple[np.ndarray, np.ndarray]
 EXTRAS = {
     "attn_q.bias": "query_length",
     "attn_k.bias": "key_length",
@@ -105,9 +107,11 @@ class Weights(Protocol):
     """Where a decoder gets its tensors from, one at a time."""
 
     shape: Shape
+    kinds: tuple[str, ...]
+    """Of the matrices, as `Decoder` keeps them."""
 
     def tensor(self, name: str) -> Tensor:
-        """Float32 in the shape that `tensor_shapes` gives, or (scales, quants) of Q8_0."""
+        """Floats in the shape that `tensor_shapes` gives, blocks, or (scales, quants) of Q8_0."""
 
 
 def tensor_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
@@ -137,7 +141,7 @@ class RandomWeights:
     """
 
     def __init__(self, shape: Shape, seed: int = 0) -> None:
-        self.shape, self.seed = shape, seed
+        self.shape, self.seed, self.kinds = shape, seed, ("F32",)
         self._shapes = tensor_shapes(shape)
 
     def tensor(self, name: str) -> np.ndarray:

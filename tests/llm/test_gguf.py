@@ -2,6 +2,8 @@
 
 import itertools
 import random
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
@@ -9,14 +11,17 @@ import numpy as np
 import pytest
 from decoders import Given, close, drawn, exact, weights
 from ggufs import gguf, write
+from quants import drawn_rows, meant
 
 from perflib.errors import GGUFError
-from perflib.llm.decoder import Decoder
+from perflib.kernels.decoder.blocks import FORMATS, Blocks
+from perflib.kernels.decoder.panels import quantise
+from perflib.llm.decoder import Decoder, widen
 from perflib.llm.gguf import GGUFWeights
 from perflib.llm.weights import EXTRAS, Shape
 
 SHAPE = Shape(50, 64, 2, 96, 4, 2, 128, layer_norm_rms_epsilon=1e-4, freq_base=5000.0, tied=False)
-WIDE = Shape(40, 256, 1, 256, 4, 2, 64)  # K-quants come in blocks of 256
+WIDE = Shape(40, 256, 2, 256, 4, 2, 64, tied=False)  # K-quants come in blocks of 256
 
 
 def logits(source, tokens):
@@ -42,7 +47,7 @@ def test_a_file_gives_the_same_logits_as_the_arrays_it_was_written_from(written)
     assert np.array_equal(logits(source, tokens), logits(Given(source.shape, weights(SHAPE)), tokens))
 
 
-@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0"])
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0"])
 def test_a_quantised_file_gives_the_logits_of_what_it_stands_for(tmp_path, kind):
     tensors, tokens = weights(SHAPE), drawn(SHAPE, 14)
     file = write(tmp_path / "model.gguf", SHAPE, tensors, kind)
@@ -52,26 +57,97 @@ def test_a_quantised_file_gives_the_logits_of_what_it_stands_for(tmp_path, kind)
     source = GGUFWeights(file)
 
     assert close(logits(source, tokens), exact(source.shape, meant, tokens))
-    assert isinstance(source.tensor("blk.0.attn_q.weight"), tuple) == (kind == "Q8_0")
+    assert source.kinds == (kind if kind in FORMATS else "F32",)
+    assert isinstance(source.tensor("blk.0.attn_q.weight"), Blocks) == (kind in FORMATS)
 
 
-def test_k_quants_are_widened_by_the_package(tmp_path):
-    tensors, kind = weights(WIDE), gguf.GGMLQuantizationType.Q6_K
-    path = tmp_path / "model.gguf"
-    raw = np.random.default_rng(0).integers(0, 256, (256, 210), np.uint8)  # blocks of 210 bytes, the scale last
-    raw[:, -2:] = np.full((256, 1), 0.01, np.float16).view(np.uint8)
-    writer_tensors = {n: t for n, t in tensors.items() if n != "blk.0.attn_q.weight"}
-    original = gguf.GGUFWriter.write_header_to_file
+def in_blocks(shape, choose, seed=0):
+    """Tensors whose matrices are blocks of the kinds that choose(name) gives, and what they stand for."""
+    stored = {
+        name: (choose(name), drawn_rows(choose(name), *value.shape, seed + n, size=0.1)) if value.ndim == 2 else value
+        for n, (name, value) in enumerate(weights(shape).items())
+    }
+    return stored, {name: meant(*value) if isinstance(value, tuple) else value for name, value in stored.items()}
 
-    def with_k_quant(self, *args):
-        self.add_tensor("blk.0.attn_q.weight", raw, raw_dtype=kind)
-        return original(self, *args)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gguf.GGUFWriter, "write_header_to_file", with_k_quant)
-        write(path, WIDE, writer_tensors)
+def like_a_mixed_file(name):
+    """As programs that quantise choose: more bits for values, for ffn_down and for the logits."""
+    if "attn_v" in name or "ffn_down" in name or name.startswith("output"):
+        return "Q6_K"
+    return {"token_embd.weight": "Q4_0", "blk.0.ffn_up.weight": "Q4_1", "blk.1.attn_k.weight": "Q8_0"}.get(name, "Q4_K")
 
-    assert np.array_equal(GGUFWeights(path).tensor("blk.0.attn_q.weight"), gguf.dequantize(raw, kind))
+
+@pytest.mark.parametrize("kind", [*FORMATS, "mixed"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blocks_give_the_logits_of_what_they_stand_for(tmp_path, kind, threads):
+    choose = like_a_mixed_file if kind == "mixed" else lambda name: kind
+    stored, plain = in_blocks(WIDE, choose)
+    tokens = drawn(WIDE, 40)
+    source = GGUFWeights(write(tmp_path / "model.gguf", WIDE, stored))
+    decoder = Decoder(source)
+    cache = decoder.cache(1, 64)
+
+    prompt = decoder.forward(tokens[None], decoder.cache(1, 64), threads=threads, every=True)[0]
+    steps = np.array([decoder.forward(token.reshape(1, 1), cache, threads=threads)[0] for token in tokens])
+
+    expected = exact(source.shape, plain, tokens)
+    assert close(prompt, expected)
+    assert close(steps, expected)
+    assert (prompt.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert (steps.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert decoder.kind == (kind if kind != "mixed" else "Q4_0 and Q4_1 and Q4_K and Q6_K and Q8_0")
+    assert source.kinds == tuple(decoder.kind.split(" and "))
+
+
+def test_every_tensor_of_a_mixed_file_keeps_the_bytes_of_its_kind(tmp_path):
+    stored, _ = in_blocks(WIDE, like_a_mixed_file)
+
+    decoder = Decoder(GGUFWeights(write(tmp_path / "model.gguf", WIDE, stored)))
+
+    rows = -(-WIDE.vocab_size // 32) * 32  # the last panel has zeros beyond
+    sizes = [value[1].nbytes if isinstance(value, tuple) else value.nbytes for value in stored.values()]
+    padding = sum(stored[name][1].nbytes for name in ("token_embd.weight", "output.weight")) * (rows / WIDE.vocab_size - 1)
+    assert decoder.nbytes == pytest.approx(sum(sizes) + padding)
+    share = {name: each.bytes / each.columns for name, each in FORMATS.items()}
+    feed_forward = (3 * share["Q4_K"] + share["Q4_1"] + 2 * share["Q6_K"]) / 6
+    assert decoder.bytes_per_weight["ffn"] == pytest.approx(feed_forward)
+    assert decoder.bytes_per_weight["projection"] == pytest.approx(share["Q6_K"])
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q8_0"])
+def test_a_file_of_blocks_may_be_read_as_one_kind(tmp_path, kind):
+    stored, plain = in_blocks(WIDE, like_a_mixed_file)
+    tokens = drawn(WIDE, 9)
+    decoder = Decoder(GGUFWeights(write(tmp_path / "model.gguf", WIDE, stored)), kind)
+    if kind == "Q8_0":
+        again = {n: t if t.ndim == 1 or stored[n][0] == kind else widen(quantise(t)) for n, t in plain.items()}
+
+    result = decoder.forward(tokens[None], decoder.cache(1, 9), every=True)[0]
+
+    assert decoder.kind == kind
+    assert close(result, exact(WIDE, plain if kind == "F32" else again, tokens))
+
+
+def test_other_blocks_are_widened_by_the_package(tmp_path):
+    kind = gguf.GGMLQuantizationType.Q5_K
+    raw = np.random.default_rng(0).integers(0, 256, (256, 176), np.uint8)
+    raw[:, :4] = np.full((256, 2), 0.01, np.float16).view(np.uint8)
+    file = write(tmp_path / "model.gguf", WIDE, weights(WIDE) | {"blk.0.attn_q.weight": ("Q5_K", raw)})
+
+    assert np.array_equal(GGUFWeights(file).tensor("blk.0.attn_q.weight"), gguf.dequantize(raw, kind))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_blocks_without_a_finite_scale_are_refused_with_their_tensor(tmp_path, refused, kind, value):
+    for place in FORMATS[kind].halves:
+        stored, _ = in_blocks(WIDE, lambda name: kind)
+        data = stored["blk.1.ffn_up.weight"][1].reshape(-1, FORMATS[kind].bytes)
+        data[-1, place : place + 2] = np.float16([value]).view(np.uint8)
+        file = write(tmp_path / f"{place}.gguf", WIDE, stored)
+
+        with refused(GGUFError, "tensor blk.1.ffn_up.weight holds values that are not finite"):
+            Decoder(GGUFWeights(file))
 
 
 def test_a_tensor_stays_on_disk_until_it_is_asked_for(written):
@@ -456,3 +532,32 @@ def test_a_damaged_file_is_refused_in_one_line_or_read_as_what_it_says(tmp_path)
             assert "\n" not in str(problem)
             refusals += 1
     assert refusals > 140
+
+
+LOADING = """
+import sys
+from perflib.hardware.process_memory import peak, resident_bytes
+from perflib.llm import forward
+from perflib.llm.decoder import Decoder
+from perflib.llm.gguf import GGUFWeights
+
+source = GGUFWeights(sys.argv[1])
+forward.warm_up(source, None, 1)
+before = resident_bytes()
+with peak() as most:
+    decoder = Decoder(source)
+print((most.bytes - before) / decoder.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory since a mark")
+@pytest.mark.parametrize(("kind", "most"), [("Q4_K", 1.25), ("Q8_0", 1.25), ("F32", 1.35)])
+def test_loading_needs_little_memory_besides_the_packed_weights(tmp_path, kind, most):
+    """In a process of its own: neither a second copy nor the pages of the file, which are let go tensor by tensor."""
+    shape = Shape(4096, 1024, 8, 2816, 16, 4, 64, tied=False)
+    stored = weights(shape) if kind == "F32" else in_blocks(shape, lambda name: kind)[0]
+    file = write(tmp_path / "model.gguf", shape, stored)
+
+    done = subprocess.run([sys.executable, "-c", LOADING, file], capture_output=True, text=True, check=True)
+
+    assert 0.9 < float(done.stdout) < most

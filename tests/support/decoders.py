@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import reference
 
-from perflib.llm.decoder import widen
 from perflib.llm.weights import RandomWeights, Shape, tensor_shapes
 
 PLAIN = Shape(40, 32, 2, 48, 4, 4, 64)
@@ -27,8 +26,16 @@ def weights(shape, seed=0):
     return {name: source.tensor(name) for name in tensor_shapes(shape)}
 
 
+def meant(tensor):
+    """Float64 of a tensor, or of scales and quants of Q8_0."""
+    if not isinstance(tensor, tuple):
+        return np.float64(tensor)
+    scales, quants = map(np.float64, tensor)
+    return scales.repeat(32, axis=1)[:, : quants.shape[1]] * quants
+
+
 def exact(shape, tensors, tokens, halves=False):
-    return reference.decoder(shape, {name: np.float64(widen(value)) for name, value in tensors.items()}, tokens, halves)
+    return reference.decoder(shape, {name: meant(value) for name, value in tensors.items()}, tokens, halves)
 
 
 def drawn(shape, count, seed=0):

@@ -9,7 +9,10 @@ ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_stri
 
 
 def write(path, shape, tensors=None, kind="F32", architecture="llama", general=(), **changes):
-    """A file of these tensors, or of random ones; `changes` of hyper-parameters, None leaves one out."""
+    """A file of these tensors, or of random ones; `changes` of hyper-parameters, None leaves one out.
+
+    A tensor may be a pair of kind and bytes.
+    """
     writer = gguf.GGUFWriter(path, architecture)
     numbers = {"context_length": shape.context_length, "embedding_length": shape.embedding_length}
     numbers |= {"block_count": shape.block_count, "feed_forward_length": shape.feed_forward_length}
@@ -22,6 +25,9 @@ def write(path, shape, tensors=None, kind="F32", architecture="llama", general=(
         if value is not None:
             getattr(writer, ADD[type(value)])(key, value)
     for name, value in (weights(shape) if tensors is None else tensors).items():
+        if isinstance(value, tuple):
+            writer.add_tensor(name, value[1], raw_dtype=gguf.GGMLQuantizationType[value[0]])
+            continue
         stored = gguf.GGMLQuantizationType[kind if value.ndim == 2 else "F32"]
         writer.add_tensor(name, gguf.quantize(value, stored), raw_dtype=stored)
     writer.write_header_to_file()

@@ -20,9 +20,9 @@ from ..jit.compile import compiled
 from ..jit.elementary import divide, exp
 from ..jit.simd import lanes, load, load_first, pointer, splat, store, store_first
 from ..rmsnorm.fast import _normalise, _rms_norm
+from .block_tile import widen
+from .blocks import BLOCK, FORMATS, PANEL
 from .linear import _linear
-from .panels import BLOCK, BLOCK_BYTES, PANEL
-from .tile import widen
 
 NEVER = 1 << 62  # bytes from which on the norm writes past the caches: here its output is read at once
 
@@ -44,13 +44,16 @@ def _lookup_by_kind(data, tokens, out):
 
         return rows
 
+    each = FORMATS[next(iter(data.dtype.fields))].blocks
+
     def columns(data, tokens, out):
         block = np.empty((BLOCK, PANEL), np.float32)
         for r in range(tokens.size):
             panel, place = tokens[r] // PANEL, tokens[r] % PANEL
             for i in range(out.shape[1]):
                 if i % BLOCK == 0:
-                    widen(pointer(data, (panel * data.shape[1] + i // BLOCK) * BLOCK_BYTES), pointer(block, 0))
+                    number = i // BLOCK
+                    widen(pointer(data, panel * data.shape[1] + number // each), number % each, pointer(block, 0))
                 out[r, i] = block[i % BLOCK, place]
 
     return columns

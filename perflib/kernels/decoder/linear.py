@@ -1,18 +1,19 @@
 """Multiply packed weights by one vector or by many: the hot path of a decoder.
 
-    matvec(weight, x, out=None, threads=1)      x K or M x K, out N or M x N: y = W x for each row of x
-    _linear(data, x, out, add, threads)         the compiled kernel: out (+)= x W^T
+    matvec(weight, x, out=None, threads=1)              x K or M x K, out N or M x N: y = W x for each row of x
+    _linear(data, x, out, add, threads)                 the compiled kernel: out (+)= x W^T
+    _linear_part(data, x, out, column, add, threads)    the same for the columns of out from `column` on
 
-One vector: every weight is read once and used once, so the memory sets the pace. Four streams of panels are read side by
-side, each without a break, eight sums in flight (streams that broke off at every panel cost Q8_0 a fifth); Q8_0 is widen
-in registers: int8 to float32, a multiply-add, and the scale once in 32. Many vectors: the panels are a matrix
-multiplication's packed B already, twelve rows of x at a time share what is loaded of it; Q8_0 panels are widened once
-into a buffer that stays in the cache. Threads share the panels out. `gemm`, which takes weights as K x N and packs them
-at each call or reads them in place, took 0.94 to 1.25 times as long on a decoder's layers at 128 rows, 0.95 to 3.2
-times at 16.
+One vector: every weight is read once and used once, so the memory sets the pace. Some streams of panels are read side by
+side, each without a break, eight sums in flight (streams that broke off at every panel cost Q8_0 a fifth). Many vectors:
+the panels are a matrix multiplication's packed B already, twelve rows of x at a time share what is loaded of it; blocks are
+widened panel by panel into a buffer that stays in the cache. `block_tile` says how blocks are multiplied. Threads share
+the panels out. `gemm`, which takes weights as K x N and packs them at each call or reads them in place, took 0.94 to 1.25
+times as long on a decoder's layers at 128 rows, 0.95 to 3.2 times at 16.
 
-Contract: weight is `panels.Panels`; x, out float32, C-contiguous. Sums run over K in order, in float32: the error is at
-most (K + 2) eps |W| |x| elementwise, besides what quantising lost.
+Contract: weight is `panels.Panels`; x, out float32, C-contiguous. A part's last panel may reach beyond its rows, where it
+gives zeros: parts of one `out` are multiplied from left to right. The error is at most (K + 2) eps |W| |x| elementwise,
+besides what quantising lost; one vector times blocks is off by up to 2^-22 of the largest |x| of 32, times |w|, more.
 
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """
@@ -24,32 +25,34 @@ from numba.extending import overload
 from ..checks import array_of, positive_integer
 from ..jit.compile import compiled
 from ..jit.simd import lanes, pointer
-from .panels import BLOCK_BYTES, PANEL, Panels
-from .tile import FULL_ROWS, Q8_PANELS, TILE_VECTORS, VECTOR_PANELS, WIDE, tile, tile_q8_0, widen
+from .block_tile import BLOCK_PANELS, ROUNDED, round_block, tile_blocks, widen
+from .blocks import BLOCK, PANEL
+from .panels import Panels
+from .tile import FULL_ROWS, TILE_VECTORS, VECTOR_PANELS, WIDE, tile
 
 
 @compiled
-def _one_f32(data, x, out, first, last, add):
+def _one_f32(data, x, out, column, first, last, add):
     """(panels, K, 32), (1, K) -> (1, N), panels first to last"""
-    k, n, one, size = data.shape[1], out.shape[1], pointer(x, 0), data.shape[1] * PANEL
+    k, n, one, size = data.shape[1], out.shape[1] - column, pointer(x, 0), data.shape[1] * PANEL
     apart = (last - first) // VECTOR_PANELS  # each stream runs through its own panels without a break
     for p in range(first, first + apart):
-        panel, place = pointer(data, p * size), pointer(out, p * PANEL)
+        panel, place = pointer(data, p * size), pointer(out, column + p * PANEL)
         tile(one, 1, panel, apart * size, place, apart * PANEL, 0, k, n - p * PANEL, add, 1, VECTOR_PANELS, WIDE)
     for p in range(first + apart * VECTOR_PANELS, last):
-        tile(one, 1, pointer(data, p * size), 0, pointer(out, p * PANEL), 0, 0, k, n - p * PANEL, add, 1, 1, WIDE)
+        tile(one, 1, pointer(data, p * size), 0, pointer(out, column + p * PANEL), 0, 0, k, n - p * PANEL, add, 1, 1, WIDE)
 
 
 @compiled
-def _one_q8_0(data, x, out, first, last, add):
-    """(panels, blocks, BLOCK_BYTES), (1, K) -> (1, N), panels first to last"""
-    k, n, one, size = x.shape[1], out.shape[1], pointer(x, 0), data.shape[1] * BLOCK_BYTES
-    apart = (last - first) // Q8_PANELS
+def _one_blocks(data, rounded, out, column, first, last, add):
+    """(panels, super-blocks), (blocks, ROUNDED) -> (1, N), panels first to last"""
+    k, n, one = data.shape[1], out.shape[1] - column, pointer(rounded, 0)
+    apart = (last - first) // BLOCK_PANELS
     for p in range(first, first + apart):
-        panel, place = pointer(data, p * size), pointer(out, p * PANEL)
-        tile_q8_0(one, panel, apart * size, place, apart * PANEL, k, n - p * PANEL, add, Q8_PANELS, WIDE)
-    for p in range(first + apart * Q8_PANELS, last):
-        tile_q8_0(one, pointer(data, p * size), 0, pointer(out, p * PANEL), 0, k, n - p * PANEL, add, 1, WIDE)
+        panel, place = pointer(data, p * k), pointer(out, column + p * PANEL)
+        tile_blocks(one, panel, apart * k, place, apart * PANEL, k, n - p * PANEL, add, BLOCK_PANELS, WIDE)
+    for p in range(first + apart * BLOCK_PANELS, last):
+        tile_blocks(one, pointer(data, p * k), 0, pointer(out, column + p * PANEL), 0, k, n - p * PANEL, add, 1, WIDE)
 
 
 @compiled
@@ -59,6 +62,18 @@ def _interleave(x, m, k, packed):
         group, place = packed[r // FULL_ROWS], r % FULL_ROWS
         for i in range(k):
             group[i, place] = x[r, i]
+
+
+@compiled
+def _round(data, x, rounded):
+    """(1, K) -> (blocks, ROUNDED)"""
+    k, rest = x.shape[1], np.zeros(BLOCK, np.float32)
+    for b in range(rounded.shape[0]):
+        source = pointer(x, b * BLOCK)
+        if (b + 1) * BLOCK > k:
+            rest[: k - b * BLOCK] = x[0, b * BLOCK :]
+            source = pointer(rest, 0)
+        round_block(source, pointer(data, 0), pointer(rounded, b * ROUNDED))
 
 
 @compiled
@@ -84,60 +99,95 @@ def _tiles(packed, m, k, panel, out, column, add):
 
 
 @compiled
-def _many_f32(data, x, out, first, last, add):
-    """(panels, K, 32), (M, K) -> (M, N), panels first to last"""
-    m, k = x.shape
-    packed = np.empty((-(-m // FULL_ROWS), k, FULL_ROWS), np.float32)
-    _interleave(x, m, k, packed)
+def _many_f32(data, packed, out, column, first, last, add):
+    """(panels, K, 32), (groups, K, FULL_ROWS) -> (M, N), panels first to last"""
+    m, k = out.shape[0], data.shape[1]
     for p in range(first, last):
-        _tiles(packed, m, k, pointer(data, p * data.shape[1] * PANEL), out, p * PANEL, add)
+        _tiles(packed, m, k, pointer(data, p * k * PANEL), out, column + p * PANEL, add)
 
 
 @compiled
-def _many_q8_0(data, x, out, first, last, add):
-    """(panels, blocks, BLOCK_BYTES), (M, K) -> (M, N), panels first to last"""
-    m, k = x.shape
-    blocks, packed = data.shape[1], np.empty((-(-m // FULL_ROWS), k, FULL_ROWS), np.float32)
-    _interleave(x, m, k, packed)
-    panel = np.empty((blocks, PANEL, PANEL), np.float32)
+def _many_blocks(data, packed, out, column, first, last, add):
+    """(panels, super-blocks), (groups, K, FULL_ROWS) -> (M, N), panels first to last"""
+    m, k = out.shape[0], packed.shape[1]
+    blocks = -(-k // BLOCK)
+    each, panel = blocks // data.shape[1], np.empty((blocks, BLOCK, PANEL), np.float32)
     for p in range(first, last):
-        for block in range(blocks):
-            widen(pointer(data, (p * blocks + block) * BLOCK_BYTES), pointer(panel, block * PANEL * PANEL))
-        _tiles(packed, m, k, pointer(panel, 0), out, p * PANEL, add)
+        for b in range(blocks):
+            widen(pointer(data, p * data.shape[1] + b // each), b % each, pointer(panel, b * BLOCK * PANEL))
+        _tiles(packed, m, k, pointer(panel, 0), out, column + p * PANEL, add)
 
 
-def _share(data, x, out, first, last, add):
+def _prepare(data, x):
+    raise NotImplementedError("compiled code only")
+
+
+@overload(_prepare)
+def _prepare_by_kind(data, x):
+    """x as a product takes it, once for all threads: many rows interleaved, one row rounded for blocks."""
+    quantised = data.dtype != types.float32
+
+    def prepare(data, x):
+        m, k = x.shape
+        blocks = -(-k // BLOCK) if quantised and m == 1 else 0
+        packed = np.empty((-(-m // FULL_ROWS) if m > 1 else 0, k, FULL_ROWS), np.float32)
+        rounded = np.empty((blocks, ROUNDED), np.int32)
+        if m > 1:
+            _interleave(x, m, k, packed)
+        elif quantised:
+            _round(data, x, rounded)
+        return packed, rounded
+
+    return prepare
+
+
+def _share(data, x, ready, out, column, first, last, add):
     raise NotImplementedError("compiled code only")
 
 
 @overload(_share)
-def _share_by_kind(data, x, out, first, last, add):
+def _share_by_kind(data, x, ready, out, column, first, last, add):
     """Panels first to last, by the kind of the weights, which the compiler knows."""
-    one, many = (_one_f32, _many_f32) if data.dtype == types.float32 else (_one_q8_0, _many_q8_0)
+    if data.dtype == types.float32:
 
-    def share(data, x, out, first, last, add):
-        if x.shape[0] == 1:
-            one(data, x, out, first, last, add)
-        else:
-            many(data, x, out, first, last, add)
+        def share(data, x, ready, out, column, first, last, add):
+            if x.shape[0] == 1:
+                _one_f32(data, x, out, column, first, last, add)
+            else:
+                _many_f32(data, ready[0], out, column, first, last, add)
+
+    else:
+
+        def share(data, x, ready, out, column, first, last, add):
+            if x.shape[0] == 1:
+                _one_blocks(data, ready[1], out, column, first, last, add)
+            else:
+                _many_blocks(data, ready[0], out, column, first, last, add)
 
     return share
 
 
 @compiled(parallel=True)
-def _linear_in_parallel(data, x, out, add, threads):
+def _linear_in_parallel(data, x, ready, out, column, add, threads):
     panels = data.shape[0]
     for t in prange(threads):
-        _share(data, x, out, t * panels // threads, (t + 1) * panels // threads, add)
+        _share(data, x, ready, out, column, t * panels // threads, (t + 1) * panels // threads, add)
+
+
+@compiled
+def _linear_part(data, x, out, column, add, threads):
+    """packed weights, (M, K) -> (M, N), columns from `column` on"""
+    ready = _prepare(data, x)
+    if threads == 1:  # no literals: they would be types of their own, compiled again
+        _share(data, x, ready, out, column, np.intp(0), data.shape[0], add)
+    else:
+        _linear_in_parallel(data, x, ready, out, column, add, threads)
 
 
 @compiled
 def _linear(data, x, out, add, threads):
     """packed weights, (M, K) -> (M, N)"""
-    if threads == 1:
-        _share(data, x, out, np.intp(0), data.shape[0], add)  # no literal: it would be compiled for that type again
-    else:
-        _linear_in_parallel(data, x, out, add, threads)
+    _linear_part(data, x, out, np.intp(0), add, threads)
 
 
 def matvec(weight: Panels, x: np.ndarray, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:

@@ -1,38 +1,41 @@
 """Pack the weights of a linear layer in the order of their use: panels of 32 output rows, column after column.
 
-    pack(weight)                -> Panels of float32: panel p holds weight[32 p : 32 p + 32] transposed, one after the other
-    pack_q8_0(scales, quants)   -> Panels of Q8_0: blocks of 32 columns, in each the 32 scales as float16, then 32 x 32 int8
+    pack(weight)                -> Panels: of float32, panel p holds weight[32 p : 32 p + 32] transposed, one after the
+                                   other; of `Blocks`, the super-blocks of 32 rows side by side (see `blocks`)
+    pack_q8_0(scales, quants)   -> Panels of Q8_0, blocks of 32 columns
     quantise(weight)            -> scales, quants: llama.cpp's Q8_0, one scale per 32 neighbours of a row
     Arena().empty(shape, dtype) memory for many weights, packed on shared huge pages
     huge_empty(shape, dtype)    memory on 2 MiB pages where the system gives them
 
-Contract: a weight is N x K, float32, C-contiguous, and maps K inputs to N outputs (y = W x), as in GGUF. A multiplication
+Contract: a weight is N x K, C-contiguous, and maps K inputs to N outputs (y = W x), as in GGUF. A multiplication
 with one vector reads a panel from its first byte to its last, and every load is one full register, without a sum across
 lanes at the end; one with many vectors finds each panel packed as B of a GEMM (BLIS: NR = 32). Rows beyond N and columns
-beyond K are zeros. The packed weights are the only copy in memory.
+beyond K are zeros. The packed weights are the only copy in memory. Threads share
+the panels out.
 
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 
 import numpy as np
 
 from ..buffers import huge_empty
 from ..checks import array_of
+from .blocks import BLOCK, FORMATS, PANEL, Blocks, _pack_blocks, panel_dtype
 
-PANEL = 32
-"""Output rows per panel: two 512-bit registers, four of 256 bit."""
-BLOCK = 32
-"""Neighbours in a row that share a scale in Q8_0."""
-BLOCK_BYTES = PANEL * (2 + BLOCK)
-"""Of a block of 32 x 32 weights: a cache line of scales, sixteen of quants."""
+SHARE_BYTES = 1 << 20
+"""What a thread is worth starting for."""
 
 
 @dataclass(frozen=True)
 class Panels:
-    """A packed weight; `data` is panels x K x 32 of float32, or panels x blocks x BLOCK_BYTES of uint8."""
+    """A packed weight; `data` is panels x K x 32 of float32, or panels x super-blocks of the records of its kind."""
 
     rows: int
     columns: int
@@ -45,18 +48,60 @@ class Panels:
 
     @property
     def kind(self) -> str:
-        """F32 or Q8_0, as GGUF calls them."""
-        return "F32" if self.data.dtype == np.float32 else "Q8_0"
+        """F32, Q8_0 and so on, as GGUF calls them."""
+        return self.data.dtype.names[0] if self.data.dtype.names else "F32"
 
 
-def pack(weight: np.ndarray, empty: Callable[..., np.ndarray] = huge_empty) -> Panels:
-    """Panels of a float32 weight N x K. empty: where the memory comes from."""
-    rows, columns = _matrix("weight", weight, np.float32)
-    data = empty((-(-rows // PANEL), columns, PANEL), np.float32)
-    for number, panel in enumerate(data):
-        part = weight[PANEL * number : PANEL * (number + 1)]
-        panel[:, : len(part)] = part.T
+def pack(weight: np.ndarray | Blocks, empty: Callable[..., np.ndarray] = huge_empty) -> Panels:
+    """Panels of a weight N x K, float32 or blocks. empty: where the memory comes from."""
+    if not isinstance(weight, Blocks):
+        _matrix("weight", weight, np.float32)
+    return pack_together([weight], empty)
+
+
+def pack_together(weights: Sequence[np.ndarray | Blocks], empty: Callable[..., np.ndarray] = huge_empty) -> Panels:
+    """Panels of several weights of one kind and K, whose rows follow each other; floats of any size become float32."""
+    first, parts = weights[0], [np.asarray(w.data if isinstance(w, Blocks) else w) for w in weights]
+    *begins, rows = accumulate(map(len, parts), initial=0)
+    panels = -(-rows // PANEL)
+    if isinstance(first, Blocks):
+        size = FORMATS[first.kind].bytes
+        data = empty((panels, parts[0].shape[1] // size), panel_dtype(first.kind))
+        columns, target, pack_rows = (
+            first.columns,
+            (data, data.view(np.uint8).reshape(*data.shape, PANEL * size)),
+            _pack_blocks,
+        )
+    else:
+        columns, pack_rows = first.shape[1], _pack_floats
+        data = empty((panels, columns, PANEL), np.float32)
+        target = (data,)
+    for begin, part in zip(begins, parts, strict=True):
+        source = np.ascontiguousarray(part).view() if isinstance(first, Blocks) else part.view()
+        source.flags.writeable = False  # one type for the compiler, of arrays and mapped files
+        _in_threads(partial(pack_rows, *target, source, begin), source)
     return Panels(rows, columns, data)
+
+
+def _in_threads(pack_rows: Callable[[int, int], None], source: np.ndarray) -> None:
+    """All rows, in as many threads as there are cores for what is worth it."""
+    threads = max(1, min(os.cpu_count() or 1, source.nbytes // SHARE_BYTES))
+    ends = [len(source) * t // threads for t in range(threads + 1)]
+    if threads == 1:
+        pack_rows(*ends)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(pack_rows, ends[:-1], ends[1:]))
+
+
+def _pack_floats(data: np.ndarray, source: np.ndarray, begin: int, first: int, last: int) -> None:
+    """Rows first to last of `source`; row 0 is row `begin` of the panels."""
+    row = first
+    while row < last:
+        place = (begin + row) % PANEL
+        count = min(PANEL - place, last - row)
+        data[(begin + row) // PANEL, :, place : place + count] = source[row : row + count].T
+        row += count
 
 
 def quantise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,21 +122,23 @@ def quantise(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def pack_q8_0(scales: np.ndarray, quants: np.ndarray, empty: Callable[..., np.ndarray] = huge_empty) -> Panels:
     """Panels of Q8_0 weights: scales N x blocks of float16, finite, quants N x K of int8."""
+    return pack_together([q8_0_blocks(scales, quants)], empty)
+
+
+def q8_0_blocks(scales: np.ndarray, quants: np.ndarray) -> Blocks:
+    """The blocks that a file has of them."""
     rows, columns = _matrix("quants", quants, np.int8)
     blocks = -(-columns // BLOCK)
     if _matrix("scales", scales, np.float16) != (rows, blocks):
         raise ValueError(f"scales must have shape {(rows, blocks)}, one for 32 quants of a row, got {scales.shape}")
     if not np.isfinite(scales).all():
         raise ValueError("scales must be finite, got infinity or NaN")
-    data = empty((-(-rows // PANEL), blocks, BLOCK_BYTES), np.uint8)
-    for number, panel in enumerate(data):
-        mine = slice(PANEL * number, PANEL * (number + 1))
-        part = np.zeros((PANEL, blocks * BLOCK), np.int8)
-        part[: len(quants[mine]), :columns] = quants[mine]
-        panel[:, : 2 * PANEL].view(np.float16)[:, : len(scales[mine])] = scales[mine].T
-        by_column = part.reshape(PANEL, blocks, BLOCK).transpose(1, 2, 0)
-        panel[:, 2 * PANEL :] = by_column.reshape(blocks, -1).view(np.uint8)
-    return Panels(rows, columns, data)
+    data = np.zeros((rows, blocks, FORMATS["Q8_0"].bytes), np.uint8)
+    padded = np.zeros((rows, blocks * BLOCK), np.int8)
+    padded[:, :columns] = quants
+    data[:, :, :2] = np.ascontiguousarray(scales).view(np.uint8).reshape(rows, blocks, 2)
+    data[:, :, 2:] = padded.view(np.uint8).reshape(rows, blocks, BLOCK)
+    return Blocks("Q8_0", columns, data.reshape(rows, -1))
 
 
 def _matrix(name: str, value: np.ndarray, dtype: type) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
     tile(a, step, b, next_panel, c, next_place, ldc, k, count, add, MR, NP, NV)
         C[r, j] (+)= sum over i < k of A[i, r] B[i, j], MR rows, NP panels of NV registers each side by side
-    tile_q8_0(a, b, next_panel, c, next_place, k, count, add, NP, NV)
-        the same for one row and blocks of Q8_0, which become float32 in registers
 
 a, b, c are pointers (see `simd.pointer`). A lies as BLIS packs it: the MR rows of column i side by side at a +
 i step. step, ldc, next_panel and next_place (of its columns in C) are distances in elements. `count` is how many columns
@@ -15,7 +13,6 @@ within the registers: 12 rows x 2 registers of 512 bit for many vectors, 4 panel
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from llvmlite import ir
 from numba import types
@@ -23,8 +20,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..jit import emit
-from ..jit.vector import INT, vector_lanes, vector_of, vector_registers
-from .panels import BLOCK, BLOCK_BYTES, PANEL
+from ..jit.vector import vector_lanes, vector_of, vector_registers
+from .blocks import PANEL
 
 WIDE = -(-PANEL // vector_lanes("float32"))
 """Registers across a panel."""
@@ -34,10 +31,6 @@ FULL_ROWS = 12 if vector_registers() == 32 else 6
 """MR where W multiplies many vectors: 24 sums of 32 registers, 12 of 16."""
 VECTOR_PANELS = min(4, max(1, vector_registers() // (2 * WIDE)))
 """NP of a multiplication with one vector."""
-Q8_PANELS = min(4, max(1, vector_registers() // (4 * WIDE)))
-"""NP of the same for Q8_0: two sums for each register."""
-
-I8, I16 = ir.IntType(8), ir.IntType(16)
 
 
 @intrinsic(prefer_literal=True)
@@ -64,58 +57,6 @@ def tile(typingctx, a, step, b, next_panel, c, next_place, ldc, k, count, add, r
 
     number, flag = types.intp, types.boolean
     return types.void(a, number, b, number, c, number, number, number, number, flag, rows, panels, vectors), codegen
-
-
-@intrinsic(prefer_literal=True)
-def tile_q8_0(typingctx, a, b, next_panel, c, next_place, k, count, add, panels, vectors):
-    """c (+)= a B on panels of Q8_0: sums within a block, then the block's scale; see the module."""
-    if not all(isinstance(v, types.IntegerLiteral) for v in (panels, vectors)):
-        return None
-    places = _places(panels.literal_value, vectors.literal_value)
-
-    def codegen(context, builder, signature, args):
-        a, b, next_panel, c, next_place, k, count, add = args[:8]
-        vector = vector_of(types.float32)
-        sums, parts = _zeros(builder, len(places)), _zeros(builder, len(places))
-        starts = [builder.gep(b, [builder.mul(next_panel, next_panel.type(p))]) for p, _ in places]
-        with cgutils.for_range(builder, builder.udiv(builder.add(k, k.type(BLOCK - 1)), k.type(BLOCK))) as blocks:
-            first = builder.mul(blocks.index, k.type(BLOCK))
-            here = [builder.gep(start, [builder.mul(blocks.index, k.type(BLOCK_BYTES))]) for start in starts]
-            for part in parts:
-                builder.store(ir.Constant(vector, None), part)
-            rest = builder.sub(k, first)
-            inside = builder.select(builder.icmp_signed("<", rest, k.type(BLOCK)), rest, k.type(BLOCK))
-            with _loop(builder, inside) as i:
-                factor = emit.splat(builder, builder.load(builder.gep(a, [builder.add(first, i)])), vector)
-                down = builder.add(builder.mul(i, k.type(PANEL)), k.type(2 * PANEL))
-                for block, (_, v), part in zip(here, places, parts, strict=True):
-                    where = builder.gep(block, [builder.add(down, k.type(v * vector.count))])
-                    quants = _signed_bytes(builder, where, vector)
-                    builder.store(emit.fma(builder, factor, quants, builder.load(part)), part)
-            for block, (_, v), part, sum_ in zip(here, places, parts, sums, strict=True):
-                scale = _halves(builder, builder.gep(block, [k.type(2 * v * vector.count)]), vector)
-                builder.store(emit.fma(builder, scale, builder.load(part), builder.load(sum_)), sum_)
-        _put(builder, c, sums, places, next_place, count, add)
-
-    number = types.intp
-    return types.void(a, b, number, c, number, number, number, types.boolean, panels, vectors), codegen
-
-
-@intrinsic
-def widen(typingctx, block, out):
-    """A block of Q8_0 (32 x 32 weights, one panel) as float32 at `out`, 32 columns of 32."""
-
-    def codegen(context, builder, signature, args):
-        vector, number = vector_of(types.float32), ir.IntType(64)
-        for v in range(WIDE):
-            scale = _halves(builder, builder.gep(args[0], [number(2 * v * vector.count)]), vector)
-            with cgutils.for_range(builder, number(BLOCK)) as loop:
-                place = builder.add(builder.mul(loop.index, number(PANEL)), number(v * vector.count))
-                where = builder.gep(args[0], [builder.add(place, number(2 * PANEL))])
-                value = builder.fmul(_signed_bytes(builder, where, vector), scale)
-                emit.store(builder, value, builder.gep(args[1], [place]))
-
-    return types.void(block, out), codegen
 
 
 @contextmanager
@@ -168,26 +109,3 @@ def _put(builder, c, sums, places, next_place, count, add) -> None:
             there = emit.load(builder, where, vector_of(types.float32), mask)
             builder.store(builder.fadd(builder.load(sum_), there), sum_)
         emit.store(builder, builder.load(sum_), where, mask)
-
-
-def _narrow(builder: ir.IRBuilder, where: ir.Value, item: ir.IntType, vector: ir.VectorType) -> ir.Value:
-    """As many integers as the vector has lanes."""
-    kind = ir.VectorType(item, vector.count)
-    return builder.load(builder.bitcast(where, kind.as_pointer()), align=item.width // 8)
-
-
-def _signed_bytes(builder: ir.IRBuilder, where: ir.Value, vector: ir.VectorType) -> ir.Value:
-    """int8 as float32."""
-    whole = ir.VectorType(INT, vector.count)
-    return builder.sitofp(builder.sext(_narrow(builder, where, I8, vector), whole), vector)
-
-
-def _halves(builder: ir.IRBuilder, where: ir.Value, vector: ir.VectorType) -> ir.Value:
-    """Finite float16 as float32: the exponent is shifted into place, and 2^112 mends its bias, denormals included."""
-    whole = ir.VectorType(INT, vector.count)
-    every = partial(emit.constant, whole)
-    bits = builder.zext(_narrow(builder, where, I16, vector), whole)
-    size = builder.bitcast(builder.shl(builder.and_(bits, every(0x7FFF)), every(13)), vector)
-    size = builder.fmul(size, emit.constant(vector, 2.0**112))
-    sign = builder.shl(builder.and_(bits, every(0x8000)), every(16))
-    return builder.bitcast(builder.or_(builder.bitcast(size, whole), sign), vector)

@@ -6,7 +6,7 @@
 from llvmlite import ir
 from numba.core import cgutils
 
-from .vector import BYTE, INT
+from .vector import BYTE, INT, has_vnni, pair_product
 
 
 def constant(vector: ir.VectorType, number: float) -> ir.Constant:
@@ -78,4 +78,30 @@ def total(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
 
 def lane_bytes(vector: ir.VectorType) -> int:
     """Bytes of one lane."""
-    return 4 if vector.element == ir.FloatType() else 8
+    return 4 if vector.element in (ir.FloatType(), INT) else 8
+
+
+def add_dot4(builder: ir.IRBuilder, unsigned: ir.Value, signed: ir.Value, sum_: ir.Value) -> ir.Value:
+    """sum_ + the products of four unsigned and four signed bytes in each 32-bit lane: one instruction of VNNI."""
+    whole = sum_.type
+    if has_vnni():
+        return call(builder, "llvm.x86.avx512.vpdpbusd.512", whole, sum_, unsigned, signed)
+    halves = ir.VectorType(ir.IntType(16), 2 * whole.count)
+    eight = constant(halves, 8)
+    unsigned, signed = builder.bitcast(unsigned, halves), builder.bitcast(signed, halves)
+    even = builder.and_(unsigned, constant(halves, 0xFF)), builder.ashr(builder.shl(signed, eight), eight)
+    odd = builder.lshr(unsigned, eight), builder.ashr(signed, eight)
+    for factors in (even, odd):
+        sum_ = builder.add(_products_of_halves(builder, whole, *factors), sum_)
+    return sum_
+
+
+def _products_of_halves(builder: ir.IRBuilder, whole: ir.VectorType, a: ir.Value, b: ir.Value) -> ir.Value:
+    """16-bit numbers multiplied, each two neighbours added."""
+    if name := pair_product():
+        return call(builder, name, whole, a, b)
+    a, b = builder.bitcast(a, whole), builder.bitcast(b, whole)
+    sixteen = constant(whole, 16)
+    high = builder.mul(builder.ashr(a, sixteen), builder.ashr(b, sixteen))
+    a, b = (builder.ashr(builder.shl(v, sixteen), sixteen) for v in (a, b))
+    return builder.add(builder.mul(a, b), high)

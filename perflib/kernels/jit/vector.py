@@ -43,6 +43,27 @@ def vector_lanes(dtype: np.dtype | type | str) -> int:
     return max(1, vector_bytes() // np.dtype(dtype).itemsize)
 
 
+def has_vnni() -> bool:
+    """Whether full registers have dot products of bytes."""
+    return vector_bytes() == 64 and _features().get("avx512vnni", False)
+
+
+def has_f16c() -> bool:
+    """Whether one instruction makes float32 of float16."""
+    return _features().get("f16c", False)
+
+
+def pair_product() -> str | None:
+    """LLVM's name for multiplying 16-bit numbers and adding each two neighbours; None where there is none."""
+    names = {
+        64: ("avx512bw", "llvm.x86.avx512.pmaddw.d.512"),
+        32: ("avx2", "llvm.x86.avx2.pmadd.wd"),
+        16: ("sse2", "llvm.x86.sse2.pmadd.wd"),
+    }
+    feature, name = names.get(vector_bytes(), ("", None))
+    return name if _features().get(feature) else None
+
+
 class Vector(types.Type):
     """As many elements of one floating-point type as a register holds."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import quants
 from reference import agrees, guarded, matmul, rms_norm
 
 from perflib import kernels
@@ -38,6 +39,12 @@ def check(width_bytes):
             assert agrees(kernels.rms_norm(x, weight, 1e-5, out), *rms_norm(x, weight, 1e-5)) and kept(), (dtype, n)
     a, b = rng.standard_normal((70, 90)).astype("float32"), rng.standard_normal((90, 80)).astype("float32")
     assert agrees(kernels.matmul_packed(a, b, None, 24, 32, 48), *matmul(a, b))
+    for kind, (columns, _) in quants.SIZES.items():
+        data = quants.drawn_rows(kind, 45, 2 * columns)
+        panels = kernels.pack(kernels.Blocks(kind, 2 * columns, data))
+        for m in (1, 2, 13):
+            x = rng.standard_normal((m, 2 * columns)).astype("float32")
+            assert agrees(kernels.matvec(panels, x), *quants.product(kind, data, x)), (kind, m)
     print("right")
 
 
