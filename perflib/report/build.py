@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ..display.figure import ON_PAGES
 from ..errors import ReportError
 from ..files import NOTEBOOKS, REPORTS, replace_text
 from ..runs.store import Run
@@ -79,7 +80,8 @@ def _require_replaceable(out: Path) -> None:
 
 def _pages(run: Run, notebooks: Path) -> list[Page]:
     """Every page but the first: the notebooks, the guide, the reference."""
-    results = execute_all(find_notebooks(notebooks), {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
+    environment = {**os.environ, "PERFLIB_RUN": str(run.path.resolve()), ON_PAGES: "page"}
+    results = execute_all(find_notebooks(notebooks), environment)
     convert = exporter()
     pages = [page(convert, path.stem, notebook) for path, notebook in results]
     return [*pages, guide_page(run, {page.stem: page for page in pages}), api_page()]
