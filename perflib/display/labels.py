@@ -63,7 +63,7 @@ def words_box(text: Text) -> Bbox:
 
 
 def _curves(axes: Axes) -> list[Line2D]:
-    return [line for line in axes.lines if line.get_transform() == axes.transData and len(line.get_xydata())]
+    return [line for line in axes.lines if line.get_transform() is axes.transData and len(line.get_xydata())]
 
 
 def _points(axes: Axes) -> np.ndarray:

@@ -42,12 +42,13 @@ def plots(figure: Figure) -> list[Axes]:
 def data_lines(axes: Axes) -> list[Line2D]:
     """What is drawn in data coordinates, without the caps of error bars."""
     caps = {cap for bars in _error_bars(axes) for cap in bars.lines[1]}
-    return [line for line in axes.lines if line.get_transform() == axes.transData and line not in caps]
+    return [line for line in axes.lines if line.get_transform() is axes.transData and line not in caps]
 
 
 def levels(axes: Axes) -> list[Line2D]:
     """Lines right across, or up and down, at one value."""
-    return [line for line in axes.lines if line.get_transform() in _across(axes)]
+    # by identity: transforms of axes without limits yet are equal
+    return [line for line in axes.lines if any(line.get_transform() is one for one in _across(axes))]
 
 
 def _across(axes: Axes) -> tuple:

@@ -150,7 +150,7 @@ def _unwrap(element: Element) -> None:
     children = []
     for child in element:
         _unwrap(child)
-        children += list(child) if child.tag in ("g", "defs") and not child.attrib else [child]
+        children += list(child) if child.tag == "g" and not child.attrib else [child]
     element[:] = children
 
 

@@ -60,7 +60,7 @@ LOOK = {  # part: label and colour, which stands out from a light and a dark gro
 }
 WRITTEN = 4.0  # percent: a share from which on its number fits into its column
 APART = 4.2  # percent between two labels beside the last column
-LETTERS = 6  # of a phase, where columns are narrow
+SHORT = {"generation": "gen."}  # where columns are narrow
 CLAIMED_ENDS = {"attention": 40.0, "FFN": 90.0}  # percent: where the claimed shares would end, one on the other
 
 
@@ -411,7 +411,7 @@ def breakdown(axes: Axes, run: Run, shape: str) -> str:
     look = {"color": "black", "linestyle": ":", "linewidth": 1, "label": f"claimed ends: {claims}"}
     name_above(axes, [axes.hlines(list(CLAIMED_ENDS.values()), *ends, **look)])
     axes.set_xticks(
-        places, [f"{phase[:LETTERS] if is_narrow(axes) else phase}\n{context}" for phase, context, _ in columns]
+        places, [f"{SHORT.get(phase, phase) if is_narrow(axes) else phase}\n{context}" for phase, context, _ in columns]
     )
     axes.grid(visible=False)
     axes.set(xlim=(places[0] - 0.6, places[-1] + 1.5), ylim=(0, 100))

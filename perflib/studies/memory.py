@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..display.figure import COLOURS, MARKERS, cell_map, label_ends, picture
+from ..display.figure import COLOURS, MARKERS, cell_map, is_narrow, label_ends, picture
 from ..display.table import Table, or_missing
 from ..display.text import size_text
 from ..errors import RunError
@@ -255,7 +255,8 @@ def latency(axes: Axes, run: Run) -> str:
             size = level.capacity_bytes.value
             words = f"{level.name} measured {size_text(size)}"
             axes.axvline(size, color="black", linestyle="--", linewidth=1, label=words)
-            axes.annotate(f"{words} ", (size, 0.03), fontsize=8.5, gid="up", **look)
+            if not is_narrow(axes):  # where the legend names them
+                axes.annotate(f"{words} ", (size, 0.03), fontsize=8.5, gid="up", **look)
     label_ends(axes)
     steps = ", ".join(f"{level.latency_ns:.1f} in {level.name}" for level in levels(run) if level.latency_ns)
     return f"Latency climbs as the working set leaves each level: {steps} (ns per load); dashed are the fitted capacities."

@@ -114,6 +114,14 @@ def test_a_narrow_drawing_is_as_wide_as_a_phone_and_its_text_no_smaller():
     assert min(sizes) * scale >= 11
 
 
+def test_what_is_defined_to_be_used_again_is_not_drawn_itself():
+    for drawing in rates().drawings:
+        inside = {element.get("id") for defs in tree(drawing).iter("defs") for element in defs.iter() if element.get("id")}
+
+        assert inside
+        assert inside == {element.get("id") for element in tree(drawing).iter() if element.get("id")}
+
+
 def test_a_drawing_describes_itself():
     for drawing in rates().drawings:
         assert tree(drawing).get("role") == "img"

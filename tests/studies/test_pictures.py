@@ -150,6 +150,15 @@ def test_points_and_their_intervals_are_read_back(run):
 
 
 @each_figure
+def test_every_curve_is_named_at_both_widths(pictures, name):
+    """Beside it or in a legend; the parts of a growth are explained by its title."""
+    for width, figure in pictures(name).items():
+        words = " | ".join(text.get_text() for text in texts(figure))
+        curves = {name_of(line, axes) for axes in figure.axes for line in data_lines(axes)} - {"", "fit", "measured"}
+        assert [curve for curve in curves if curve not in words] == [], width
+
+
+@each_figure
 def test_text_stands_out_in_both_themes(pictures, name):
     for width, figure in pictures(name).items():
         for text in texts(figure):
