@@ -96,7 +96,11 @@ def test_the_full_reference_run_fits_into_a_mail(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_report_with_its_drawings_is_light(tmp_path, monkeypatch):
-    """Notebooks executed once on the full reference run, whose figures come as lines in two widths."""
+    """Notebooks executed once on the full reference run, whose figures come as lines in two widths.
+
+    They measure a little; their lock is their own, as in every test, so that a measurement elsewhere does not end them.
+    """
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     execute, executed = build.execute_all, []
     monkeypatch.setattr(build, "execute_all", lambda *given: executed or executed.extend(execute(*given)) or executed)
     run = load_run(next((ROOT / "data" / "reference").iterdir()))

@@ -95,7 +95,7 @@ OVERLAPS = """() => {
     return found;
 }"""
 SIZES = """() => [...document.querySelectorAll("svg.drawing text")].filter(t => t.checkVisibility()).map(
-    t => [t.textContent, parseFloat(getComputedStyle(t).fontSize) * t.getScreenCTM().a])"""
+    t => [t.textContent, parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)])"""
 
 
 def drawings(browser: BrowserContext, file: Path, width: int) -> tuple[list[str], list[tuple[str, float]]]:
