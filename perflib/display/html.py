@@ -69,7 +69,7 @@ def image(picture: Any) -> Drawn:
     """A figure as an image that the page holds, with its sentence as the alternative."""
     width, height = picture.size
     source = f"data:image/png;base64,{picture.base64}"
-    return Drawn(f'<img src="{source}" alt="{escape(picture.alt)}" width="{width}" height="{height}"/>')
+    return Drawn(f'<img src="{source}" alt="{escape(picture.description)}" width="{width}" height="{height}"/>')
 
 
 def _places(values: Sequence[float], low: float, high: float, length: float) -> np.ndarray:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ..display.figure import ON_PAGES
 from ..errors import ReportError
 from ..files import NOTEBOOKS, REPORTS, replace_text
 from ..runs.store import Run
@@ -82,7 +83,8 @@ def _require_replaceable(out: Path) -> None:
 def _pages(run: Run, notebooks: Path) -> list[Page]:
     """Every page but the first: the guide, the notebooks, the glossary, the reference."""
     paths = [path for path in find_notebooks(notebooks) if path.stem != ENTRANCE]
-    results = execute_all(paths, {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
+    environment = {**os.environ, "PERFLIB_RUN": str(run.path.resolve()), ON_PAGES: "page"}
+    results = execute_all(paths, environment)
     convert = exporter()
     pages = [page(convert, path.stem, notebook) for path, notebook in results]
     return [guide_page(run, {page.stem: page for page in pages}), *pages, glossary_page(), api_page()]

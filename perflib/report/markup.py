@@ -5,6 +5,7 @@ Pages of users need them too, so nothing here imports nbconvert.
 
 import re
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 GENERATOR = Markup('<meta name="generator" content="perflib">')
 HEAD = 2000  # characters of a page in which its generator is named
 INTERVAL = re.compile(r"\d[\d.,]*(?: [^\s\[\]<]{1,7})? \[[^\[\]<]{1,40}\](?: %)?")
+DRAWING, LOCAL = re.compile(r'<svg class="drawing.*?</svg>', re.S), re.compile(r'(?<=id="|f="#|rl\(#)drawing-')
 
 
 @cache
@@ -25,6 +27,7 @@ def templates() -> Environment:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     environment.globals["generator"] = GENERATOR
     environment.filters["coded"] = _coded
+    environment.filters["distinct"] = distinct
     return environment
 
 
@@ -46,6 +49,12 @@ def render(template: str, **values: Any) -> str:
 def figure(picture: Picture) -> Markup:
     """Show a picture with its sentence below."""
     return templates().get_template("figure.html.j2").module.figure(picture)
+
+
+def distinct(html: str) -> Markup:
+    """Number the ids inside the drawings of a page, so that no two on it are the same."""
+    numbers = count(1)
+    return Markup(DRAWING.sub(lambda drawing: LOCAL.sub(f"drawing-{next(numbers)}-", drawing[0]), html))
 
 
 def is_own(file: Path) -> bool:

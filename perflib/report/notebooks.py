@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from tqdm import tqdm
 
+from ..display.figure import ON_PAGES
 from ..display.progress import progress_bar
 from ..display.text import first_line
 from ..errors import ReportError
@@ -67,7 +68,7 @@ def execute_in_place(paths: Sequence[Path] = ()) -> None:
     Nothing is kept that another execution would change: no times, no tags, no widget state, no version of Python.
     """
     paths = [Path(p) for p in paths] or find_notebooks(NOTEBOOKS)
-    environment = {name: value for name, value in os.environ.items() if name != "PERFLIB_RUN"}
+    environment = {name: value for name, value in os.environ.items() if name not in ("PERFLIB_RUN", ON_PAGES)}
     for path, notebook in execute_all(paths, environment):
         replace_text(path, nbformat.writes(notebook) + "\n")
 

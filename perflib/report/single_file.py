@@ -23,7 +23,7 @@ PICTURES = f'img[src^="{PNG}"]'
 def join_pages(pages: Sequence[Page]) -> list[Page]:
     """The pages with ids that differ between them; those after the first have headings one level down."""
     stems = {f"{page.stem}.html": page.stem for page in pages}
-    trees = [parse(page.body) for page in pages]
+    trees = [_sharp(parse(page.body)) for page in pages]
     counts = Counter(image["src"] for tree in trees for image in tree.select(PICTURES))
     names = {src: f"picture-{number}" for number, (src, count) in enumerate(counts.items(), start=1) if count > 1}
     kept: set[str] = set()
@@ -37,9 +37,9 @@ def join_pages(pages: Sequence[Page]) -> list[Page]:
 def _move(
     tree: BeautifulSoup, page: Page, stems: Mapping[str, str], deeper: bool, names: Mapping[str, str], kept: set[str]
 ) -> str:
-    for place in tree(id=True):
+    for place in tree(id=_is_of_page):
         place["id"] = f"{page.stem}.{place['id']}"
-    for link in tree(href=True):
+    for link in tree("a", href=True):
         link["href"] = _inside(link["href"], page.stem, stems)
     for heading in tree(["h1", "h2", "h3", "h4", "h5"]) if deeper else ():
         heading.name = f"h{int(heading.name[1]) + 1}"
@@ -50,6 +50,18 @@ def _move(
             image.replace_with(_by_name(image, names[src], names[src] in kept))
             kept.add(names[src])
     return to_markup(tree)
+
+
+def _sharp(tree: BeautifulSoup) -> BeautifulSoup:
+    """Of a picture at two densities the larger one, which looks right at both."""
+    for image in tree("img", srcset=True):
+        image["src"] = image.attrs.pop("srcset").removesuffix(" 2x")
+    return tree
+
+
+def _is_of_page(name: str | None) -> bool:
+    """Whether an id belongs to the page, not to a drawing on it."""
+    return bool(name) and not name.startswith("drawing-")
 
 
 def _by_name(image: Tag, name: str, is_kept: bool) -> Tag:

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpec
-from matplotlib.ticker import LogLocator
 
-from ..display.figure import BOX, COLOURS, Picture, cache_lines, log_axes, picture, readable
-from ..display.text import on_one_line, unit_of
+from ..display.figure import COLOURS, Picture, cache_bands, is_narrow, label_point, log_axes, picture
+from ..display.text import on_one_line, shortened, unit_of
 from ..kernels.caches import Cache
 from .classes import CLASSES
 from .sentence import size_text
 
 HEIGHT = 5.8  # inches: two plots, and a title of two or three lines
-LETTERS = 92  # of a line of the title
+LETTERS, NARROW_LETTERS = 92, 46  # of a line of the title
 LEVEL, ODD, STEP = COLOURS[0], COLOURS[1], COLOURS[2]
+MOST_LINES = 6  # of the title
+PAD = 20  # points between the title and the plot, for the names of bands
 FEW_ODD = 6  # more of them are ringed, and named in the title only
-SMALL = {"fontsize": 8.5, "bbox": BOX, "annotation_clip": False}
 
 
 def growth_figure(fit: Any, caches: Iterable[Cache] = (), sentence: str = "", what: str = "n", work: str = "") -> Picture:
@@ -33,8 +33,10 @@ def growth_figure(fit: Any, caches: Iterable[Cache] = (), sentence: str = "", wh
 
     work: the unit in words; by default the class. The same fit gives the same bytes.
     """
-    unit = work or (fit.growth.name if fit.growth.exponent is not None or fit.growth.name in CLASSES else "unit of work")
-    return _draw(fit, tuple(caches), on_one_line(sentence or repr(fit)), what, unit)
+    unit = shortened(work) or (
+        fit.growth.name if fit.growth.exponent is not None or fit.growth.name in CLASSES else "unit of work"
+    )
+    return _draw(fit, tuple(caches), on_one_line(sentence or repr(fit)), shortened(what), unit)
 
 
 @picture
@@ -54,11 +56,11 @@ def _draw(axes: Axes, fit: Any, caches: tuple[Cache, ...], sentence: str, what: 
     log_axes(lower, n, what, f"time ({time_unit})")
     axes.tick_params(labelbottom=False)
     _room(axes)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     _steps(axes, fit, price_ns)
     _name_odd_sizes(axes, fit, times / amounts / price_ns)
     _caches((axes, lower), fit, caches)
-    axes.set_title("\n".join(textwrap.wrap(sentence, LETTERS)), loc="left", fontsize=10)
+    title = textwrap.wrap(sentence, NARROW_LETTERS if is_narrow(axes) else LETTERS, max_lines=MOST_LINES, placeholder=" …")
+    axes.set_title("\n".join(title), loc="left", fontsize=8.5 if is_narrow(axes) else 10, pad=PAD)
     return f"Time per {work} against n, and time against n below: {sentence.rstrip('.')}."
 
 
@@ -71,23 +73,22 @@ def _points(axes: Axes, fit: Any, values: np.ndarray, fitted: np.ndarray) -> Non
     """Medians with twice their noise, the fitted curve, and a ring around each odd size."""
     odd = np.isin(fit.sizes, [one.size for one in fit.odd_sizes])
     spread = np.minimum(2 * np.nan_to_num(np.array(fit.noise, float)), 0.9) * values
-    axes.plot(fit.sizes, fitted, color=LEVEL, linewidth=1, alpha=0.6)
-    axes.errorbar(fit.sizes, values, spread, fmt="o", color=LEVEL, capsize=2)
+    axes.plot(fit.sizes, fitted, color=LEVEL, linewidth=1, label="fit")
+    axes.errorbar(fit.sizes, values, spread, fmt="o", color=LEVEL, label="measured")
     ring = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "markeredgecolor": ODD, "linestyle": ""}
     axes.plot(np.array(fit.sizes)[odd], values[odd], **ring)
 
 
 def _levels(axes: Axes, fit: Any, unit: float, values: np.ndarray) -> None:
-    """A flat band over the sizes of each level, as high as the interval of its price, which is written below all points."""
+    """A flat band over the sizes of each level, as high as the interval of its price, with the price beside it."""
     for regime in fit.regimes:
         ends, price = (regime.first, regime.last), regime.price.scaled(1 / unit)
         axes.fill_between(ends, price.low, price.high, color=LEVEL, alpha=0.18, linewidth=0)
-        axes.plot(ends, [price.value] * 2, color=LEVEL, linewidth=3, alpha=0.35)
+        axes.plot(ends, [price.value] * 2, color=LEVEL, linewidth=3, alpha=0.8)
         inside = [value for n, value in zip(fit.sizes, values, strict=True) if ends[0] <= n <= ends[1]]
         words = f"{price.value:.3g}" + (f" ({regime.reason})" if regime.reason else "")
         at = np.sqrt(ends[0] * ends[1]), min(price.low, *inside)
-        place = {"xytext": (0, -7), "textcoords": "offset points", "ha": "center", "va": "top"}
-        axes.annotate(words, at, color=readable(LEVEL), **place, **SMALL)
+        label_point(axes, words, at, LEVEL)
 
 
 def _room(axes: Axes) -> None:
@@ -102,27 +103,26 @@ def _steps(axes: Axes, fit: Any, unit: float) -> None:
     for before, after in zip(fit.regimes, fit.regimes[1:], strict=False):
         x, prices = np.sqrt(before.last * after.first), (before.price.value / unit, after.price.value / unit)
         axes.annotate("", (x, prices[1]), (x, prices[0]), arrowprops={"arrowstyle": "->", "color": STEP, "linewidth": 1.6})
-        place = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
         words = f"× {prices[1] / prices[0]:.2g}"
-        axes.annotate(words, (x, np.sqrt(prices[0] * prices[1])), color=readable(STEP), **place, **SMALL)
+        label_point(axes, words, (x, np.sqrt(prices[0] * prices[1])), STEP)
 
 
 def _name_odd_sizes(axes: Axes, fit: Any, values: np.ndarray) -> None:
     """Size and factor beside each ring; the reasons stand in the title."""
     heights = dict(zip(fit.sizes, values, strict=True))
     for one in fit.odd_sizes[:FEW_ODD]:
-        place = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "va": "bottom"}
         words = f"{size_text(one.size)}: × {one.factor:.2g}"
-        axes.annotate(words, (one.size, heights[one.size]), color=readable(ODD), **place, **SMALL)
+        label_point(axes, words, (one.size, heights[one.size]), ODD)
 
 
 def _caches(plots: Iterable[Axes], fit: Any, caches: tuple[Cache, ...]) -> None:
-    """A line where the data fill each cache, by the bytes of the sizes; none where the fit does not know them."""
+    """Bands up to where the data fill each cache, by the bytes of the sizes; none where the fit does not know them."""
     if fit.bytes is None or not caches:
         return
     n, filled = np.log(fit.sizes), np.log(fit.bytes)
-    inside = [cache for cache in caches if filled[0] < np.log(cache.size_bytes) < filled[-1]]
+
+    def place(size: float) -> float:
+        return float(np.exp(np.interp(np.log(size), filled, n, left=-np.inf, right=np.inf)))
+
     for number, axes in enumerate(plots):
-        cache_lines(
-            axes, inside, lambda size: float(np.exp(np.interp(np.log(size), filled, n))), "data fill" if not number else ""
-        )
+        cache_bands(axes, caches, place, "data fit", is_named=not number)

@@ -1,4 +1,4 @@
-"""Draw what the figures of several studies share: logarithmic scales, error bars, words beside a point."""
+"""Draw what the figures of several studies share: logarithmic scales, axes of bytes, error bars, words beside a point."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..display.figure import plain_ticks
+from ..display.figure import bands, most_ticks, plain_ticks
+from ..display.text import size_text
+from ..display.ticks import size_ticks
+from ..hardware.facts import Machine
 from ..stats import Interval
 
 
@@ -15,6 +18,16 @@ def log_scales(axes: Axes, xlabel: str, ylabel: str, log_y: bool = True) -> None
     axes.set_xscale("log", base=2)
     axes.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log_y else "linear")
     plain_ticks(axes)
+
+
+def byte_scales(axes: Axes, machine: Machine, xlabel: str, ylabel: str, log_y: bool = True) -> None:
+    """As `log_scales`, for bytes: ticks at every fourth power of two, and a band for each cache of a machine."""
+    log_scales(axes, xlabel, ylabel, log_y)
+    low, high = axes.get_xlim()
+    size_ticks(axes.xaxis, [2**k for k in range(8, 36, 2) if low <= 2**k <= high], most_ticks(axes), size_text)
+    axes.fmt_xdata = size_text
+    caches = machine.data_caches()
+    bands(axes, [(cache.size_bytes, f"{cache.name}, {size_text(cache.size_bytes)}") for cache in caches], "memory")
 
 
 def error_bars(intervals: Iterable[Interval]) -> np.ndarray:

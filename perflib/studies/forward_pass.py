@@ -19,7 +19,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter
 
-from ..display.figure import COLOURS, MARKERS, picture, plain_ticks
+from ..display.colours import ink, readable
+from ..display.figure import COLOURS, MARKERS, is_narrow, label_point, name_above, picture, plain_ticks
 from ..display.progress import progress_bar
 from ..display.table import Table, or_missing
 from ..display.text import text
@@ -36,7 +37,7 @@ from ..section_timer import WHOLE
 from ..stats import Interval, shift_interval
 from ..timing.processes import from_fresh_process
 from ..timing.sampling import quiet
-from .drawing import annotate, error_bars, log_scales
+from .drawing import error_bars, log_scales
 
 PROMPT = 128
 READS = 12
@@ -47,21 +48,20 @@ MARGIN = 10.0
 PHASES = {"prompt": 128, "generation": 1}
 """New tokens of a pass."""
 QUANTISED = ("attention/qkv", "attention/output", "ffn", "projection", WHOLE)
-LOOK = {  # part: label, colour, colour of the text on it
-    "attention/qkv": ("QKV", "#0072B2", "white"),
-    "attention/rope": ("RoPE", "#56B4E9", "black"),
-    "attention/scores": ("scores", "#D55E00", "white"),
-    "attention/output": ("output", "#004A73", "white"),
-    "ffn": ("FFN", "#009E73", "white"),
-    "projection": ("projection", "#E69F00", "black"),
-    "embedding": ("embedding", "#CC79A7", "black"),
-    "unexplained": ("unexplained", "#BBBBBB", "black"),
+LOOK = {  # part: label and colour, which stands out from a light and a dark ground
+    "attention/qkv": ("QKV", "#0072B2"),
+    "attention/rope": ("RoPE", "#3E97CC"),
+    "attention/scores": ("scores", "#D55E00"),
+    "attention/output": ("output", "#7B6FD0"),
+    "ffn": ("FFN", "#009E73"),
+    "projection": ("projection", "#B87F00"),
+    "embedding": ("embedding", "#CC79A7"),
+    "unexplained": ("unexplained", "#8a8a8a"),
 }
 WRITTEN = 4.0  # percent: a share from which on its number fits into its column
 APART = 4.2  # percent between two labels beside the last column
+SHORT = {"generation": "gen."}  # where columns are narrow
 CLAIMED_ENDS = {"attention": 40.0, "FFN": 90.0}  # percent: where the claimed shares would end, one on the other
-SIDES = (((6, -10), (2, -24), (6, -14)), ((-4, 6), (-8, 2), (-24, -16)))
-"""Where names stand by their points, for one shape and the next: of a batch, of the curve, of a prompt."""
 
 
 @dataclass(frozen=True)
@@ -399,17 +399,20 @@ def breakdown(axes: Axes, run: Run, shape: str) -> str:
     for place, column in zip(places, shares, strict=True):
         below = 0.0
         for part, share in column.items():
-            _, colour, ink = LOOK[part]
-            axes.bar(place, share, 0.84, below, color=colour, edgecolor="white", linewidth=0.6)
+            label, colour = LOOK[part]
+            axes.bar(place, share, 0.84, below, color=colour, edgecolor="white", linewidth=0.6, label=label, gid="cell")
             if share >= WRITTEN:
-                axes.text(place, below + share / 2, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=9)
+                look = {"ha": "center", "va": "center", "color": ink(colour), "fontsize": 9, "gid": "cell"}
+                axes.text(place, below + share / 2, f"{share:.0f}", **look)
             below += share
     _label_parts(axes, places[-1] + 0.5, shares[-1])
-    for part, level in CLAIMED_ENDS.items():
-        axes.hlines(level, places[0] - 0.42, places[-1] + 0.42, color="black", linestyle=":", linewidth=1)
-        if prompts:
-            annotate(axes, f"seed:\n{part}\nends", (places[0] + 0.8, level), (0, 3), color="black", ha="center")
-    axes.set_xticks(places, [f"{phase}\n{context}" for phase, context, _ in columns])
+    claims = ", ".join(f"{part} at {level:.0f} %" for part, level in CLAIMED_ENDS.items())
+    ends = places[0] - 0.42, places[-1] + 0.42
+    look = {"color": "black", "linestyle": ":", "linewidth": 1, "label": f"claimed ends: {claims}"}
+    name_above(axes, [axes.hlines(list(CLAIMED_ENDS.values()), *ends, **look)])
+    axes.set_xticks(
+        places, [f"{SHORT.get(phase, phase) if is_narrow(axes) else phase}\n{context}" for phase, context, _ in columns]
+    )
     axes.grid(visible=False)
     axes.set(xlim=(places[0] - 0.6, places[-1] + 1.5), ylim=(0, 100))
     axes.set(xlabel="tokens that the last one looks at", ylabel=f"% of the pass, {shape} float32, one thread")
@@ -433,12 +436,11 @@ def _label_parts(axes: Axes, x: float, shares: dict[str, float]) -> None:
     """Names beside the last column, each at its part or as near as the one below leaves it."""
     below, lowest, rest = 0.0, -np.inf, APART * len(shares)
     for part, share in shares.items():
-        label, colour, _ = LOOK[part]
+        label, colour = LOOK[part]
         rest -= APART
         lowest = min(max(below + share / 2, lowest + APART), 101 - rest - APART / 2)
         axes.plot([x - 0.07, x + 0.03], [below + share / 2, lowest], color=colour, linewidth=1)
-        ink = colour if part != "unexplained" else "#666666"
-        axes.annotate(label, (x + 0.06, lowest), va="center", fontsize=9, color=ink)
+        axes.annotate(label, (x + 0.06, lowest), va="center", fontsize=9, color=readable(colour))
         below += share
 
 
@@ -453,19 +455,23 @@ def batches(axes: Axes, run: Run, shapes: Sequence[str] = ("15M", "110M")) -> st
     for number, shape in enumerate(recorded):
         tokens = [one for one in series_of(run, shape, "F32", "generation") if one[0] == PHASES["prompt"]]
         reach = [_reach(run, shape, batch, 1, name) for _, batch, name in tokens]
-        colour, sides = COLOURS[number % len(COLOURS)], SIDES[number % len(SIDES)]
-        axes.plot(*zip(*reach, strict=True), color=colour, marker=MARKERS[number])
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(*zip(*reach, strict=True), color=colour, marker=MARKERS[number], label=shape)
         for (_, batch, _), place in zip(tokens, reach, strict=True):
-            annotate(axes, str(batch), place, sides[0], color=colour)
-        annotate(axes, f"{shape}, batch", reach[0], sides[1], color=colour, ha="right" if sides[1][0] < 0 else "left")
+            label_point(axes, str(batch), place, colour)
+        if not is_narrow(axes):
+            label_point(axes, f"{shape}, batch", reach[0], colour)
         for context, _, name in series_of(run, shape, "F32", "prompt", needed=False):
             place = _reach(run, shape, 1, context, name)
-            axes.plot(*place, color=colour, marker=MARKERS[number], markerfacecolor="white", markersize=7)
-            annotate(axes, f"{shape}, prompt of {context}", place, sides[2], color=colour)
+            prompt = f"{shape}, prompt of {context}"
+            look = {"color": colour, "marker": MARKERS[number], "markerfacecolor": "white", "markersize": 7}
+            axes.plot(*place, **look, linestyle="", label=prompt)
+            if not is_narrow(axes):
+                label_point(axes, prompt, place, colour)
         sentences.append(f"{shape} from {reach[0][1]:.0f} at batch {tokens[0][1]} to {reach[-1][1]:.0f} at {tokens[-1][1]}")
     log_scales(axes, "flops per byte of weights, keys and values", "GFLOP/s, one core, float32")
-    axes.set_yscale("log", base=2)
-    plain_ticks(axes)
+    if is_narrow(axes):
+        name_above(axes)
     return (
         f"GFLOP/s climb with the batch from the bandwidth ceiling towards the peak of {peak:.0f}: {'; '.join(sentences)}."
     )
@@ -475,9 +481,8 @@ def _draw_ceilings(axes: Axes, peak: float, rate: float) -> None:
     """The best read of memory, up to the multiply-add peak."""
     intensity = np.array([0.25, peak / rate, 128])
     axes.plot(intensity, np.minimum(intensity * rate, peak), color="#555555", linewidth=1.2)
-    look = {"color": "#555555", "ha": "right"}
-    annotate(axes, f"read from memory {rate:.0f} GB/s", (2, 2 * rate), (-8, 2), **look)
-    annotate(axes, f"multiply-add peak {peak:.0f}", (intensity[-1], peak), (0, 4), **look)
+    label_point(axes, f"memory {rate:.0f} GB/s", (1, rate), "#555555")
+    label_point(axes, f"peak {peak:.0f}", (intensity[-1], peak), "#555555")
 
 
 def _reach(run: Run, shape: str, batch: int, new: int, name: str) -> tuple[float, float]:
@@ -494,13 +499,13 @@ def gain_map(axes: Axes, run: Run, shape: str) -> str:
     names = list(dict.fromkeys(gain.what for gain in shape_gains))
     for number, (phase, new) in enumerate(PHASES.items()):
         look = {"color": COLOURS[number], "marker": MARKERS[number]}
-        around = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8, "color": COLOURS[number]}
+        around = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8, "color": readable(COLOURS[number])}
         axes.plot([], [], **look, label=f"{phase}, {new} new token{'s' * (new > 1)}")
         for gain in (g for g in shape_gains if g.phase == phase):
             place = -names.index(gain.what) + 0.17 - 0.34 * number
-            axes.errorbar(gain.ratio.value, place, xerr=error_bars([gain.ratio]), capsize=2, **look)
+            axes.errorbar(gain.ratio.value, place, xerr=error_bars([gain.ratio]), **look)
             axes.annotate(f"{round(gain.saved_percent, 1) + 0.0:+.1f} %", (1.01, place), **around)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8.5)
+    name_above(axes)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log", base=2)
     plain_ticks(axes)

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..display.figure import Picture, curve, label_ends, level, log_axes, picture, plain_ticks, share_map
+from ..display.figure import Picture, curve, label_ends, label_point, level, log_axes, picture, plain_ticks, share_map
 from ..display.table import Table, or_missing
-from ..display.text import quantity, text, unit_of
+from ..display.text import quantity, shortened, text, unit_of
 from ..errors import RunError
 from ..runs.queries import by_size, copy_gb_per_s, interval_of, net_times, parameters, peak_gflops, select, summary, work
 from ..runs.store import Run
@@ -76,8 +76,9 @@ def heat_map(axes: Axes, run: Run, topic: str, parameter: str) -> str:
     ns = table.pivot_table(index=parameter, columns="n", values="ns", aggfunc="min")
     share = (ns.min() / ns).to_numpy(dtype=float)
     values, sizes = [int(v) for v in ns.index], [int(n) for n in ns.columns]
-    share_map(axes, share, sizes, values, f"speed / speed of the best {parameter} at this n")
-    axes.set(xlabel="n", ylabel=parameter)
+    name = shortened(parameter)
+    share_map(axes, share, sizes, values, f"speed / speed of the best {name} at this n")
+    axes.set(xlabel="n", ylabel=name)
     row, column = np.unravel_index(np.nanargmin(share), share.shape)
     best = {n: values[int(np.nanargmax(share[:, i]))] for i, n in enumerate(sizes)}
     return (
@@ -108,6 +109,7 @@ def roofline(axes: Axes, run: Run, topic: str) -> str:
         raise RunError(f"run {run.id} counts no flops in {topic}")
     ends = np.array([min(intensities) / 2, ridge, max(intensities) * 2])
     axes.plot(ends, np.minimum(peak.value, ends * copy.value), color="black", linestyle="--", linewidth=1)
+    label_point(axes, f"{copy.value:.3g} GB/s, then {peak.value:.3g} GFLOP/s", (ridge, peak.value), "#000000")
     axes.set_xscale("log", base=2)
     axes.set(yscale="log", xlabel="useful flops per byte", ylabel="GFLOP/s, one core")
     plain_ticks(axes)

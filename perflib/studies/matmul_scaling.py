@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..display.figure import LOOKS, Picture, cache_lines, curve, label_ends, level, log_axes, picture, shares
+from ..display.figure import LOOKS, Picture, cache_bands, curve, label_ends, level, log_axes, name_above, picture, shares
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..errors import RunError
@@ -167,9 +167,9 @@ def matmul_growth(run: Run, kernel: str = "matmul_tiled") -> Picture:
     return growth_picture(run, matmul_fit(run, kernel), kernel, 3)
 
 
-def _mark_caches(axes: Axes, run: Run, at: float) -> None:
-    """Lines at the sizes at which three float32 matrices fill a cache."""
-    cache_lines(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fill", at)
+def _mark_caches(axes: Axes, run: Run) -> None:
+    """Bands up to the sizes at which three float32 matrices fill a cache."""
+    cache_bands(axes, run.machine.data_caches(), lambda size: np.sqrt(size / 12), "3 n² fit")
 
 
 @picture
@@ -186,7 +186,7 @@ def matmul_rates(axes: Axes, run: Run) -> str:
     level(axes, peak.value, f"multiply-add peak {peak.value:.0f}")
     log_axes(axes, table["n"].unique(), "n (matrices n × n, float32)", "GFLOP/s, one core")
     shares(axes, peak.value, "% of the peak")
-    _mark_caches(axes, run, at=0.42)
+    _mark_caches(axes, run)
     label_ends(axes)
     top = max(best, key=best.get)
     return (
@@ -206,8 +206,8 @@ def matmul_times(axes: Axes, run: Run) -> str:
     published = published_figures("matmul_tiled")
     published_points(axes, published)
     log_axes(axes, rows["n"], "n (matrices n × n, float32, tile 64)", "time of one multiplication (µs)")
-    _mark_caches(axes, run, at=0.02)
-    axes.legend(loc="upper left")
+    _mark_caches(axes, run)
+    name_above(axes)
     return (
         f"Time of matmul_tiled against n with its fit, exponent {fit.exponent.value:.2f}, and the published "
         f"times at 64, 128 and 256, which lie {published_factor(published, rows):.1f} times as high."

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..display.figure import COLOURS, MARKERS, label_ends, picture
+from ..display.figure import COLOURS, MARKERS, cell_map, is_narrow, label_ends, picture
 from ..display.table import Table, or_missing
 from ..display.text import size_text
 from ..errors import RunError
@@ -28,7 +28,7 @@ from ..runs.grid import GridPoint
 from ..runs.queries import net_times, ns_text, select, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
-from .drawing import log_scales
+from .drawing import byte_scales, log_scales
 from .roofline import bandwidth
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -231,36 +231,13 @@ def _line(axes: Axes, number: int, label: str, rows, x: str, y: str = "ns", dash
         low, high = (rows[end].to_numpy(float) for end in ends)
         reach = np.maximum([values - low, high - values], 0)
     look = {"marker": "", "linestyle": "--"} if dashed else {"marker": MARKERS[number], "linestyle": "-"}
-    look |= {"color": COLOURS[number], "capsize": 2, "markersize": 3.5}
+    look |= {"color": COLOURS[number], "markersize": 3.5}
     axes.errorbar(rows[x].to_numpy(float), values, reach, label=label, **look)
 
 
 def _dashes(axes: Axes, number: int, x, y) -> None:
     """What a model predicts of a curve, in its colour."""
     axes.plot(x.astype(float), y, color=COLOURS[number], linestyle="--", linewidth=1)
-
-
-def _sizes(axes: Axes, xlabel: str, ylabel: str, log_y: bool = True) -> None:
-    """A logarithmic axis of bytes with ticks at every fourth power of two."""
-    log_scales(axes, xlabel, ylabel, log_y)
-    low, high = axes.get_xlim()
-    places = [2.0**k for k in range(8, 36, 2) if low <= 2.0**k <= high]
-    axes.set_xticks(places, [size_text(p) for p in places])
-
-
-def _shade(axes: Axes, run: Run) -> None:
-    """Bands of the levels as the system reports them, named at the top."""
-    low, high = axes.get_xlim()
-    start = low
-    look = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 8.5, "color": "#444444"}
-    for number, cache in enumerate([*run.machine.data_caches(), None]):
-        end = min(cache.size_bytes, high) if cache else high
-        if end > start:
-            axes.axvspan(start, end, color="#0072B2", alpha=0.02 + 0.04 * number, linewidth=0, zorder=0)
-            name = f"{cache.name}, {size_text(cache.size_bytes)}" if cache else "memory"
-            axes.annotate(name if end > 1.6 * start else "", (np.sqrt(start * end), 0.985), **look)
-            start = end
-    axes.set_xlim(low, high)
 
 
 @picture
@@ -271,14 +248,15 @@ def latency(axes: Axes, run: Run) -> str:
         raise RunError(f"run {run.id} has no latency")
     for number, kib in enumerate(kinds):
         _line(axes, number, f"pages of {size_text(kib * KIB)}", chase(run, _latency_block(kib)), "bytes")
-    _sizes(axes, "working set", "ns per load")
-    _shade(axes, run)
+    byte_scales(axes, run.machine, "working set", "ns per load")
     look = {"xycoords": ("data", "axes fraction"), "rotation": 90, "ha": "right", "va": "bottom"}
     for level in levels(run):
         if level.capacity_bytes:
             size = level.capacity_bytes.value
-            axes.axvline(size, color="black", linestyle="--", linewidth=1)
-            axes.annotate(f"{level.name} measured {size_text(size)} ", (size, 0.03), fontsize=8.5, gid="up", **look)
+            words = f"{level.name} measured {size_text(size)}"
+            axes.axvline(size, color="black", linestyle="--", linewidth=1, label=words)
+            if not is_narrow(axes):  # where the legend names them
+                axes.annotate(f"{words} ", (size, 0.03), fontsize=8.5, gid="up", **look)
     label_ends(axes)
     steps = ", ".join(f"{level.latency_ns:.1f} in {level.name}" for level in levels(run) if level.latency_ns)
     return f"Latency climbs as the working set leaves each level: {steps} (ns per load); dashed are the fitted capacities."
@@ -292,8 +270,7 @@ def page_colours(axes: Axes, run: Run) -> str:
     _line(axes, 1, "model: pages at random", near, "bytes", "model_ns", dashed=True)
     step = near.assign(model_ns=np.where(near["bytes"] <= second.size_bytes, near["ns"].iloc[0], near["ns"].iloc[-1]))
     _line(axes, 5, "model: pages adjoin", step, "bytes", "model_ns", dashed=True)
-    _sizes(axes, "working set", "ns per load", log_y=False)
-    _shade(axes, run)
+    byte_scales(axes, run.machine, "working set", "ns per load", log_y=False)
     label_ends(axes)
     at_random, at_step = (100 * np.median(abs(model["model_ns"] / near["ns"] - 1)) for model in (near, step))
     return (
@@ -327,10 +304,7 @@ def bandwidth_curves(axes: Axes, run: Run) -> str:
     for number, name in enumerate(("read", "write", "copy", "triad", "copy_nt")):
         label = name.replace("_nt", " past the caches")
         _line(axes, number, label, rates[rates["kernel"] == f"memory_{name}"], "bytes", "gb_per_s")
-    _sizes(axes, "working set, all arrays together", "GB/s of counted bytes, one core")
-    ticks = (10, 20, 50, 100, 200, 500)
-    axes.set_yticks(ticks, map(str, ticks))
-    _shade(axes, run)
+    byte_scales(axes, run.machine, "working set, all arrays together", "GB/s of counted bytes, one core")
     label_ends(axes)
     by_kernel = rates.groupby("kernel")["gb_per_s"]
     last = by_kernel.last()
@@ -346,15 +320,10 @@ def mountain(axes: Axes, run: Run) -> str:
     """Useful GB/s of a strided read: ridges are levels, slopes are lines of which less and less is used."""
     table = summary(run, "memory", kernel="memory_strided_read").pivot_table(index="n", columns="stride", values="gb_per_s")
     values = table.to_numpy(float)
-    mesh = axes.pcolormesh(values, cmap="cividis", edgecolors="white", linewidth=1)
-    for (row, column), value in np.ndenumerate(values):
-        label, colour = f"{value:.{int(value < 10)}f}", "white" if value < 0.6 * values.max() else "black"
-        axes.text(column + 0.5, row + 0.5, label, ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(np.arange(len(table.columns)) + 0.5, [8 * int(s) for s in table.columns])
-    axes.set_yticks(np.arange(len(table.index)) + 0.5, [size_text(8 * int(n)) for n in table.index])
-    axes.grid(visible=False)
+    strides, sizes = [8 * int(s) for s in table.columns], [size_text(8 * int(n)) for n in table.index]
+    label, ends = "useful GB/s, one core", (0.0, float(np.nanmax(values)))
+    cell_map(axes, values, strides, sizes, label, ends, lambda v: f"{v:.{int(v < 10)}f}", "{:.0f}".format)
     axes.set(xlabel="stride (bytes)", ylabel="working set")
-    axes.figure.colorbar(mesh, label="useful GB/s, one core", ax=axes)
     return (
         f"Useful GB/s over stride and working set: from {values.max():.0f} at small strides in the first level down to "
         f"{values.min():.1f} where every element fetches a line from memory of its own."

@@ -26,7 +26,7 @@ RMS = {**ALONE, "block": "float32 scaling"}
 MATMUL_RANGE, RMS_RANGE = (64, 512), (512, 8192)
 """Sizes from and to over which S1 and S2 are judged."""
 RMS_SIZES = (512, 1024, 2048)
-PUBLISHED_COLOUR = "#E69F00"
+PUBLISHED_COLOUR = "#B87F00"
 
 
 def matmul_fit(run: Run, kernel: str = "matmul_tiled", dtype: str = "float32") -> ScalingFit:
@@ -55,7 +55,7 @@ def fitted(axes: Axes, fit: ScalingFit, unit: float) -> Line2D:
 
 def published_points(axes: Axes, published: pd.DataFrame, unit: float = 1.0) -> ErrorbarContainer:
     """The published times, with half a step of their last digit, in `unit` per microsecond."""
-    look = {"fmt": "*", "markersize": 9, "color": PUBLISHED_COLOUR, "capsize": 3}
+    look = {"fmt": "*", "markersize": 9, "color": PUBLISHED_COLOUR}
     times, half_steps = published["time_us"] * unit, published["half_step_us"] * unit
     return axes.errorbar(published["n"], times, half_steps, **look, label="as published (another machine)")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from ..display.figure import LOOKS, Picture, cache_lines, curve, label_ends, level, log_axes, picture
+from ..display.figure import LOOKS, Picture, curve, label_ends, level, log_axes, name_above, picture
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..kernels.catalog import RMSNORM_VARIANTS, find
@@ -15,7 +15,7 @@ from ..runs.queries import copy_gb_per_s, ns_text, ratio, scaling_rows, summary
 from ..runs.recorder import Block
 from ..runs.store import Run
 from ..stats import Interval
-from .drawing import log_scales
+from .drawing import byte_scales
 from .published import (
     RMS,
     RMS_SIZES,
@@ -99,7 +99,7 @@ def rms_times(axes: Axes, run: Run) -> str:
     published = published_figures("rms_norm_fast")
     handles = [fitted(axes, fit, 1), published_points(axes, published, 1e3)]
     log_axes(axes, table["n"].unique(), "n (one row, float32)", "time of one row (ns)")
-    axes.legend(handles=handles, loc="lower right")
+    name_above(axes, handles)
     label_ends(axes)
     fast = scaling_rows(table, "rms_norm_fast", "kernel")
     return (
@@ -112,7 +112,7 @@ def rms_times(axes: Axes, run: Run) -> str:
 def rms_bandwidth(axes: Axes, run: Run) -> str:
     """Useful GB/s of each RMS norm against the bytes of one row, with cache sizes and the copy bandwidth."""
     table = summary(run, "rmsnorm", dtype="float32", rows=1)
-    copy = _against_bytes(axes, run, table, 12 * table["n"], "x, weight and out together (KiB)")
+    copy = _against_bytes(axes, run, table, 12 * table["n"], "x, weight and out together")
     fast = scaling_rows(table, "rms_norm_fast", "kernel")["gb_per_s"]
     return (
         f"RMS-norm bandwidth against working set: the fast kernel reaches {fast.max():.0f} GB/s inside the caches and "
@@ -124,7 +124,7 @@ def rms_bandwidth(axes: Axes, run: Run) -> str:
 def rms_batch(axes: Axes, run: Run) -> str:
     """Useful GB/s of the compiled RMS norms over a batch of rows of 2048, against the bytes that go in and out."""
     table = summary(run, "rmsnorm", block="float32 batch")
-    copy = _against_bytes(axes, run, table, 4 * table["n"] * (2 * table["rows"] + 1), "rows in, out, and weights (KiB)")
+    copy = _against_bytes(axes, run, table, 4 * table["n"] * (2 * table["rows"] + 1), "rows in, out, and weights")
     last = table[table["rows"] == table["rows"].max()].set_index("kernel")["gb_per_s"]
     ends = ", ".join(f"{LOOKS[name][0]} {last[name]:.0f}" for name in _norms(table))
     return f"RMS norm over a batch: at the largest one the GB/s are {ends}; copying from memory reaches {copy:.0f}."
@@ -132,15 +132,14 @@ def rms_batch(axes: Axes, run: Run) -> str:
 
 def _against_bytes(axes: Axes, run: Run, table, moved, label: str) -> float:
     """GB/s of every norm of a table against the bytes in `moved`, and as a line the copy bandwidth, returned."""
-    table = table.assign(kib=moved / 1024)
+    table = table.assign(moved=moved)
     for name in _norms(table):
         rows = table[(table["kernel"] == name) & (table["scope"] == ("kernel" if name in RMSNORM_VARIANTS else "call"))]
-        rows = rows.drop_duplicates("kib").sort_values("kib")
-        curve(axes, name, rows["kib"], rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
+        rows = rows.drop_duplicates("moved").sort_values("moved")
+        curve(axes, name, rows["moved"], rows["gb_per_s"], rows["low_gb_per_s"], rows["high_gb_per_s"])
     copy = copy_gb_per_s(run).value
     level(axes, copy, f"copy bandwidth of memory {copy:.0f}", at=0.3)
-    log_scales(axes, label, "GB/s of useful bytes, one core")
-    cache_lines(axes, run.machine.data_caches(), lambda size: size / 1024, "fill")
+    byte_scales(axes, run.machine, label, "GB/s of useful bytes, one core")
     label_ends(axes)
     return copy
 

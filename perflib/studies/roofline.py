@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..display.figure import COLOURS, MARKERS, picture, readable
+from ..display.figure import COLOURS, MARKERS, is_narrow, label_point, level, name_above, picture
 from ..display.table import Table, or_missing
+from ..display.text import shortened
 from ..errors import RunError
 from ..hardware.facts import Machine
 from ..kernels.caches import FLOAT32_BYTES, LINE_BYTES, Cache
@@ -29,9 +30,10 @@ from ..models.blocked_traces import Choices, choices
 from ..models.simulator import TRACES, simulate
 from ..runs.queries import summary
 from ..runs.store import Run
-from .drawing import annotate, log_scales
+from .drawing import log_scales
 
 CORE = "registers"
+STYLES = ("-", "--", "-.", ":")
 FIRST = {  # flops per byte between registers and the first level, float32
     **dict.fromkeys(("matmul_naive", "matmul_tiled"), 2 / (2 * FLOAT32_BYTES)),
     **dict.fromkeys(("matmul_tiled_vectorised", "matmul_ikj"), 2 / (3 * FLOAT32_BYTES)),
@@ -165,26 +167,25 @@ def roofline_table(run: Run) -> Table:
 def roofs(axes: Axes, run: Run) -> str:
     """GFLOP/s against flops per byte: filled where a kernel stands in its first level, hollow where in memory."""
     limits, kernels = ceilings(run), sorted(points(run), key=lambda point: point.gflops)
-    intensity = np.logspace(-3.6, 7.2, 200, base=2)
-    for number, (level, rate) in enumerate(limits.gb_per_s.items()):
-        colour, place = COLOURS[number], intensity[0] * 1.15 * 1.9**number
-        axes.plot(intensity, np.minimum(intensity * rate, max(limits.gflops.values())), color=colour, linewidth=1.6)
-        look = {"color": colour, "rotation": 44, "rotation_mode": "anchor"}
-        annotate(axes, f"{level} {rate:.0f} GB/s", (place, place * rate), (0, 4), **look)
+    ends = [value for point in kernels for value in point.intensity.values()]
+    intensity = np.geomspace(min(ends) / 1.5, max(ends), 200)
+    lines = []
+    for number, (name, rate) in enumerate(limits.gb_per_s.items()):
+        look = {"color": COLOURS[number % len(COLOURS)], "linestyle": STYLES[number % len(STYLES)], "linewidth": 1.6}
+        roof = np.minimum(intensity * rate, max(limits.gflops.values()))
+        lines += axes.plot(intensity, roof, **look, label=f"{name} {rate:.0f} GB/s")
+    log_scales(axes, "flops per byte: filled in the first level, hollow in memory", "GFLOP/s, one core, float32")
     for names, peak in _merge(limits.gflops):
-        axes.axhline(peak, color="black", linestyle="--", linewidth=0.8)
-        annotate(axes, f"{names} {peak:.0f}", (intensity[0], peak), (2, 3))
-    lowest = -np.inf
+        level(axes, peak, f"{names} {peak:.0f}")
     for number, point in enumerate(kernels):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         ends = [point.intensity["L1d"], point.intensity["memory"]]
-        axes.plot(ends, [point.gflops] * 2, color=colour, linewidth=0.8, alpha=0.6)
-        axes.plot(ends[:1], [point.gflops], marker, color=colour)
+        axes.plot(ends, [point.gflops] * 2, color=colour, linewidth=0.8)
+        axes.plot(ends[:1], [point.gflops], marker, color=colour, label=point.kernel)
         axes.plot(ends[1:], [point.gflops], marker, color=colour, markerfacecolor="white")
-        lowest = max(np.log(point.gflops), lowest + 0.22)  # names that would meet are moved apart
-        place = (ends[1] * 1.3, np.exp(lowest))
-        axes.annotate(point.kernel, place, va="center", fontsize=8.5, color=readable(colour))
-    log_scales(axes, "flops per byte: filled in the first level, hollow in memory", "GFLOP/s, one core, float32")
+        if not is_narrow(axes):
+            label_point(axes, shortened(point.kernel), (ends[1], point.gflops), colour, "end")
+    name_above(axes, () if is_narrow(axes) else lines)
     shares = {point.kernel: point.gflops / bound(limits, point)[0] for point in kernels}
     best = max(shares, key=shares.get)
     return (

@@ -30,6 +30,7 @@ from ..timing.race import race
 from .forward_pass import hot_path
 from .published import ALONE, PUBLISHED_TILE, RMS_SIZES, matmul_fit, rms_fit
 from .rmsnorm import rms_ratio
+from .tile_size import MOST_LOSS
 
 HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
 FULL = "`make report FULL=1` records every series, with more sizes, rounds and processes"
@@ -183,11 +184,11 @@ def _s4(run: Run) -> tuple[str, str]:
 
 def _s5(run: Run) -> tuple[str, str]:
     losses = default_losses(run)
-    verdicts = [above(loss, 1.05) for loss in losses.values()]
+    verdicts = [above(loss, MOST_LOSS) for loss in losses.values()]
     verdict = FAILS if HOLDS in verdicts else HOLDS if set(verdicts) == {FAILS} else UNDECIDED
     worst = max(losses, key=lambda n: losses[n].value)
     sizes = f"{verdicts.count(HOLDS)} of {len(losses)} sizes"
-    return verdict, f"tile 64 / best tile is above 1.05 at {sizes}; worst {text(losses[worst])} at n = {worst}"
+    return verdict, f"tile 64 / best tile is above {MOST_LOSS} at {sizes}; worst {text(losses[worst])} at n = {worst}"
 
 
 def _s6(run: Run) -> tuple[str, str]:
@@ -254,7 +255,7 @@ _CLAIMS = (
         "naive / tiled 64 at the largest common size above 1.1",
         _s4,
     ),
-    ("S5", "64 is the right tile for modern CPUs", "tile 64 / best tile below 1.05 at every size recorded", _s5),
+    ("S5", "64 is the right tile for modern CPUs", f"tile 64 / best tile below {MOST_LOSS} at every size recorded", _s5),
     (
         "S6",
         "The original engine's inner loop is easy to vectorise",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ..display.figure import label_ends, log_axes, picture
+from ..display.figure import label_ends, log_axes, name_above, picture
 from ..display.table import Table, or_missing
 from ..display.text import text
 from ..errors import RunError
@@ -210,9 +210,10 @@ def scopes(axes: Axes, run: Run) -> str:
     """The same kernel in both scopes: what a Python call adds."""
     table = summary(run, "timing", kernel="rms_norm_fast")
     kernel, call = (scaling_rows(table, "rms_norm_fast", scope) for scope in ("kernel", "call"))
-    for rows, label, look in ((kernel, "kernel scope", "#0072B2"), (call, "call scope", "#D55E00")):
+    looks = ((kernel, "kernel scope", "#0072B2", "s"), (call, "call scope", "#D55E00", "o"))
+    for rows, label, colour, marker in looks:
         reach = [rows["ns"] - rows["low_ns"], rows["high_ns"] - rows["ns"]]
-        axes.errorbar(rows["n"], rows["ns"], reach, color=look, marker="s", capsize=3, label=label)
+        axes.errorbar(rows["n"], rows["ns"], reach, color=colour, marker=marker, label=label)
     log_axes(axes, kernel["n"], "n (one row, float32)", "time of one run of rms_norm_fast (ns)")
     label_ends(axes)
     factors = (call["ns"].to_numpy() / kernel["ns"].to_numpy()).round(1)
@@ -231,11 +232,11 @@ def places(axes: Axes, run: Run) -> str:
     for is_on_lines, colour, marker, label in kinds:
         rows = cases[cases["on_lines"] == is_on_lines].sort_values("ns")
         reach = error_bars([interval_of(row) for row in rows.to_dict("records")])
-        look = {"fmt": marker, "color": colour, "capsize": 2, "markersize": 4, "label": label}
+        look = {"fmt": marker, "color": colour, "markersize": 4, "label": label}
         axes.errorbar(np.arange(1, len(rows) + 1), rows["ns"], reach, **look)
         spans[label] = rows["ns"].to_numpy()
     axes.set(xlabel="place, the fastest first", ylabel=f"time of rms_norm_fast, n = {PLACED_N} (ns)", ylim=(0, None))
-    axes.legend()
+    name_above(axes)
     some, aligned = spans.values()
     return (
         f"The same kernel in {len(some)} places off line boundaries takes from {some[0]:.0f} to {some[-1]:.0f} ns, in "
@@ -249,9 +250,9 @@ def self_comparisons(axes: Axes, run: Run) -> str:
     ratios = self_ratios(run)
     medians, reach = np.array([r.value for r in ratios]), error_bars(ratios)
     wrong = np.array([not r.low <= 1 <= r.high for r in ratios])
-    for part, colour, label in ((~wrong, "#0072B2", "covers 1"), (wrong, "#D55E00", "misses 1")):
+    for part, colour, marker, label in ((~wrong, "#0072B2", "o", "covers 1"), (wrong, "#D55E00", "D", "misses 1")):
         if part.any():
-            look = {"fmt": "o", "color": colour, "capsize": 2, "label": label}
+            look = {"fmt": marker, "color": colour, "label": label}
             axes.errorbar(np.flatnonzero(part), medians[part], reach[:, part], **look)
     axes.axhspan(1 / (1 + MARGIN), 1 + MARGIN, color="#DDDDDD", label=f"margin of compare: {100 * MARGIN:.0f} %", zorder=0)
     axes.axhline(1, color="black", linestyle="--", linewidth=1)
@@ -259,7 +260,7 @@ def self_comparisons(axes: Axes, run: Run) -> str:
     axes.set(
         xlabel="comparison, from the start of the recording to its end", ylabel="time of a kernel / time of the same kernel"
     )
-    axes.legend()
+    name_above(axes)
     beyond = sum(r.inside(1 / (1 + MARGIN), 1 + MARGIN) is False for r in ratios)
     return (
         f"A kernel compared with itself {len(ratios)} times: {int(wrong.sum())} of the 95 % intervals miss 1; all medians "

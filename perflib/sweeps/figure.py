@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpec
 
-from ..display.figure import OTHERS, Picture, label_ends, log_axes, picture, plain_ticks
-from ..display.text import on_one_line, quantity, unit_of
+from ..display.figure import Picture, is_narrow, label_ends, log_axes, look_of, picture, plain_ticks, series_name
+from ..display.text import on_one_line, quantity, shortened, unit_of
 from ..errors import RunError
 
 HEIGHT = 6.4  # inches of both plots
+MOST_LETTERS = 12  # of a size that is a name
 
 
 def draw_sweep(curves: Mapping[str, Sequence[Any]], growths: Mapping[str, Any], first: str, is_numeric: bool) -> Picture:
@@ -42,7 +43,7 @@ def _draw(axes: Axes, curves: Mapping[str, Sequence[Any]], growths: Mapping[str,
     looks = dict(zip(curves, range(len(curves)), strict=True))
     for name, points in shown.items():
         growth = growths.get(name)
-        label = f"{name}{_growth(growth)}" if growth else name
+        label = series_name(name) + (_growth(growth) if growth else "")
         odd = {one.size for one in growth.odd_sizes} if growth else set()
         ends = [(p.time_ns.value / factor, p.time_ns.low / factor, p.time_ns.high / factor) for p in points]
         _curve(axes, label, looks[name], [places[p.n] for p in points], ends, _hollow(points, odd), is_numeric)
@@ -50,16 +51,17 @@ def _draw(axes: Axes, curves: Mapping[str, Sequence[Any]], growths: Mapping[str,
     _scales(axes, places, is_numeric, f"time of one run ({unit})")
     if lower is not None:
         for name, points in ratios.items():
-            ends = [(p.speed_up.value, p.speed_up.low, p.speed_up.high) for p in points]
-            _curve(lower, name, looks[name], [places[p.n] for p in points], ends, _hollow(points, set()), is_numeric)
+            ends, x = [(p.speed_up.value, p.speed_up.low, p.speed_up.high) for p in points], [places[p.n] for p in points]
+            _curve(lower, series_name(name), looks[name], x, ends, _hollow(points, set()), is_numeric)
             low, high = (end(p.speed_up.value for p in points) for end in (min, max))
             sentences.append(f"{name} is {low:.3g} to {high:.3g} times as fast as {first}")
 
         lower.axhline(1.0, color="black", linestyle="--", linewidth=1)
-        _scales(lower, places, is_numeric, f"speed-up over {on_one_line(first)}")
+        _scales(lower, places, is_numeric, f"speed-up over {shortened(first)}")
         axes.tick_params(labelbottom=False)
         axes.set_xlabel("")
-        label_ends(lower)
+        if not is_narrow(axes):  # where the names stand once, above both plots
+            label_ends(lower)
     label_ends(axes)
     return f"Time against n: {'; '.join(map(on_one_line, sentences))}."
 
@@ -84,11 +86,11 @@ def _curve(
     axes: Axes, label: str, place: int, x: Sequence[float], ends: Sequence[tuple], hollow: Sequence[bool], is_line: bool
 ) -> None:
     """Points with their intervals; hollow ones have a white middle."""
-    colour, marker = OTHERS[place % len(OTHERS)]
+    colour, marker = look_of(place)
     y, low, high = np.array(ends, float).T
     reach = np.maximum([np.minimum(y - low, 0.95 * y), high - y], 0)
     line = "-" if is_line else ""
-    axes.errorbar(x, y, reach, color=colour, marker=marker, linestyle=line, capsize=2, label=on_one_line(label))
+    axes.errorbar(x, y, reach, color=colour, marker=marker, linestyle=line, label=label)
     at = np.array(hollow, bool)
     axes.plot(np.array(x)[at], y[at], color=colour, marker=marker, linestyle="", markerfacecolor="white", zorder=4)
 
@@ -103,6 +105,6 @@ def _scales(axes: Axes, places: Mapping[Any, float], is_numeric: bool, label: st
     else:
         axes.set_xlim(-0.5, len(places) - 0.5)
         plain_ticks(axes)
-        axes.set_xticks(list(places.values()), [on_one_line(n) for n in places])
+        axes.set_xticks(list(places.values()), [shortened(n, MOST_LETTERS) for n in places])
         return
     plain_ticks(axes)

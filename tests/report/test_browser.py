@@ -4,9 +4,12 @@ import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed: pages were only parsed, not opened in a browser")
 
-from browser import NEEDS_CHROMIUM, chromium, faults
+from browser import NEEDS_CHROMIUM, chromium, drawings, faults
+from figures import FIGURES
 
+from perflib import load_run
 from perflib.report.notebooks import NOTEBOOKS
+from perflib.report.own_page import write_page
 from perflib.report.page import ENTRANCE
 
 pytestmark = NEEDS_CHROMIUM
@@ -79,3 +82,53 @@ def test_the_check_sees_every_kind_of_fault(browser, tmp_path):
         "axe: html-has-lang",
     ):
         assert fault in found
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """A page of every figure of the reference run."""
+    run = load_run()
+    parts = [part for name, draw in FIGURES.items() for part in (f"# {name}", draw(run))]
+    return write_page(tmp_path_factory.mktemp("figures") / "figures.html", "All figures", *parts)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_no_text_of_a_figure_covers_another_or_a_curve_in_a_browser(browser, figures, width):
+    overlaps, sizes = drawings(browser, figures, width)
+
+    assert overlaps == []
+    assert len(sizes) > 20 * len(FIGURES)
+    assert [text for text in sizes if text[1] < 11] == []
+
+
+def test_the_check_of_figures_sees_a_text_over_a_curve_and_over_another(browser, tmp_path):
+    path = '<g class="curve"><path d="M0 50L400 50" style="fill:none;stroke:#000"/></g>'
+    texts = '<text x="50" y="55">crossed</text><text x="200" y="105">one</text><text x="210" y="105">other</text>'
+    shape = '<svg class="drawing wide" aria-label="bad" viewBox="0 0 400 200" width="400" height="200">'
+    (tmp_path / "bad.html").write_text(f"<figure>{shape}{path}{texts}</svg></figure>")
+
+    overlaps, _ = drawings(browser, tmp_path / "bad.html", 800)
+
+    assert overlaps == ['bad: "one" over "other"', 'bad: "crossed" over a curve']
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figures_have_the_ground_of_the_page(browser, figures, scheme):
+    page = browser.new_page()
+    page.emulate_media(color_scheme=scheme)
+    page.goto(figures.as_uri())
+    shown = page.evaluate(
+        "() => { const s = document.querySelector('svg.drawing'), style = getComputedStyle;"
+        "return [style(document.body).backgroundColor, style(s).backgroundColor, style(s.querySelector('text')).fill]; }"
+    )
+    page.close()
+
+    assert shown[1] == "rgba(0, 0, 0, 0)"
+    assert (shown[0], shown[2]) == {
+        "light": ("rgb(255, 255, 255)", "rgb(0, 0, 0)"),
+        "dark": ("rgb(20, 23, 28)", "rgb(232, 232, 232)"),
+    }[scheme]
+
+
+def test_no_filter_turns_colours_over(figures):
+    assert "filter:" not in figures.read_text()

@@ -58,6 +58,7 @@ def test_a_page_is_offline_described_and_in_order(built, stem):
     [
         ('<img src="https://example.org/a.png" alt="a picture that is fetched">', "fetches https://example.org"),
         ("<script>1</script>", "<script> is not allowed"),
+        ('<img srcset="https://example.org/a.png 2x">', "has srcset https://example.org"),
         ('<p onclick="x()">', "has onclick"),
         ('<link rel="stylesheet" href="a.css">', "<link> is not allowed"),
         ("<style>@import 'a.css'</style>", "style fetches"),

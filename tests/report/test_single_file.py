@@ -19,6 +19,7 @@ from perflib.report.single_file import join_pages
 from perflib.runs.store import load_run
 
 ROOT = Path(__file__).parents[2]
+LIGHT = 4_500_000  # bytes of one file, which has each figure in two widths
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,47 @@ def test_the_full_reference_run_fits_into_a_mail(tmp_path, monkeypatch):
 
     run = load_run(next((ROOT / "data" / "reference").iterdir()))
     assert run.meta["command"] == "full"
-    assert build.build_single(run, tmp_path / "mail.html").stat().st_size < 3_000_000
+    assert build.build_single(run, tmp_path / "mail.html").stat().st_size <= LIGHT
+
+
+@pytest.mark.slow
+def test_a_report_with_its_drawings_is_light(tmp_path, monkeypatch):
+    """Notebooks executed once on the full reference run, whose figures come as lines in two widths.
+
+    They measure a little; their lock is their own, as in every test, so that a measurement elsewhere does not end them.
+    """
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    execute, executed = build.execute_all, []
+    monkeypatch.setattr(build, "execute_all", lambda *given: executed or executed.extend(execute(*given)) or executed)
+    run = load_run(next((ROOT / "data" / "reference").iterdir()))
+
+    folder = build.build(run, tmp_path / "reports").parent
+    file = build.build_single(run, tmp_path / "mail.html")
+
+    assert sum(one.stat().st_size for one in folder.rglob("*") if one.is_file()) <= 3_500_000
+    assert file.stat().st_size <= LIGHT
+    drawings = [part for page in folder.glob("*.html") for part in page.read_text().split('<svg class="drawing ')[1:]]
+    assert sum(part.startswith("wide") for part in drawings) == sum(part.startswith("narrow") for part in drawings) >= 40
+    assert "<img" not in "".join(page.read_text() for page in folder.glob("*.html"))
+    assert [fault for page in folder.glob("*.html") for fault in pages.problems(page)] == []
+    assert pages.problems(file) == []
+
+
+def test_of_two_densities_one_file_keeps_the_larger():
+    Image.new("RGB", (30, 20), "red").save(half := io.BytesIO(), "PNG")
+    Image.new("RGB", (60, 40), "red").save(whole := io.BytesIO(), "PNG")
+    small, large = (f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}" for png in (half, whole))
+
+    (one,) = join_pages([page("index", f'<img src="{small}" srcset="{large} 2x" alt="a" width="30" height="20">')])
+
+    (image,) = re.findall(r'<img src="data:image/webp;base64,([^"]+)" alt="a" width="30" height="20">', one.body)
+    assert Image.open(io.BytesIO(base64.b64decode(image))).size == (60, 40)
+
+
+def test_places_inside_a_drawing_stay_as_they_are():
+    drawing = '<svg class="drawing wide"><path id="drawing-0"></path><use href="#drawing-0"></use></svg>'
+
+    assert join_pages([page("index", drawing)])[0].body == drawing
 
 
 def test_a_picture_in_two_places_is_kept_once_and_shown_in_both():

@@ -74,10 +74,10 @@ def test_a_step_has_its_factor_and_each_level_its_price(texts):
 
 def test_caches_are_marked_where_the_bytes_are_known_and_fill_them(texts):
     growth_figure(fit_of(with_odd, bytes=[12 * n * n for n in SIZES]), CACHES)
-    assert [words for words in texts if "L1" in words or "L2" in words] == ["data fill L2", " L2"]
+    assert [words for words in texts if "L1" in words or "L2" in words] == ["L2, data fit"]
 
     growth_figure(fit_of(with_odd), CACHES)
-    assert not [words for words in texts if "L2" in words]
+    assert not [words for words in texts if "L2" in words or "memory" in words]
 
 
 def test_the_title_is_the_sentence_on_short_lines(texts):

@@ -5,6 +5,7 @@ import struct
 
 import matplotlib.pyplot as plt
 import pytest
+from figures import drawn_by
 from partial_runs import PARTS, TILE_TIMES
 from synthetic import cell, full, record, tiles
 from synthetic import timing as timing_blocks
@@ -83,12 +84,6 @@ WITHOUT_UNIT = {
     "time / time of the best others, n = 768",
 }
 UNIT = re.compile(r"\((ns|µs|s|%|GFLOP/s|GB/s|KiB|bit)\)|^ns \[")
-
-
-def drawn_by(value):
-    """The module of a function that gives a Picture; None for anything else."""
-    is_figure = hasattr(value, "__wrapped__") and "axes" in value.__annotations__
-    return value.__module__ if is_figure else None
 
 
 def test_every_figure_is_tested():

@@ -1,5 +1,7 @@
 """Figures of any topic, on runs whose times are known: what the sentences say is what was put in."""
 
+from xml.etree import ElementTree
+
 import pytest
 from runs import isolate
 from synthetic import cell, limits, noisy, record
@@ -164,6 +166,46 @@ def test_a_kernel_whose_work_nobody_counted_has_times_and_no_rates():
     assert isinstance(grid_figures.times(run, "mine"), Picture)
     assert isinstance(grid_figures.rates(run, "mine"), Missing)
     assert isinstance(grid_figures.roofline(run, "mine"), Missing)
+
+
+NAMES = {
+    "script": HOSTILE,
+    "long": "name " * 40,
+    "one long word": "x" * 200,
+    "right to left": "\u202eשלום עולם",
+    "terminal": "\x1b[31mred\x1b[0m",
+    "underscore": "_private",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("draw", ["times", "rates", "heat_map", "roofline", "growth"])
+def test_every_figure_takes_every_name(monkeypatch, draw, name):
+    """A user calls kernels and parameters as they like; `rms_norm_fast` is there too, because its work is counted."""
+    hostile = power(NAMES[name], 1)
+    if draw in ("rates", "roofline"):
+        hostile = [*hostile, *power("rms_norm_fast", 1, rows=1)]
+    if draw == "heat_map":
+        hostile = [*power(NAMES[name], 1, tile=8), *power(NAMES[name], 1.1, tile=16)]
+    more = {"heat_map": {"parameter": "tile"}, "growth": {"kernel": NAMES[name], "expected": 1}}.get(draw, {})
+
+    drawn = getattr(grid_figures, draw)(record(*limits(), ("mine", "n", hostile)), "mine", **more)
+
+    assert isinstance(drawn, Picture)
+    for drawing in drawn.drawings:
+        elements = {element.tag for element in ElementTree.fromstring(drawing).iter()}
+        assert elements <= {"svg", "style", "g", "defs", "path", "use", "text", "title", "clipPath", "rect", "image"}
+        assert not set(drawing) & {"\x1b", "\u202e"}
+    if draw == "times" and name == "underscore":
+        assert "_private" in drawn.description
+
+
+@pytest.mark.parametrize("draw", ["times", "growth"])
+def test_one_size_gives_a_figure_or_a_sentence(draw):
+    drawn = getattr(grid_figures, draw)(record(("mine", "n", [cell("k", 64, 100.0)])), "mine")
+
+    assert isinstance(drawn, Picture | Missing)
+    assert not isinstance(drawn, Picture) or len(drawn.drawings) == 2
 
 
 def test_a_name_is_text_in_figures_and_tables(monkeypatch):

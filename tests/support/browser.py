@@ -63,6 +63,51 @@ def faults(browser: BrowserContext, file: Path, width: int, scheme: str) -> list
     return found
 
 
+OVERLAPS = """() => {
+    const found = [], px = 1.5;
+    for (const drawing of [...document.querySelectorAll("svg.drawing")].filter(d => d.checkVisibility())) {
+        const name = drawing.closest("section, figure").dataset.name || drawing.getAttribute("aria-label").slice(0, 60);
+        const texts = [...drawing.querySelectorAll("text")].filter(t => t.textContent.trim());
+        const boxes = texts.map(t => {
+            const {x, y, width, height} = t.getBBox(), matrix = t.getScreenCTM();
+            const ends = [[x, y], [x + width, y], [x, y + height], [x + width, y + height]]
+                .map(([a, b]) => new DOMPoint(a, b).matrixTransform(matrix));
+            const xs = ends.map(p => p.x), ys = ends.map(p => p.y), trim = 0.18 * (Math.max(...ys) - Math.min(...ys));
+            return {left: Math.min(...xs) + px, right: Math.max(...xs) - px,
+                    top: Math.min(...ys) + Math.min(trim, 3), bottom: Math.max(...ys) - Math.min(trim, 3)};
+        });
+        const say = i => JSON.stringify(texts[i].textContent);
+        boxes.forEach((a, i) => boxes.slice(i + 1).forEach((b, j) => {
+            if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
+                found.push(`${name}: ${say(i)} over ${say(i + 1 + j)}`);
+        }));
+        for (const curve of drawing.querySelectorAll("g.curve > path")) {
+            const matrix = curve.getScreenCTM(), length = curve.getTotalLength(), hit = new Set();
+            for (let at = 0; at <= length; at += 2) {
+                const p = curve.getPointAtLength(at).matrixTransform(matrix);
+                boxes.forEach((b, i) => {
+                    if (p.x > b.left && p.x < b.right && p.y > b.top && p.y < b.bottom) hit.add(i);
+                });
+            }
+            hit.forEach(i => found.push(`${name}: ${say(i)} over a curve`));
+        }
+    }
+    return found;
+}"""
+SIZES = """() => [...document.querySelectorAll("svg.drawing text")].filter(t => t.checkVisibility()).map(
+    t => [t.textContent, parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b)])"""
+
+
+def drawings(browser: BrowserContext, file: Path, width: int) -> tuple[list[str], list[tuple[str, float]]]:
+    """Of a page so wide: texts of drawings that lie over others or over curves, and each text with its size in pixels."""
+    page = browser.new_page()
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(file.as_uri())
+    result = page.evaluate(OVERLAPS), [tuple(text) for text in page.evaluate(SIZES)]
+    page.close()
+    return result
+
+
 def inaccessible(page: Page) -> list[str]:
     """What axe-core calls serious or critical: the rule, and the first place where it is broken."""
     violations = Axe().run(page).response["violations"]

@@ -9,15 +9,25 @@ from matplotlib.text import Annotation
 SLACK = 1.5  # points that a label's box may touch; glyphs are smaller than their boxes
 
 
+def drawn_texts(axes):
+    """Every text of axes that is drawn: beside data, in a legend, at ticks inside the view, on an axis and above."""
+    legend = axes.get_legend()
+    texts = [*axes.texts, *(legend.get_texts() if legend else []), axes.title, axes._left_title]
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        texts += [axis.label, *(text for tick in ticks for text in (tick.label1, tick.label2))]
+    texts += [text for child in axes.child_axes for text in drawn_texts(child)]
+    return [text for text in texts if text.get_visible() and text.get_text().strip()]
+
+
 def labels(figure, renderer):
-    """Text and box, in pixels, of each label that is written beside data, and of each entry of a legend."""
+    """Text and box, in pixels, of each text."""
     slack = SLACK * figure.dpi / 72
     for axes in figure.axes:
-        texts = [*axes.texts, *(axes.get_legend().get_texts() if axes.get_legend() else [])]
-        for text in texts:
-            if text.get_visible() and text.get_text().strip():
-                box = text.get_window_extent(renderer) if not isinstance(text, Annotation) else words_box(text, renderer)
-                yield text.get_text(), box.padded(-slack)
+        for text in drawn_texts(axes):
+            box = text.get_window_extent(renderer) if not isinstance(text, Annotation) else words_box(text, renderer)
+            yield text.get_text(), box.padded(-slack)
 
 
 def words_box(text, renderer=None):
@@ -57,7 +67,7 @@ def crosses(box, ends):
 
 
 def covered(figure):
-    """One line for each label whose box lies over another label or over a curve."""
+    """One line for each text whose box lies over another text or over a curve."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     boxes = list(labels(figure, canvas.get_renderer()))

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from PIL import Image
 
 FETCHING = {"script", "link", "iframe", "object", "embed", "audio", "video", "source", "base", "form"}
+HELD = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+ 2x")  # the larger of two densities, inside the page
 
 
 class Page(HTMLParser):
@@ -82,7 +83,9 @@ def _structure(page: Page) -> list[str]:
 def _fetching(page: Page) -> list[str]:
     found = [f"<{tag}> is not allowed" for tag, _ in page.tags if tag in FETCHING]
     for tag, attributes in page.tags:
-        found += [f"<{tag}> has {name}" for name in attributes if name.startswith("on") or name == "srcset"]
+        found += [f"<{tag}> has {name}" for name in attributes if name.startswith("on")]
+        densities = attributes.get("srcset")
+        found += [f"<{tag}> has srcset {densities[:60]}"] if densities and not HELD.fullmatch(densities) else []
         source = attributes.get("src", "data:")
         found += [f"<{tag}> fetches {source[:60]}"] if not source.startswith("data:") else []
         found += [f"<{tag}> has url() in its style"] if "url(" in attributes.get("style", "") else []

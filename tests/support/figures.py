@@ -1,0 +1,45 @@
+"""Every figure of a study by name: `FIGURES[name](run)` draws it.
+
+both(picture)       the figure for a wide page, and that for a narrow one
+texts(figure)       the texts that are drawn
+"""
+
+from functools import partial
+
+from labels import drawn_texts
+
+from perflib.studies import forward_pass, grid_figures, matmul_scaling, memory, rmsnorm, roofline, tile_size, timing
+
+FIGURES = {
+    name: getattr(module, name)
+    for module, names in (
+        (matmul_scaling, "matmul_rates matmul_times matmul_growth"),
+        (memory, "latency page_colours pages bandwidth_curves mountain leading chains"),
+        (rmsnorm, "rms_growth rms_times rms_bandwidth rms_batch"),
+        (roofline, "roofs"),
+        (tile_size, "tile_map tile_losses block_map explained"),
+        (timing, "scopes places self_comparisons"),
+        (forward_pass, "batches"),
+    )
+    for name in names.split()
+}
+FIGURES |= {f"growth of {name}": partial(matmul_scaling.matmul_growth, kernel=name) for name in ("matmul_naive", "matmul")}
+FIGURES |= {f"growth of {name}": partial(rmsnorm.rms_growth, kernel=name) for name in ("rms_norm_standard", "rms_norm")}
+FIGURES |= {f"{name} of stencil": partial(getattr(grid_figures, name), topic="stencil") for name in ("times", "rates")}
+FIGURES |= {f"{name} 15M": partial(getattr(forward_pass, name), shape="15M") for name in ("breakdown", "gain_map")}
+
+
+def drawn_by(value):
+    """The module of a function that gives a Picture; None for anything else."""
+    is_figure = hasattr(value, "__wrapped__") and "axes" in value.__annotations__
+    return value.__module__ if is_figure else None
+
+
+def both(picture):
+    """The figures for a wide and for a narrow page."""
+    return {"wide": picture.figure, "narrow": picture.draw_narrow()}
+
+
+def texts(figure):
+    """The texts that are drawn."""
+    return [text for axes in figure.axes for text in drawn_texts(axes)]
