@@ -89,7 +89,7 @@ def test_labels_of_ends_keep_apart():
 def test_the_label_of_a_level_moves_off_a_curve_and_that_of_a_cache_stands_above():
     @picture
     def drawn(axes, run):
-        curve(axes, "matmul", [1, 2, 64], [11, 11, 1])
+        curve(axes, "matmul", [1, 2, 64], [10.8, 10.8, 1])
         curve(axes, "matmul_ikj", [1, 6, 7, 64], [1, 1, 2, 2])
         log_axes(axes, [1, 64], "n", "ns")
         level(axes, 10, "the peak")
