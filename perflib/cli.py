@@ -2,9 +2,11 @@
 
 Each command imports what it needs, so `--help` and a wrong word answer at once.
 
-    perflib machine | record [--quick] [--peers] | report [--single-file] [RUN] | readme
+    perflib machine | record [--quick] [--peers] [--wait] | report [--single-file] [RUN] | readme
     perflib bench [--quick] [--targets] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
+    perflib generate --gguf FILE [--prompt TEXT | --batch-file FILE] [--chat] [--tokens N] [--temperature T] [--top-k K]
+                     [--seed S] [--threads N]
     perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
     perflib growth FILE [--expect CLASS] [--at-most CLASS] [--unit UNIT] [--html FILE]
@@ -15,12 +17,13 @@ is refused or inconsistent with its class. An error is one line.
 """
 
 import argparse
+import io
 import json
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -30,9 +33,11 @@ from .errors import NothingComparable, PerflibError, RunError, SampleError
 from .files import README as CLONE_README
 
 if TYPE_CHECKING:
+    from .llm.gguf import GGUFWeights
     from .runs.store import Run
 
 FORWARD_SIZES = {"prompt": 128, "tokens": 32, "batch": 1, "threads": 1}
+GENERATE_SIZES = {"tokens": 128, "threads": 1}
 
 
 def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
@@ -63,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
     record.add_argument("--quick", action="store_true", help="every series on a coarser grid: two to three minutes")
     record.add_argument("--peers", action="store_true", help="MKL and PyTorch too, those that are installed")
+    record.add_argument("--wait", action="store_true", help="wait until another measurement on this machine ends")
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
     report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
@@ -84,6 +90,23 @@ def _parser() -> argparse.ArgumentParser:
     for name, default in FORWARD_SIZES.items():
         forward.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"by default {default}")
 
+    words = "text that continues prompts, by the model of a GGUF file; then tokens per second, parts, shares of limits"
+    generate = commands.add_parser("generate", help=words)
+    generate.add_argument("--gguf", type=Path, required=True, metavar="FILE", help="a Llama, Qwen2 or Qwen3 model")
+    prompts = generate.add_mutually_exclusive_group()
+    prompts.add_argument("--prompt", metavar="TEXT", help="by default, and for -, what stdin has")
+    prompts.add_argument("--batch-file", type=Path, metavar="FILE", help="a prompt per line, one after the other")
+    generate.add_argument("--chat", action="store_true", help="prompts are questions, for the chat template of the file")
+    for name, default in GENERATE_SIZES.items():
+        generate.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"by default {default}")
+    generate.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 (default) takes the likeliest token"
+    )
+    generate.add_argument(
+        "--top-k", type=int, default=0, metavar="K", help="draw from so many; 0 (default) from all tokens"
+    )
+    generate.add_argument("--seed", type=int, default=0, metavar="S", help="of the draws; by default 0")
+
     selfcheck = commands.add_parser("selfcheck", help="how far this machine's numbers can be trusted: some minutes")
     selfcheck.add_argument("--quick", action="store_true", help="fewer trials: about half a minute")
     words = "does the next recording say the same: records this code twice, an hour, with --quick five minutes"
@@ -99,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare", help="what changed between two runs, per kernel and size")
     compare.add_argument("before", metavar="RUN", help="id, path or latest")
-    compare.add_argument("after", metavar="RUN", help="likewise; from another machine it is held against its own limits")
+    compare.add_argument("after", metavar="RUN", help="likewise; from another machine it is compared by its limits")
     compare.add_argument("--json", type=Path, metavar="FILE", help="write the figures and every case there")
     compare.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page")
 
@@ -149,7 +172,7 @@ def _machine(args: argparse.Namespace) -> None:
 def _record(args: argparse.Namespace) -> None:
     from .studies.recording_plan import record
 
-    print(record(quick=args.quick, peers=args.peers).path)
+    print(record(quick=args.quick, peers=args.peers, wait=args.wait).path)
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -187,23 +210,89 @@ def _readme(args: argparse.Namespace) -> None:
 
 def _forward(args: argparse.Namespace) -> None:
     from .hardware.facts import machine
-    from .llm import forward, gguf, weights
+    from .llm import forward, weights
     from .runs.writer import measuring_lock
 
     if args.shape not in weights.SHAPES:
         raise PerflibError(f"--shape must be one of {', '.join(weights.SHAPES)}, got {args.shape}")
-    sizes = {name: getattr(args, name) for name in FORWARD_SIZES}
-    for name, size in sizes.items():
-        if size < 1:
-            raise PerflibError(f"--{name} must be at least 1, got {size}")
-    with warnings.catch_warnings(record=True) as notices:
-        warnings.simplefilter("always", UserWarning)
-        source = gguf.GGUFWeights(args.gguf) if args.gguf else weights.RandomWeights(weights.SHAPES[args.shape])
-    for notice in notices:
-        print(f"perflib: {notice.message}", file=sys.stderr)
+    sizes = _sizes(args, FORWARD_SIZES)
+    source = _gguf(args.gguf) if args.gguf else weights.RandomWeights(weights.SHAPES[args.shape])
     with measuring_lock():
         passes = forward.forward(source, machine(), args.kind, **sizes)
     print(forward.report(passes))
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from .hardware.facts import machine
+    from .llm.forward import report
+    from .llm.generation import Generation
+    from .runs.writer import measuring_lock
+
+    sampling = {name: getattr(args, name) for name in ("temperature", "top_k", "seed")}
+    sizes, prompts, status = _sizes(args, GENERATE_SIZES), _prompts(args), 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a model writes what the encoding of a terminal may not have
+    with measuring_lock():
+        generation = Generation(_gguf(args.gguf), machine(), prompts, chat=args.chat, **sizes, **sampling)
+        try:
+            for number, prompt in enumerate(prompts):
+                if prompts[1:]:
+                    print(f"> {prompt}")
+                for text in generation.stream(number):
+                    print(text, end="", flush=True)
+                print("\n")
+                if generation.note:
+                    print(f"perflib: {generation.note}", file=sys.stderr)
+        except KeyboardInterrupt:
+            if not generation.prompt_stats.count:
+                raise  # there is nothing to show
+            print("\n")
+            status = 130
+    print(report(generation.passes()))
+    return status
+
+
+def _prompts(args: argparse.Namespace) -> list[str]:
+    """Those of the command line: one, or the lines of a file that are not empty."""
+    if args.batch_file:
+        lines = [line.removesuffix("\r") for line in _utf8(args.batch_file.read_bytes(), str(args.batch_file)).split("\n")]
+        if not (prompts := [line for line in lines if line.strip()]):
+            raise PerflibError(f"{args.batch_file} has no prompt; write one per line")
+        return prompts
+    if args.prompt not in (None, "-"):
+        return [args.prompt]
+    if sys.stdin.isatty():
+        print("prompt, ends with Ctrl-D:", file=sys.stderr)
+    return [_utf8(sys.stdin.buffer.read(), "stdin").removesuffix("\n")]
+
+
+def _utf8(content: bytes, name: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as problem:
+        raise PerflibError(
+            f"{name} is not UTF-8: byte 0x{content[problem.start]:02X} at position {problem.start}"
+        ) from None
+
+
+def _sizes(args: argparse.Namespace, names: Iterable[str]) -> dict[str, int]:
+    sizes = {name: getattr(args, name) for name in names}
+    for name, size in sizes.items():
+        if size < 1:
+            raise PerflibError(f"--{name} must be at least 1, got {size}")
+    return sizes
+
+
+def _gguf(path: Path) -> "GGUFWeights":
+    """The weights of a file; what it warns of is a line."""
+    from .llm.gguf import GGUFWeights
+
+    with warnings.catch_warnings(record=True) as notices:
+        warnings.simplefilter("always", UserWarning)
+        weights = GGUFWeights(path)
+    for notice in notices:
+        print(f"perflib: {notice.message}", file=sys.stderr)
+    return weights
 
 
 def _selfcheck(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ except perflib.PerflibError as problem:
 
 
 class PerflibError(Exception):
-    """Base class of the errors that perflib raises on its own account."""
+    """Base class of the errors that perflib itself raises."""
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback: the sentence."""
@@ -31,6 +31,10 @@ class GGUFError(PerflibError):
     """A file that is no GGUF, not a whole one, or not of a decoder that runs here."""
 
 
+class TextError(PerflibError, ValueError):
+    """A prompt, a setting or a chat template that no text can be generated from."""
+
+
 class Unmeasurable(PerflibError):
     """A function that cannot be measured as it is."""
 
@@ -40,7 +44,7 @@ class SampleError(PerflibError, ValueError):
 
 
 class Interrupted(PerflibError, KeyboardInterrupt):
-    """A measurement that somebody interrupted; what is complete is kept, and the same call goes on."""
+    """A measurement that was interrupted; what is complete is kept, and the same call goes on."""
 
 
 class GeometryError(PerflibError, ValueError):

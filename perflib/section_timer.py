@@ -132,7 +132,7 @@ class Stopwatch:
     `sections[name]` is the context manager of a name, `open` the innermost running section, `counts` the nanoseconds and
     entries of each in the running pass. With `is_growing` a part may begin anywhere inside a pass, without being declared.
     A pass that ends leaves its list behind: among real work, where no cache holds this
-    code, making a `Pass` of it took as long as all its sections. That waits until somebody asks for `passes`.
+    code, making a `Pass` of it took as long as all its sections. That waits for the first use of `passes`.
     """
 
     __slots__ = ("_passes", "clock", "counts", "is_growing", "open", "places", "root", "sections", "size", "unread")

@@ -107,10 +107,16 @@ def test_runs_of_nothing_prints_nothing():
 
 
 @pytest.mark.parametrize(
-    ("words", "asked"), [([], (False, False)), (["--quick"], (True, False)), (["--peers"], (False, True))]
+    ("words", "asked"),
+    [
+        ([], (False, False, False)),
+        (["--quick"], (True, False, False)),
+        (["--peers"], (False, True, False)),
+        (["--wait"], (False, False, True)),
+    ],
 )
 def test_record_is_told_what_the_words_say(monkeypatch, capsys, words, asked):
-    monkeypatch.setattr("perflib.studies.recording_plan.record", lambda quick, peers: SimpleNamespace(path=(quick, peers)))
+    monkeypatch.setattr("perflib.studies.recording_plan.record", lambda **asked: SimpleNamespace(path=(*asked.values(),)))
 
     assert cli.run(["record", *words]) == 0
 

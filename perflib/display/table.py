@@ -10,6 +10,9 @@ import pandas as pd
 from ..errors import RunError, SampleError
 from .text import aligned, on_one_line
 
+MISSING = "Not in this run: "
+"""How the sentence opens that stands for what a run lacks."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -44,6 +47,6 @@ def or_missing(build: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return build(*args, **kwargs)
         except (RunError, SampleError) as problem:
-            return Missing(f"Not in this run: {problem}. `perflib record` measures it.")
+            return Missing(f"{MISSING}{problem}. `perflib record` measures it.")
 
     return build_or_say

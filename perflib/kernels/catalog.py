@@ -143,7 +143,7 @@ KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in _kernels}
 
 
 def find(kernel: str | Callable) -> Kernel | None:
-    """The description with this name or callable; None for a callable that is nobody's.
+    """The description with this name or callable; None for a callable without one.
 
     Raises ValueError for an unknown name.
     """

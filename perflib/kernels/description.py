@@ -26,7 +26,7 @@ from ..errors import WrongResult
 
 
 def uncounted(*_: Any, **__: Any) -> int:
-    """Stands for the work that nobody counted."""
+    """Stands for work without a count."""
     return 0
 
 

@@ -3,6 +3,7 @@
     Decoder(weights)                    packed weights, float32 as they come or quantised to Q8_0
     decoder.cache(batch, context)       keys and values of `batch` sequences, and how far they are
     decoder.forward(tokens, cache)      logits of the last token of each sequence; the cache holds them from now on
+    decoder.generate(prompt)            the tokens that continue a prompt, one after the other
     statistics()                        PerformanceStats with the parts of a pass
 
     decoder = Decoder(RandomWeights(SHAPES["15M"]))
@@ -14,11 +15,12 @@ Raises TypeError or ValueError naming the argument, the requirement and the valu
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import TextError
 from ..kernels.buffers import Arena, aligned_empty, huge_empty
 from ..kernels.checks import positive_integer
 from ..kernels.decoder.attention import _attend, _rope_and_keep
@@ -27,6 +29,7 @@ from ..kernels.decoder.linear import _linear
 from ..kernels.decoder.panels import PANEL, Panels, pack, pack_q8_0, quantise
 from ..performance_stats import PerformanceStats
 from .operation_counts import BYTES_PER_WEIGHT
+from .sampling import Sampler
 from .weights import EXTRAS, Shape, Tensor, Weights
 
 ATTENTION = "attention", "attention/qkv", "attention/rope", "attention/scores", "attention/output"
@@ -198,6 +201,42 @@ class Decoder:
         cache.length += new
         return logits
 
+    def generate(
+        self,
+        prompt: Sequence[int],
+        tokens: int = 128,
+        *,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        seed: int = 0,
+        stop: Collection[int] = (),
+        threads: int = 1,
+        prompt_stats: PerformanceStats = _DISABLED,
+        stats: PerformanceStats = _DISABLED,
+    ) -> Iterator[int]:
+        """Yield up to `tokens` tokens that continue the prompt, the likeliest each time unless the temperature is above 0.
+
+        Ends before a token of `stop`, and once the context of the model is full. The settings are those of `Sampler`.
+        prompt_stats gets the pass of the prompt, stats those of a token. Raises TextError for a setting, and for a prompt
+        that is empty or longer than the context.
+        """
+        sample, count = Sampler(temperature, top_k, seed), positive_integer("tokens", tokens)
+        check_prompt(self.shape, prompt)
+        cache = self.cache(1, min(self.shape.context_length, len(prompt) + count - 1))  # the last token is never looked at
+
+        def continued() -> Iterator[int]:
+            new, watch = np.array([prompt]), prompt_stats
+            for left in reversed(range(count)):
+                token = sample(self.forward(new, cache, watch, threads)[0])
+                if token in stop:
+                    return
+                yield token
+                if not left or cache.length == cache.context:
+                    return
+                new, watch = np.array([[token]]), stats
+
+        return continued()
+
     def _attention(self, layer, block, cache, buffers, start, new, section, threads) -> None:
         heads, eps = self.shape.head_count, self.shape.layer_norm_rms_epsilon
         with section("attention"):
@@ -246,6 +285,12 @@ class Decoder:
         if tokens.shape[1] > (room := cache.context - cache.length):
             raise ValueError(f"tokens must be at most {room}, what the cache has room for, got {tokens.shape[1]}")
         return np.ascontiguousarray(tokens, np.int64)
+
+
+def check_prompt(shape: Shape, prompt: Sequence[int], name: str = "the prompt") -> None:
+    """Raise TextError unless the prompt has tokens and all of them fit into the context of the model."""
+    if not 1 <= len(prompt) <= shape.context_length:
+        raise TextError(f"{name} must have 1 to {shape.context_length} tokens, the context of the model, got {len(prompt)}")
 
 
 def _add(bias: np.ndarray | None, rows: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import io
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 
@@ -33,40 +34,39 @@ OVERHEAD_S, TURNS = 2.0, 8  # comparing stopwatches on and off: seconds, and pas
 
 
 @dataclass(frozen=True)
-class Forward:
-    """What was measured: statistics of the prompt's pass and of the passes that generate, on one model."""
+class Passes:
+    """What was measured: statistics of the passes of prompts and of those that generate, on one model."""
 
     shape: Shape
     kind: str
     bytes_per_weight: dict[str, float]
     batch: int
-    prompt: int
+    prompts: tuple[int, ...]
+    """Tokens of each prompt, one pass each."""
+    position: float
+    """Tokens that a sequence holds before a pass that generates, on average."""
     threads: int
     prompt_stats: PerformanceStats
     stats: PerformanceStats
     weight_bytes: int
-    cache_bytes: int
-    above_bytes: float
-    """Most memory that was resident during the passes, above weights, cache and what was there before; NaN if unknown."""
-    stopwatches: Comparison
-    """A pass of one token with them, `on`, against one without, `off`."""
     peak_gflops: float
     read_gb_per_s: float
 
     @property
     def prompt_tokens_per_s(self) -> float:
         """Tokens of all sequences."""
-        return self.batch * self.prompt * 1e3 / self.prompt_stats.average().forward_pass_ms
+        return self.batch * sum(self.prompts) * 1e3 / self.prompt_stats.forward_pass_ms
 
     @property
     def tokens_per_s(self) -> float:
         """Tokens of all sequences, one per pass."""
-        return self.batch * 1e3 / self.stats.average().forward_pass_ms
+        return self.batch * self.stats.count * 1e3 / self.stats.forward_pass_ms
 
     @property
     def closure(self) -> float:
-        """Share of the passes that their parts explain: the prompt's or the generating ones', whichever is less."""
-        return min(1 - stats.residual_ms() / stats.forward_pass_ms for stats in (self.prompt_stats, self.stats))
+        """Share of the passes that their parts explain: the prompts' or the generating ones', whichever is less."""
+        measured = (stats for stats in (self.prompt_stats, self.stats) if stats.count)
+        return min(1 - stats.residual_ms() / stats.forward_pass_ms for stats in measured)
 
     @property
     def counted_overhead(self) -> float:
@@ -77,18 +77,31 @@ class Forward:
     def limits_table(self) -> Table:
         """Of every part: time, rates, and their shares of the limits of the cores in use."""
         header = "part", "prompt (ms)", "of peak", "of bandwidth", "generation (ms)", "of peak", "of bandwidth"
-        half = self.prompt + self.stats.count // 2  # the middle of what was generated
-        prompt = work(self.shape, self.bytes_per_weight, self.batch, self.prompt, 0)
-        token = work(self.shape, self.bytes_per_weight, self.batch, 1, half)
+        prompts = [work(self.shape, self.bytes_per_weight, self.batch, new, 0) for new in self.prompts]
+        prompt = {p: Work(*(fmean(getattr(one[p], n) for one in prompts) for n in ("flops", "bytes"))) for p in PARTS}
+        token = work(self.shape, self.bytes_per_weight, self.batch, 1, self.position)
         rows = ((p, *self._rates(self.prompt_stats, p, prompt[p]), *self._rates(self.stats, p, token[p])) for p in PARTS)
         return Table(header, tuple(rows))
 
     def _rates(self, stats: PerformanceStats, part: str, work: Work) -> tuple[str, str, str]:
+        if not stats.count:
+            return "-", "-", "-"
         ms = getattr(stats.average(), part.replace("/", "_") + "_ms")
         if not ms:
             return "0.000", "-", "-"
         gflops, gb = work.flops / ms / 1e6, work.bytes / ms / 1e6
         return f"{ms:.3f}", f"{gflops / (self.peak_gflops * self.threads):.1%}", f"{gb / self.read_gb_per_s:.1%}"
+
+
+@dataclass(frozen=True)
+class Forward(Passes):
+    """Passes over a random prompt, and what they need besides."""
+
+    cache_bytes: int
+    above_bytes: float
+    """Most memory that was resident during the passes, above weights, cache and what was there before; NaN if unknown."""
+    stopwatches: Comparison
+    """A pass of one token with them, `on`, against one without, `off`."""
 
 
 def forward(
@@ -108,7 +121,7 @@ def forward(
     size, passes = weights.shape.parameters, 2 * effort(batch * prompt) + tokens * effort(batch)
     with progress_bar(size * (PACKING + passes), progress) as bar:
         bar.set_description_str("compiling, or loading compiled code")
-        _warm_up(weights, kind, threads)
+        warm_up(weights, kind, threads)
         before = resident_bytes()
         bar.set_description_str("packing weights")
         decoder = Decoder(weights, kind, lambda count: bar.update(PACKING * count))
@@ -125,7 +138,8 @@ def forward(
         kind=decoder.kind,
         bytes_per_weight=decoder.bytes_per_weight,
         batch=batch,
-        prompt=prompt,
+        prompts=(prompt,),
+        position=prompt + (tokens - 1) / 2,
         threads=threads,
         prompt_stats=prompt_stats,
         stats=stats,
@@ -138,7 +152,7 @@ def forward(
     )
 
 
-def _warm_up(weights: Weights, kind: str | None, threads: int) -> None:
+def warm_up(weights: Weights, kind: str | None, threads: int) -> None:
     """Load the code for the kind of the weights, so that it is no part of what the passes need."""
     kind = kind or KINDS[isinstance(weights.tensor("blk.0.attn_q.weight"), tuple)]
     decoder = Decoder(RandomWeights(replace(WARM, extras=weights.shape.extras)), kind)
@@ -170,31 +184,45 @@ def _stopwatches(decoder: Decoder, batch: int, context: int, threads: int, stats
     return compare(ways, scope="call", budget_s=budget_s, threads=threads)
 
 
-def report(result: Forward) -> str:
-    """The lines that the command prints."""
+def report(result: Passes) -> str:
+    """The lines that the commands print."""
     text = io.StringIO()
-    above = "unknown on this system" if math.isnan(result.above_bytes) else f"{result.above_bytes / 1e6:.0f} MB"
     print(
         f"{result.shape.parameters / 1e6:.0f}M weights as {result.kind}, {result.weight_bytes / 1e6:.0f} MB; "
         f"batch {result.batch}, {result.threads} thread{'s' if result.threads > 1 else ''}",
-        f"prompt      {result.prompt_tokens_per_s:10.1f} tokens/s ({result.prompt} tokens at once)",
-        f"generation  {result.tokens_per_s:10.1f} tokens/s (one at a time, {result.stats.count} passes)",
+        f"prompt      {result.prompt_tokens_per_s:10.1f} tokens/s ({_sizes(result.prompts)})",
         sep="\n",
         file=text,
     )
+    if result.stats.count:
+        print(f"generation  {result.tokens_per_s:10.1f} tokens/s (one at a time, {result.stats.count} passes)", file=text)
     result.prompt_stats.print("prompt", file=text)
-    result.stats.print("generation", file=text)
+    if result.stats.count:
+        result.stats.print("generation", file=text)
+    print(result.limits_table(), file=text)
+    cost = f"; stopwatches cost {result.counted_overhead:.2%} of generation by their number" if result.stats.count else ""
+    print(f"parts explain {result.closure:.1%}{cost}", file=text)
+    if isinstance(result, Forward):
+        _print_besides(result, text)
+    print(f"limits: {result.peak_gflops:.0f} GFLOP/s a core, {result.read_gb_per_s:.1f} GB/s read by one core", file=text)
+    return text.getvalue().rstrip()
+
+
+def _sizes(prompts: tuple[int, ...]) -> str:
+    if len(prompts) == 1:
+        return f"{prompts[0]} tokens at once"
+    return f"{len(prompts)} prompts of {min(prompts)} to {max(prompts)} tokens, each at once"
+
+
+def _print_besides(result: Forward, text: io.StringIO) -> None:
+    above = "unknown on this system" if math.isnan(result.above_bytes) else f"{result.above_bytes / 1e6:.0f} MB"
     turns, on = result.stopwatches, result.stopwatches.ratios["on"]
     low, middle, high = (100 * (ratio - 1) for ratio in (on.low, on.value, on.high))
     itself = f" (off against itself: {100 * (turns.again.value - 1):+.2f} %)" if turns.again else ""
     print(
-        result.limits_table(),
-        f"parts explain {result.closure:.1%}; stopwatches cost {result.counted_overhead:.2%} of generation by their number",
         f"stopwatches on against off, in turn: {middle:+.2f} % [{low:+.2f}, {high:+.2f}], {turns.verdicts['on']}{itself}",
         f"memory: {above} resident above {result.weight_bytes / 1e6:.0f} MB of weights "
         f"and {result.cache_bytes / 1e6:.1f} MB of keys and values, the most during the passes",
-        f"limits: {result.peak_gflops:.0f} GFLOP/s a core, {result.read_gb_per_s:.1f} GB/s read by one core",
         sep="\n",
         file=text,
     )
-    return text.getvalue().rstrip()

@@ -1,8 +1,8 @@
 """Measure what fusing gains a decoder and what its stopwatches cost: the same work in two ways, in turn.
 
-    QKV             one product for queries, keys and values, against three
-    gate and up     one product for both, against two
-    residual        added where the product of the last layer is stored, against a pass of its own
+    QKV             one multiplication for queries, keys and values, against three
+    gate and up     one multiplication for both, against two
+    residual        added where the result of the last layer is stored, against a pass of its own
     SwiGLU          one pass in registers, against NumPy's expression
     RMS norm        two passes in registers, against the four loops of the textbook
 

@@ -3,7 +3,7 @@
     decoder = Decoder(GGUFWeights("stories15M.gguf"))
 
 Nothing in a file is ignored in silence: a tensor or a key that would change the logits and is not computed here is refused
-by its name, a key that nobody knows here is named in a warning. The file is mapped, a tensor is read when it is used.
+by its name, an unknown key is named in a warning. The file is mapped, a tensor is read when it is used.
 Raises GGUFError, one line with the file and what is wrong.
 """
 
@@ -108,6 +108,14 @@ class GGUFWeights:
         scales, quants = tensor
         return self._paired(scales), self._paired(quants)
 
+    def metadata(self, key: str) -> Any:
+        """The value of a key, an array as a list; None where the file has no such key."""
+        field = self._reader.get_field(key)
+        try:
+            return None if field is None else field.contents()
+        except DAMAGE as problem:
+            raise self._error(f"{key} cannot be read: {first_line(problem)}") from None
+
     def _paired(self, rows: np.ndarray) -> np.ndarray:
         """Move the two rows of each pair, which are half a head apart, next to each other."""
         halves = rows.reshape(-1, 2, self.shape.head_length // 2, *rows.shape[1:])
@@ -168,7 +176,7 @@ class GGUFWeights:
         return RopeScaling(kind, factor, original, **numbers, factors=factors)
 
     def _check_keys(self) -> None:
-        """Refuse what changes the logits and is not computed, warn of what nobody knows."""
+        """Refuse what changes the logits and is not computed, warn of unknown keys."""
         length = self.shape.head_length
         lengths = dict.fromkeys(("rope.dimension_count", "attention.key_length", "attention.value_length"), length)
         neutral = NEUTRAL | lengths | {"attention.scale": length**-0.5, "vocab_size": self.shape.vocab_size}
@@ -199,13 +207,10 @@ class GGUFWeights:
 
     def _field(self, key: str, default: Any = None) -> Any:
         """The value of a key; of an array the one that all its entries share."""
-        field = self._reader.get_field(key)
-        if field is None and default is None:
+        if (value := self.metadata(key)) is None:
+            value = default
+        if value is None:
             raise self._error(f"has no {key}")
-        try:
-            value = default if field is None else field.contents()
-        except DAMAGE as problem:
-            raise self._error(f"{key} cannot be read: {first_line(problem)}") from None
         if not isinstance(value, list):
             return value
         if not value or any(entry != value[0] for entry in value):

@@ -52,7 +52,7 @@ def simulate(
 ) -> Misses:
     """Accesses and misses of a run of a kernel, the caches empty before it, or, if warm, as one such run has left them.
 
-    shape: M, N, K of a product, rows and n of a norm. caches: nearest first. chosen: what the fast kernels choose; by
+    shape: M, N, K of a multiplication, rows and n of a norm. caches: nearest first. chosen: choices of the fast kernels, by
     default what they would for these caches and this machine's vectors, with `tile` for the tiled variants.
     """
     if name not in TRACES:

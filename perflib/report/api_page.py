@@ -1,6 +1,7 @@
-"""Make the page that documents the public names, from their docstrings by pdoc.
+"""Make the page that documents the public names, from their docstrings by pdoc, in the order of their use.
 
-Signatures and docstrings are those that pdoc reads; the frame and the look are the report's own.
+Signatures and docstrings are those that pdoc reads; the frame and the look are the report's own. `templates/examples.txt`
+has the groups, the names in each, and an example for every name; a test runs the examples from top to bottom.
 """
 
 import ast
@@ -14,23 +15,36 @@ from markupsafe import Markup
 from pdoc.render_helpers import to_html
 
 from ..files import PACKAGE
-from .markup import templates
+from .markup import TEMPLATES, templates
 from .page import Page, contents, parse
+
+FACES = {"perflib": "", "perflib.kernels": "kernels."}
+"""Modules whose names are public, and how the page prefixes them."""
 
 
 @cache
 def api_page() -> Page:
-    """The reference: the names of the package, those of its kernels, and a line for each module."""
-    faces = [import_module(name) for name in ("perflib", "perflib.kernels")]
-    for name in faces[0].__all__:
-        getattr(faces[0], name)  # loaded at first use; pdoc sees only what is loaded
+    """The reference: the public names by use, each with an example, and a line for each module."""
+    docs = {}
+    for name, prefix in FACES.items():
+        face = import_module(name)
+        for public in face.__all__:
+            getattr(face, public)  # loaded at first use; pdoc sees only what is loaded
+        members = pdoc.doc.Module(face).flattened_own_members
+        docs |= {f"{prefix}{doc.qualname}": doc for doc in members if doc.docstring and doc.kind != "module"}
     environment = templates().overlay()
     environment.filters |= {"short": _shorten, "as_markup": _docstring_markup}
-    modules = [pdoc.doc.Module(face) for face in faces]
-    body = environment.get_template("api.html.j2").render(modules=modules, openings=_module_openings())
-    opening = "Every public name with its signature, shapes, units and errors, from the docstrings."
-    toc = tuple(entry for entry in contents(parse(body)) if entry["level"] == 2)
-    return Page("api-reference", "Which function does what?", opening, body, toc, "reference")
+    groups = [(title, [(name, docs[name], code) for name, code in names if name in docs]) for title, names in examples()]
+    body = environment.get_template("api.html.j2").render(groups=groups, openings=_module_openings())
+    opening = "Every public name with an example, its signature, shapes, units and errors."
+    return Page("api-reference", "Which function does what?", opening, body, contents(parse(body)), "reference")
+
+
+def examples() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Groups of public names in the order of their use, each name with its example, which may be empty."""
+    groups = (TEMPLATES / "examples.txt").read_text(encoding="utf-8").split("## ")[1:]
+    entries = ((group.partition("\n")[0], re.findall(r"(?ms)^# ([\w.]+)\n(.*?)(?=^# |\Z)", group)) for group in groups)
+    return [(title, [(name, code.strip()) for name, code in names]) for title, names in entries]
 
 
 def _shorten(signature: object) -> str:

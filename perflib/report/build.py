@@ -3,9 +3,9 @@
     >>> build(load_run("latest"))                                                           # doctest: +SKIP
     PosixPath('reports/index.html')
 
-The first page opens with the results; after the notebooks follow a performance guide with figures of the run and the
-reference of the public names. Pages hold their pictures and their style; the samples are attached, so that a shared
-report can be re-analysed.
+The first page opens with the results. Then follow a guide for slow kernels, the notebooks, a glossary and the reference
+of the public names. Pages hold their pictures and their style; the samples are attached, so that a shared report can be
+re-analysed.
 
 Raises `ReportError` where the notebooks are not there or a cell fails: its notebook, its cell, its message. A report that
 was there before is then untouched.
@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,11 +27,12 @@ from ..errors import ReportError
 from ..files import NOTEBOOKS, REPORTS, replace_text
 from ..runs.store import Run
 from .api_page import api_page
+from .glossary_page import finish, glossary_page
 from .guide_page import guide_page
 from .index_page import first_page
 from .markup import is_own, render
 from .notebooks import execute_all, find_notebooks
-from .page import Page, exporter, page
+from .page import ENTRANCE, Page, exporter, page
 from .single_file import join_pages
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip: the same samples give the same bytes
@@ -64,7 +66,7 @@ def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS
     pages, archive = _pages(run, notebooks), _zip_samples(run)
     link = "data:application/zip;base64," + base64.b64encode(archive).decode()
     samples = {"name": f"{run.id}.zip", "link": link, "size": len(archive)}
-    all_pages = join_pages([first_page(run, pages, samples), *pages])
+    all_pages = join_pages([finish(page) for page in (first_page(run, pages, samples), *pages)])
     replace_text(file, _render("single.html.j2", run, all_pages, all_pages[0], lambda page: f"#{page.stem}"))
     return file
 
@@ -78,11 +80,12 @@ def _require_replaceable(out: Path) -> None:
 
 
 def _pages(run: Run, notebooks: Path) -> list[Page]:
-    """Every page but the first: the notebooks, the guide, the reference."""
-    results = execute_all(find_notebooks(notebooks), {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
+    """Every page but the first: the guide, the notebooks, the glossary, the reference."""
+    paths = [path for path in find_notebooks(notebooks) if path.stem != ENTRANCE]
+    results = execute_all(paths, {**os.environ, "PERFLIB_RUN": str(run.path.resolve())})
     convert = exporter()
     pages = [page(convert, path.stem, notebook) for path, notebook in results]
-    return [*pages, guide_page(run, {page.stem: page for page in pages}), api_page()]
+    return [guide_page(run, {page.stem: page for page in pages}), *pages, glossary_page(), api_page()]
 
 
 def _zip_samples(run: Run) -> bytes:
@@ -97,7 +100,7 @@ def _write_report(folder: Path, run: Run, pages: Sequence[Page]) -> None:
     (folder / "data").mkdir(parents=True)
     (folder / "data" / f"{run.id}.zip").write_bytes(archive := _zip_samples(run))
     samples = {"name": f"{run.id}.zip", "link": f"data/{quote(run.id)}.zip", "size": len(archive)}
-    all_pages = [first_page(run, pages, samples), *pages]
+    all_pages = [finish(page) for page in (first_page(run, pages, samples), *pages)]
     for before, current, after in zip([None, *all_pages[:-1]], all_pages, [*all_pages[1:], None], strict=True):
         around = {"previous": before, "next": after} if before else {}
         html = _render("page.html.j2", run, all_pages, current, lambda page: f"{page.stem}.html", **around)
@@ -106,5 +109,6 @@ def _write_report(folder: Path, run: Run, pages: Sequence[Page]) -> None:
 
 def _render(template: str, run: Run, pages: Sequence[Page], page: Page, link: Callable[[Page], str], **more: Any) -> str:
     time = run.meta["finished"] or run.meta["started"]
-    frame = {"run": run, "recorded": time, "pages": pages, "link": link, "title": page.title, "wide": page is pages[0]}
+    frame = {"run": run, "recorded": time, "pages": pages, "link": link, "title": page.title}
+    frame |= {"wide": page is pages[0], "version": version("perflib")}
     return render(template, **frame, **vars(page), **more)

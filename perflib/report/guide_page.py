@@ -1,9 +1,7 @@
-"""Make the guide for a slow kernel: one step at a time, the cheapest to check first, each with a figure of the run.
+"""Make the guide for a slow kernel: one step at a time, the cheapest to check first, each with a ratio of the run.
 
-    guide_page(run, pages)      -> the Page `performance-guide`; `pages` by stem, for the links
-    STEPS                       the steps: what to ask, what to do, and the figure and the ratio that show it
-
-A step whose series the run lacks keeps its advice, and says in the place of its figure what would measure it.
+A figure that stands on the first page is not drawn again: its step leads to the page that explains it. A step whose series
+the run lacks keeps its advice.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,11 +18,11 @@ from ..models.tile_choice import default_losses
 from ..runs.queries import copy_gb_per_s, interval_of, peak_gflops, ratio
 from ..runs.store import Run
 from ..stats import Interval
-from ..studies import matmul_scaling, rmsnorm, tile_size, timing
+from ..studies import matmul_scaling, rmsnorm, timing
 from ..studies.published import ALONE
 from ..studies.timing import self_ratios
 from .markup import render
-from .page import Page, contents, parse
+from .page import Page, contents, gather_missing, parse, to_markup
 
 SIZE = 512  # of the comparisons: the largest that every run has
 
@@ -37,21 +35,24 @@ class Step:
     advice: str
     ratio_of: str
     measured: Callable[[Run], Interval]
-    figure: Callable[[Run], Picture | Missing]
+    figure: Callable[[Run], Picture | Missing] | None
+    """None where the first page has it."""
     stem: str
 
 
 def guide_page(run: Run, pages: Mapping[str, Page]) -> Page:
     """The guide, with what the run shows of each step."""
     steps = [_describe(number, step, run, pages) for number, step in enumerate(STEPS, start=1)]
-    body = render("guide.html.j2", steps=steps)
+    tree = parse(render("guide.html.j2", steps=steps))
+    gather_missing(tree)
     opening = "What to try in which order, from the cheapest question to the most work, each step with what it gained here."
     title = "My kernel is slow: what to try, in which order?"
-    return Page("performance-guide", title, opening, body, contents(parse(body)), "guide")
+    toc = contents(tree)
+    return Page("performance-guide", title, opening, to_markup(tree), toc, "guide")
 
 
 def _describe(number: int, step: Step, run: Run, pages: Mapping[str, Page]) -> dict[str, Any]:
-    picture = step.figure(run)
+    picture = step.figure and step.figure(run)
     figure = {"missing": picture.sentence} if isinstance(picture, Missing) else {"picture": picture}
     factor = text_or_not_recorded(step.measured, run)
     return {"step": step, "number": number, "page": pages.get(step.stem), "factor": factor, **figure}
@@ -150,7 +151,7 @@ STEPS = (
         "of the cache and fill one vector register; a walk down a column fetches a line for each element.",
         "ijk / ikj order, the same work",
         _speed_up("matmul_naive", "matmul_ikj"),
-        matmul_scaling.matmul_rates,
+        None,
         "02-matmul-scaling",
     ),
     Step(
@@ -168,7 +169,7 @@ STEPS = (
         "dimension, and a power of two sends a column into few sets. Pad by one line, or copy the block (packing).",
         "tile 64 / best tile, at the worst size recorded",
         _worst_tile,
-        tile_size.tile_map,
+        None,
         "03-tile-size",
     ),
     Step(
@@ -177,7 +178,7 @@ STEPS = (
         "loops read into the order in which they read it (packing). This is the most work, and the last factor.",
         "ikj order / register blocks, packed where it pays",
         _speed_up("matmul_ikj", "matmul"),
-        matmul_scaling.matmul_rates,
+        None,
         "02-matmul-scaling",
     ),
 )

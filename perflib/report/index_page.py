@@ -1,6 +1,6 @@
-"""Make the first page of a report: the results, the machine, three figures, links to the other pages.
+"""Make the first page of a report: the answer in its first line, three figures, the verdicts, the machine, the way on.
 
-What the run lacks is left out; a claim that it cannot judge is undecided and says so.
+What the run lacks is left out; a claim that it cannot judge is undecided and says what to run next.
 """
 
 import shlex
@@ -10,17 +10,23 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from ..display.figure import Picture
 from ..display.text import text
 from ..errors import RunError, SampleError
 from ..models.tile_choice import best_tile, default_losses
-from ..runs.queries import copy_gb_per_s, peak_gflops, ratio, summary
+from ..runs.cases import topics
+from ..runs.queries import copy_gb_per_s, peak_gflops, ratio, select, summary
 from ..runs.store import Run
+from ..stats import Interval
 from ..studies.matmul_scaling import matmul_growth, matmul_rates
 from ..studies.published import ALONE
-from ..studies.rmsnorm import rms_bandwidth, rms_growth, rms_ratio
+from ..studies.rmsnorm import rms_ratio
 from ..studies.summary import growth_sentences, judge_all
 from ..studies.tile_size import tile_map
+from ..timing.diagnostics import CANARY_SPREAD, LOST
 from .guide_page import text_or_not_recorded
 from .markup import render
 from .page import Page
@@ -35,6 +41,8 @@ CLAIMS = {
     "04-rmsnorm": ("S2", "S7", "S8"),
     "07-forward-pass": ("S10",),
 }
+SCALING = {**ALONE, "block": "float32 scaling"}
+TEXTBOOK, NUMPY = "matmul_naive", "numpy_matmul"
 
 
 @dataclass(frozen=True)
@@ -53,30 +61,64 @@ def first_page(run: Run, pages: Sequence[Page], samples: Mapping[str, Any]) -> P
     claims = sorted(judge_all(run), key=lambda claim: ORDER.index(claim.verdict))
     by_stem = {page.stem: page for page in pages}
     stems = {name: stem for stem, names in CLAIMS.items() for name in names if stem in by_stem}
-    limits = _limits(run)
     body = render(
         "front.html.j2",
         run=run,
         pages=pages,
         samples=samples,
         quoted=shlex.quote,
+        headline=headline(run),
+        quiet=quietness(run),
         counts=Counter(claim.verdict for claim in claims),
         claims=[(claim, stems.get(claim.id)) for claim in claims],
-        sentences=growth_sentences(run),
         answers=[_link(answer, by_stem) for answer in answers(run)],
-        briefly=[(name, run.machine.facts()[name]) for name in ("CPU", "caches")] + limits,
-        facts=[*run.machine.facts().items(), *limits],
+        stems=by_stem,
+        facts=[*run.machine.facts().items(), *_limits(run)],
         tiles=[best_tile(n, run=run) for n in TILE_SIZES],
-        figures=[(picture, by_stem[stem]) for picture, stem in overview(run) if stem in by_stem],
+        figures=[(title, picture, by_stem[stem]) for title, picture, stem in overview(run) if stem in by_stem],
         as_text=text,
     )
     return Page("index", TITLE, "", body, (), "perflib report")
 
 
+def headline(run: Run) -> str:
+    """The answer to the title: the best matrix multiplication, beside the peak, NumPy and the textbook loop."""
+    try:
+        top, peak = _fastest(run), peak_gflops(run).value
+    except (RunError, SampleError):
+        return f"On {run.machine.cpu}, this run has no matrix multiplication and no peak to compare it with."
+    share = f"{top['gflops']:.0f} GFLOP/s, {100 * top['gflops'] / peak:.0f} % of the peak of one core"
+    words = f"On {run.machine.cpu}, the best matrix multiplication reaches {share}."
+    factors = []
+    for other, name in ((NUMPY, "NumPy"), (TEXTBOOK, "the textbook loop")):
+        with suppress(RunError, SampleError):
+            gain, n, _ = _gain_over(run, other)
+            factors.append(f"{gain.value:.3g} times as fast as {name} (n = {n})")
+    return f"{words} It is {' and '.join(factors)}." if factors else words
+
+
+def quietness(run: Run) -> str:
+    """Whether other programs took time from the recording, or the clock frequency changed; empty where no sample tells."""
+    tables = [run.samples(topic) for topic in topics(run)]
+    samples = pd.concat(tables) if tables else pd.DataFrame(columns=["cpu_ns", "kernel"])
+    samples = samples[samples["cpu_ns"] > 0]
+    loops = samples[samples["kernel"] == "canary"]
+    if loops.empty:
+        return ""
+    waits = (samples["elapsed_ns"] - samples["cpu_ns"]).clip(lower=0)[samples["switches"] > 0]
+    lost = float(waits.sum() / samples["elapsed_ns"].sum())
+    low, middle, high = np.percentile(loops["elapsed_ns"] / loops["reps"], [10, 50, 90])
+    spread = (high - low) / middle
+    facts = f"other programs took {100 * lost:.1f} % of the time, and the reference loop varied by {100 * spread:.0f} %"
+    if lost <= LOST and spread <= CANARY_SPREAD:
+        return f"The machine was quiet: {facts}."
+    return f"The machine was not quiet: {facts}. Intervals are wider for it; record again with nothing else running."
+
+
 def answers(run: Run) -> list[Answer]:
     """Those of the leading figures that the run has."""
     figures = []
-    for answer in (_best_matmul, _gain, _tile, _norm):
+    for answer in (_best_matmul, _numpy, _gain, _tile, _norm):
         with suppress(RunError, SampleError):
             figures.append(answer(run))
     return figures
@@ -84,9 +126,20 @@ def answers(run: Run) -> list[Answer]:
 
 def _fastest(run: Run, *sizes: int) -> Any:
     """Return the row of the compiled variant with the highest rate, at any size or at one of `sizes`."""
-    rows = summary(run, "matmul", block="float32 scaling", **ALONE)
+    rows = summary(run, "matmul", **SCALING)
     rows = rows[rows["n"].isin(sizes)] if sizes else rows
     return rows.loc[rows["gflops"].idxmax()]
+
+
+def _gain_over(run: Run, other: str) -> tuple[Interval, int, str]:
+    """Time of another kernel over that of the fastest variant at the other's largest size, the size, the variant."""
+    rows = select(run.samples("matmul"), kernel=other, block=SCALING["block"], threads=1)
+    if rows.empty:
+        raise RunError(f"run {run.id} has no {other}")
+    n = int(rows["n"].max())
+    top = _fastest(run, n)["kernel"]
+    theirs = {"kernel": other, "n": n, "scope": rows["scope"].iloc[0], "dtype": "float32", "block": SCALING["block"]}
+    return ratio(run, "matmul", theirs, {**SCALING, "kernel": top, "n": n}), n, top
 
 
 def _best_matmul(run: Run) -> Answer:
@@ -96,12 +149,15 @@ def _best_matmul(run: Run) -> Answer:
     return Answer("Best matrix multiplication compiled here", share, detail, "02-matmul-scaling")
 
 
+def _numpy(run: Run) -> Answer:
+    gain, n, top = _gain_over(run, NUMPY)
+    detail = f"{NUMPY} / {top} at n = {n}: {text(gain)}."
+    return Answer("NumPy takes", f"{gain.value:.2f} times as long", detail, "02-matmul-scaling")
+
+
 def _gain(run: Run) -> Answer:
-    same = {**ALONE, "block": "float32 scaling"}
-    n = int(summary(run, "matmul", kernel="matmul_naive", **same)["n"].max())
-    top = _fastest(run, n)["kernel"]
-    gain = ratio(run, "matmul", {**same, "kernel": "matmul_naive", "n": n}, {**same, "kernel": top, "n": n})
-    detail = f"matmul_naive / {top} at n = {n}: {text(gain, 1)}."
+    gain, n, top = _gain_over(run, TEXTBOOK)
+    detail = f"{TEXTBOOK} / {top} at n = {n}: {text(gain, 1)}."
     return Answer("The textbook loop takes", f"{gain.value:.0f} times as long", detail, "02-matmul-scaling")
 
 
@@ -131,13 +187,27 @@ def _limits(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def overview(run: Run) -> list[tuple[Picture, str]]:
-    """The main figures, and the stem of the notebook that tells more about each."""
-    figures: tuple[tuple[Callable[[Run], Any], str], ...] = (
-        (matmul_growth, "02-matmul-scaling"),
-        (rms_growth, "04-rmsnorm"),
-        (matmul_rates, "02-matmul-scaling"),
-        (tile_map, "03-tile-size"),
-        (rms_bandwidth, "04-rmsnorm"),
+def overview(run: Run) -> list[tuple[str, Picture, str]]:
+    """The main figures that the run has, each with a sentence as its title and the stem of the page that tells more."""
+    figures: tuple[tuple[Callable[[Run], Any], Callable[[Run], str], str], ...] = (
+        (matmul_rates, _shares, "02-matmul-scaling"),
+        (matmul_growth, _growth, "02-matmul-scaling"),
+        (tile_map, lambda run: f"{(worst := _tile(run)).label} {worst.figure} as the best one", "03-tile-size"),
     )
-    return [(picture, stem) for draw, stem in figures if isinstance(picture := draw(run), Picture)]
+    shown = []
+    for draw, title, stem in figures:
+        with suppress(RunError, SampleError):
+            if isinstance(picture := draw(run), Picture):
+                shown.append((title(run), picture, stem))
+    return shown
+
+
+def _shares(run: Run) -> str:
+    rates, peak = summary(run, "matmul", **SCALING).groupby("kernel")["gflops"].max(), peak_gflops(run).value
+    top, textbook = (f"{100 * rate / peak:.0f} %" for rate in (rates.max(), rates[TEXTBOOK]))
+    return f"{rates.idxmax()} reaches {top} of the peak, the textbook loop {textbook}"
+
+
+def _growth(run: Run) -> str:
+    """The first clause of the sentence on the growth of the tiled variant."""
+    return growth_sentences(run)[0].partition(";")[0]

@@ -3,18 +3,20 @@
 Pages of users need them too, so nothing here imports nbconvert.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..display.figure import Picture
 
 TEMPLATES = Path(__file__).parent / "templates"
 GENERATOR = Markup('<meta name="generator" content="perflib">')
 HEAD = 2000  # characters of a page in which its generator is named
+INTERVAL = re.compile(r"\d[\d.,]*(?: [^\s\[\]<]{1,7})? \[[^\[\]<]{1,40}\](?: %)?")
 
 
 @cache
@@ -22,7 +24,18 @@ def templates() -> Environment:
     """Give the templates of this package, which escape every text that is not marked as markup."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     environment.globals["generator"] = GENERATOR
+    environment.filters["coded"] = _coded
     return environment
+
+
+def _coded(text: str) -> Markup:
+    """A text whose commands stand between backticks, as markup."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def keep_intervals(text: str) -> str:
+    """The text with no-break spaces in intervals such as `62.1 ns [61.8, 62.5]`, so that no line break divides one."""
+    return INTERVAL.sub(lambda interval: interval[0].replace(" ", "\u00a0"), text)
 
 
 def render(template: str, **values: Any) -> str:

@@ -3,11 +3,15 @@
 Raises `ReportError` where the notebooks are not there or a cell fails: its notebook, its cell, its message.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 
 import nbformat
 from nbclient import NotebookClient
@@ -20,6 +24,7 @@ from ..errors import ReportError
 from ..files import NOTEBOOKS, replace_text
 
 CELL_LIMIT_S = 300
+MOST_AT_ONCE = 4  # kernels, some hundred megabytes each
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"},
@@ -29,14 +34,30 @@ METADATA = {
 def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[tuple[Path, nbformat.NotebookNode]]:
     """All notebooks executed in memory, each in its own folder: none of them counts before the last is done.
 
-    What they record, as a sweep does, is removed at the end.
+    They run side by side, as many as there are cores. What they record, as a sweep does, is removed at the end.
     """
     notebooks = [(path, _read_clean(path)) for path in paths]
     cells = sum(len(notebook.cells) for _, notebook in notebooks)
-    with TemporaryDirectory() as folder, progress_bar(cells, leave=False) as bar:
-        for path, notebook in notebooks:
-            bar.set_description_str(path.stem)
-            _execute(path, notebook, {**environment, "PERFLIB_RECORD_TO": folder}, bar)
+    clients = [_client(path, notebook) for path, notebook in notebooks]
+    abandoned, workers = Event(), min(os.cpu_count() or 1, MOST_AT_ONCE)
+    with TemporaryDirectory() as folder, progress_bar(cells, leave=False) as bar, ThreadPoolExecutor(workers) as pool:
+        variables = {**environment, "PERFLIB_RECORD_TO": folder}
+        jobs = [
+            pool.submit(_execute, path, client, variables, bar, abandoned)
+            for path, client in zip(paths, clients, strict=True)
+        ]
+        try:
+            wait(jobs, return_when=FIRST_EXCEPTION)
+            for job in jobs:
+                if job.done():
+                    job.result()
+        except BaseException:  # Ctrl-C too: no kernel goes on alone
+            abandoned.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for client in clients:
+                if client.km and client.km.provisioner and client.km.provisioner.process:
+                    client.km.provisioner.process.kill()
+            raise
     return notebooks
 
 
@@ -75,8 +96,8 @@ def _read_clean(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[str, str], bar: tqdm) -> None:
-    client = NotebookClient(
+def _client(path: Path, notebook: nbformat.NotebookNode) -> NotebookClient:
+    return NotebookClient(
         notebook,
         kernel_name="python3",
         timeout=CELL_LIMIT_S,
@@ -87,10 +108,17 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[s
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent.resolve())}},
     )
+
+
+def _execute(path: Path, client: NotebookClient, environment: Mapping[str, str], bar: tqdm, abandoned: Event) -> None:
+    """Execute the cells of one notebook in a kernel of its own, until all of them are abandoned."""
     count = 0
+    bar.set_description_str(path.stem)
     try:
         with client.setup_kernel(env=environment):
-            for index, cell in enumerate(notebook.cells):
+            for index, cell in enumerate(client.nb.cells):
+                if abandoned.is_set():
+                    return
                 count += cell.cell_type == "code" and bool(cell.source.strip())
                 client.execute_cell(cell, index)
                 bar.update()
@@ -98,3 +126,6 @@ def _execute(path: Path, notebook: nbformat.NotebookNode, environment: Mapping[s
         raise ReportError(f"{path.name}, cell [{count}]: {problem.ename}: {first_line(problem.evalue)}") from None
     except (CellTimeoutError, KeyError, RuntimeError) as problem:  # no such kernel; one that dies or never answers
         raise ReportError(f"{path.name}, cell [{count}]: {first_line(problem)}") from None
+    finally:
+        with suppress(RuntimeError):  # this thread had none
+            asyncio.get_event_loop().close()

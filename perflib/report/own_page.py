@@ -16,13 +16,13 @@ from ..display.table import Missing
 from ..display.text import on_one_line
 from ..errors import ReportError
 from ..files import replace_text
-from .markup import figure, is_own, render
+from .markup import figure, is_own, keep_intervals, render
 
 
 def write_page(path: str | Path, title: str, *parts: Any) -> Path:
     """Write the page and return its path; an earlier page of perflib is replaced as a whole."""
     path = Path(path)
-    body = "\n".join(_markup(part) for part in parts)
+    body = keep_intervals("\n".join(_markup(part) for part in parts))
     heading = escape(on_one_line(title))
     text = render("frame.html.j2", title=heading, heading=heading, body=body)
     try:

@@ -31,7 +31,7 @@ from ..display.text import on_one_line, quantity
 from ..errors import NothingComparable, RunError, SampleError
 from ..hardware.facts import hardware_differences, software
 from ..stats import LEAST_VARIANCE, Interval, discoveries, median, p_of_no_change, prior_of, shift_interval, t_interval
-from ..timing.diagnostics import ROOF, verdict
+from ..timing.diagnostics import ABOVE_PEAK, verdict
 from ..timing.measure import MARGIN
 from .cases import Key, cases, label, spread_within, topics
 from .queries import CASE, copy_gb_per_s, peak_gflops, process_medians, work
@@ -215,7 +215,7 @@ def require_plausible(run: Run) -> None:
     if any(cache.size_bytes < 1 for cache in caches):
         raise RunError(f"{run.path / 'run.json'}: machine: caches must have a size of at least 1")
     try:
-        peaks = {dtype: ROOF * peak_gflops(run, dtype).high for dtype in ("float32", "float64")}
+        peaks = {dtype: ABOVE_PEAK * peak_gflops(run, dtype).high for dtype in ("float32", "float64")}
     except RunError:
         peaks = {}
     threads = {topic: int(run.samples(topic)["threads"].max()) for topic in topics(run)}
@@ -283,7 +283,7 @@ def _verdict(ratio: Interval, is_discovery: bool, bound: float) -> str:
 
 
 def _canary_shift(before: Run, after: Run) -> float:
-    """How far a fixed chain of integer steps, which runs in every round, is from its time in the other run."""
+    """How far the time of the reference loop, which runs in every round, differs between the runs."""
     medians = []
     for run in (before, after):
         rows = pd.concat([run.samples(topic) for topic in topics(run)])

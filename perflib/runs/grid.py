@@ -70,7 +70,7 @@ class GridPoint:
         return self.kernel.flops is not uncounted or self.kernel.bytes is not uncounted
 
     def work(self) -> dict[str, Any]:
-        """Flops and bytes of one run, so that a run tells its rates where nobody knows the kernel."""
+        """Flops and bytes of one run, so that a run has rates for kernels that are not built in."""
         params, size = self.values_of(self.kernel.params), np.dtype(self.dtype or float).itemsize
         flops, size_bytes = self.kernel.flops(self.n, **params), self.kernel.bytes(self.n, size, **params)
         case = {"kernel": self.kernel.name, "dtype": self.dtype, "n": self.n}

@@ -116,7 +116,7 @@ def parameters(times: pd.DataFrame) -> list[str]:
 
 
 def by_size(run: Run, topic: str, kernel: str, **wanted: Any) -> tuple[list[int], np.ndarray]:
-    """Sizes in rising order, and net nanoseconds as rounds x sizes, NaN where a case sat a round out."""
+    """Sizes in rising order, and net nanoseconds as rounds x sizes, NaN for a case not measured in a round."""
     times = select(net_times(run, topic), kernel=kernel, **wanted)
     if times.empty:
         raise RunError(f"run {run.id} has no {kernel} in {topic} with {wanted}")

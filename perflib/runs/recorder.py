@@ -138,10 +138,11 @@ def measure_part(part: Part) -> Iterator[tuple[str, Any, Any]]:
             yield "nothing", None, None
 
 
-def compile_ahead(blocks: Sequence[Block]) -> Iterator[None]:
+def compile_ahead(blocks: Sequence[Block], begin: float = 0.0) -> Iterator[None]:
     """Run every kernel once at its smallest size, in every scope, dtype and mode: then its code lies ready in this process.
 
-    What raises here raises again where it is measured, with a name.
+    begin: share of the kernels to leave for the end. Where processes begin apart, each finds in the cache what
+    the others compiled. What raises here raises again where it is measured, with a name.
     """
     smallest: dict[tuple, GridPoint] = {}
     for cell in (cell for block in blocks for cell in block.cells):
@@ -149,7 +150,8 @@ def compile_ahead(blocks: Sequence[Block]) -> Iterator[None]:
         smallest[key] = min(smallest.get(key, cell), cell, key=lambda point: point.n or 0)
     for extra in (*FLOORS.values(), CANARY):
         extra.run(1)
-    for cell in smallest.values():
+    cells, first = list(smallest.values()), int(begin * len(smallest))
+    for cell in (*cells[first:], *cells[:first]):
         with suppress(Exception), quiet(cell.threads):
             checked_case(cell, {}, np.random.default_rng(0), check=False).run(1)
         yield
@@ -167,7 +169,7 @@ def record_blocks(
     processes: int = 1,
     keep: bool = False,
 ) -> None:
-    """Measure every block that the run does not have yet; progress and time left go to stderr where somebody watches.
+    """Measure every block that the run does not have yet; progress and time left go to stderr on a terminal.
 
     Several processes, fresh ones, share the rounds of each block, one process after the other through all blocks, so that
     minutes lie between the rounds of a case; one takes place here. All of them compile at the beginning, at the same time.
@@ -187,8 +189,8 @@ def record_blocks(
         if processes > 1:
             workers = {number: stack.enter_context(FreshProcess()) for number in missing}
             bar.set_description_str("compiling")
-            for number, worker in workers.items():
-                worker.begin(partial(compile_ahead, missing[number]))
+            for place, (number, worker) in enumerate(workers.items()):
+                worker.begin(partial(compile_ahead, missing[number], place / len(workers)))
             for worker in workers.values():
                 for _ in worker.items():
                     bar.refresh()

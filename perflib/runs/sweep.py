@@ -32,9 +32,13 @@ def record_grid(
     seed: int | None = None,
     progress: bool | Callable[[float], None] = True,
     processes: int = 1,
+    wait: bool = False,
 ) -> Run:
-    """Measure the blocks of one topic, then the limits of this machine where the work of a case is counted."""
-    with measuring_lock():
+    """Measure the blocks of one topic, then the limits of this machine where the work of a case is counted.
+
+    wait: for the end of another measurement on this machine, instead of an error.
+    """
+    with measuring_lock(wait):
         here = machine()
         writer = RunWriter.start("sweep", dict(settings), here)
         try:

@@ -19,6 +19,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,11 +27,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ..display.progress import progress_bar
 from ..errors import RunError
 from ..files import PACKAGE, recording_folder, replace_text
 from ..hardware.facts import Machine
 from .integrity import SUMS, TOPICS, digest
 from .store import BLOCK_COLUMNS, COLUMNS, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, runs_in
+
+LOOK_S = 0.2
+"""Seconds between two looks at a lock that another process holds."""
 
 
 class RunWriter:
@@ -147,8 +152,8 @@ class RunWriter:
 
 
 @contextmanager
-def measuring_lock() -> Iterator[None]:
-    """Hold the machine's one measuring lock, or raise RunError with the process that holds it.
+def measuring_lock(wait: bool = False) -> Iterator[None]:
+    """Hold the machine's one measuring lock; while another process holds it, wait, or raise RunError with its number.
 
     The system releases it when its owner ends, however it ends.
     """
@@ -156,19 +161,43 @@ def measuring_lock() -> Iterator[None]:
     with _storing(path):
         lock = _open_lock(path)
     with lock as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = file.read().strip() or "unknown"
-            raise RunError(f"another measurement runs on this machine (process {owner}); wait until it ends") from None
+        _take_lock(file, wait)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield
 
 
+def _take_lock(file: io.TextIOWrapper, wait: bool) -> None:
+    if not _is_taken(file):
+        return
+    if not wait:
+        remedy = "wait until it ends, or let this one wait: wait=True, --wait"
+        raise RunError(f"another measurement runs on this machine (process {_owner(file)}); {remedy}")
+    with progress_bar(1, leave=False) as bar:
+        while _is_taken(file):
+            bar.set_description_str(f"waiting for the measurement of process {_owner(file)}")
+            time.sleep(LOOK_S)
+
+
+def _is_taken(file: io.TextIOWrapper) -> bool:
+    """Whether another process holds the lock; else this one holds it now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _owner(file: io.TextIOWrapper) -> str:
+    file.seek(0)
+    owner = file.read().strip() or "unknown"
+    file.seek(0)
+    return owner
+
+
 def _open_lock(path: Path) -> io.TextIOWrapper:
-    """The lock file, opened without creating it first: Linux refuses O_CREAT on somebody else's file in /tmp."""
+    """The lock file, opened without creating it first: Linux refuses O_CREAT on another user's file in /tmp."""
     try:
         return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")
     except FileNotFoundError:
@@ -214,7 +243,7 @@ def _code() -> dict[str, Any]:
         return result.stdout.strip() if result.returncode == 0 else None
 
     try:
-        tracked = git("ls-files", "--error-unmatch", "files.py")  # else it is somebody else's repository
+        tracked = git("ls-files", "--error-unmatch", "files.py")  # else the repository is not perflib's
         commit, changes = (git("rev-parse", "HEAD"), git("status", "--porcelain")) if tracked else (None, None)
     except OSError:  # no git here
         commit = changes = None

@@ -1,4 +1,4 @@
-"""The classes of growth that a curve is held against: their names, their work, and how a caller may write one."""
+"""The growth classes that a curve is compared with: their names, their work, and how a caller may write one."""
 
 import math
 import re

@@ -121,7 +121,7 @@ def fit_work(
 ) -> Arrangement:
     """The cheapest arrangement for one work, given by its logarithm at the sizes.
 
-    free: the work is one of many powers that are tried, beside which lower-order work and drift could not be told apart.
+    free: the work is one of many powers that are tried; such a power absorbs lower-order work and drift, so both stay 0.
     fixed: fixed costs to begin with; limit: a cost above which the search is not worth its end.
     """
     offset = float(log_work.max())

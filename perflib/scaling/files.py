@@ -92,7 +92,7 @@ def _from_records(records: Sequence[Any], unit: str | None) -> Iterator[Curve]:
 
 
 def _scaled(time: Any, factor: float, name: str) -> Any:
-    """A time, or a round of them; null is a size that sat the round out."""
+    """A time, or a round of them; null is a size not measured in the round."""
     if isinstance(time, list):
         return tuple(_scaled(one, factor, name) for one in time)
     return float("nan") if time is None else factor * _number(time, f"{name}: a time")

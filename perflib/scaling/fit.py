@@ -1,4 +1,4 @@
-"""How a time grows with the size: growth, levels of price, odd sizes and a fixed cost told apart, and a verdict.
+"""Fit how a time grows with the size: its growth class, levels of price, odd sizes, a fixed cost, and a verdict.
 
     >>> sizes = [64, 80, 100, 128, 160, 200, 256, 320]
     >>> fit = fit_scaling(sizes, [n**3 for n in sizes])
@@ -35,6 +35,7 @@ from .records import Growth, OddSize, Prediction, Regime, Step, Verdict
 from .sentence import left_out
 from .verdict import (
     BETTER,
+    COUNTED,
     FITS,
     FREE,
     Evidence,
@@ -120,9 +121,10 @@ class ScalingFit:
 
     def curve(self, n: float) -> float:
         """The fitted time in ns, without the factors of odd sizes."""
-        return self._curve(n, self.growth, self.arrangement)
+        return self.curve_of(self.growth, self.arrangement, n)
 
-    def _curve(self, n: float, growth: Work, fit: Arrangement) -> float:
+    def curve_of(self, growth: Work, fit: Arrangement, n: float) -> float:
+        """The time in ns at n with another growth and its fit."""
         log_work = float(growth.log(np.array([float(n)]))[0]) - fit.offset
         price = fit.price_at(float(np.log(n)), np.log(self.data.sizes))
         work = math.exp(min(log_work + price, 700.0)) * float(fit.shape(np.array(n), self.data.sizes))
@@ -140,7 +142,7 @@ class ScalingFit:
         if not 0 < n < math.inf:
             raise SampleError(f"n must be above 0 and finite, got {n:g}")
         value = self.curve(n)
-        others = [self._curve(n, growth, fit) for growth, fit in self._plausible()]
+        others = [self.curve_of(growth, fit, n) for growth, fit in self._plausible()]
         spread = math.exp(2 * math.hypot(self.model_error, max(self.noise)))
         far = n > FAR * self.sizes[-1] or n < self.sizes[0] / FAR
         return Prediction(value, min([value, *others]) / spread, max([value, *others]) * spread, far)
@@ -162,11 +164,11 @@ class ScalingFit:
     def _inverse(self, time_ns: float, growth: Work, fit: Arrangement) -> float:
         """The n at which a curve reaches a time, by halving log n; infinite where it never does."""
         low, high = math.log(self.sizes[0]) - 30, math.log(self.sizes[-1]) + 200
-        if self._curve(math.exp(high), growth, fit) < time_ns:
+        if self.curve_of(growth, fit, math.exp(high)) < time_ns:
             return math.inf
         for _ in range(60):
             middle = (low + high) / 2
-            if self._curve(math.exp(middle), growth, fit) <= time_ns:
+            if self.curve_of(growth, fit, math.exp(middle)) <= time_ns:
                 low = middle
             else:
                 high = middle
@@ -185,7 +187,8 @@ class ScalingFit:
         """Whether the time grows as `expected`, or at most as fast as `at_most`: a number, a class name, a function of n.
 
         Without either: as the work that was declared to `fit_scaling`. That work is known to be done, so a class that
-        differs from it by less than a factor of 1.3 over the largest level is no rival.
+        differs from it by less than a factor of 1.3 over the largest level is no rival. Where its bytes are declared too,
+        it is counted, and a rival must describe the times better: levels of price are likely beside it.
         """
         if at_most is not None and expected is not None:
             raise SampleError("verdict takes an expected growth or at_most, not both")
@@ -196,19 +199,25 @@ class ScalingFit:
         is_known = self.declared and growth.name == self.growth.name
         judge = partial(expected_growth, is_known=is_known) if at_most is None else bounded
         verdict = judge(self._evidence, growth)
-        if verdict == "consistent" or self.within_caches is None:
+        if verdict == "consistent" or not (self.bytes and self.caches):
             return verdict
-        inner = judge(self.within_caches._evidence, growth)
-        if inner == "inconsistent" or inner == verdict or not self._may_leave_caches(growth):
+        if is_known:
+            verdict = judge(replace(self._evidence, counted=COUNTED), growth)
+        if self.within_caches is None:
             return verdict
-        return Verdict(inner, inner.sentence + left_out(self, self.within_caches), inner.advice)
+        inner = judge(replace(self.within_caches._evidence, counted=COUNTED), growth)
+        is_better = inner == "consistent" or (inner, verdict) == ("undecided", "inconsistent")
+        if not is_better or not self._may_leave_caches(growth, is_known):
+            return verdict
+        return Verdict(inner, inner.sentence + left_out(self, self.within_caches), partial(getattr, inner, "advice"))
 
-    def _may_leave_caches(self, growth: Work) -> bool:
+    def _may_leave_caches(self, growth: Work, is_known: bool) -> bool:
         """Whether leaving a cache explains the sizes that were left out about as well as any other growth explains all."""
         within = self.within_caches
         rest = len(self.sizes) - len(within.sizes)
         explained = cost_of(within._evidence, growth) + rest * (1 + 2 * math.log(EDGE_ERROR))
-        return explained - BETTER <= min(*rival_costs(self._evidence, growth).values(), self.free.best.cost + FREE)
+        rivals = min(rival_costs(self._evidence, growth, is_known).values()) + (COUNTED if is_known else 0.0)
+        return explained - BETTER <= min(rivals, self.free.best.cost + FREE)
 
     @cached_property
     def within_caches(self) -> "ScalingFit | None":
@@ -220,13 +229,14 @@ class ScalingFit:
         """
         for place, kept in enumerate(_within(self.bytes, self.caches)):
             data = Data(self.data.sizes[kept], self.data.times[kept], self.data.variance[kept])
-            if is_enough(data.sizes) if place == 0 else self.declared and is_flat(data, self.growth):
+            if is_enough(data.sizes, self.growth) if place == 0 else self.declared and is_flat(data, self.growth):
                 break
         else:
             return None
         if kept.all():
             return None
-        return _take_apart(data, self.unit_ns, self.rounds, self.growth if self.declared else None, self.confidence)
+        within = _take_apart(data, self.unit_ns, self.rounds, self.growth if self.declared else None, self.confidence)
+        return replace(within, bytes=tuple(np.array(self.bytes)[kept].tolist()))
 
     def seen_as(self, growth: Work, arrangement: Arrangement | None) -> "ScalingFit":
         """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay.
@@ -267,10 +277,10 @@ def fit_scaling(
     confidence: float = 0.95,
     caches: Iterable[Cache] | None = None,
 ) -> ScalingFit:
-    """Take a curve of times apart.
+    """Fit a curve of times: growth, levels of price, odd sizes, a fixed cost.
 
-    sizes, times: lists, or times as rounds x sizes with NaN where a size sat a round out; a tidy DataFrame with a column of
-    sizes and one of times; a sweep, with its topic as times. Times in ns. work: a class name, a power, a function of n, or
+    sizes, times: lists, or times as rounds x sizes with NaN for a size not measured in a round; a DataFrame of sizes and
+    times, one column each; a sweep, with its topic as times. Times in ns. work: a class name, a power, a function of n, or
     counts per size; without it the class or power that fits best. bytes: working set per size, or a function of n. caches:
     those of the machine that the times are from, of this one where none are given; used where the bytes are known.
     """

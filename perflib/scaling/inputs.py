@@ -26,7 +26,7 @@ SIZE_COLUMNS, TIME_COLUMNS = ("n", "size", "sizes"), ("net_ns", "time_ns", "ns",
 
 
 def read(sizes: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct sizes in rising order and times as rounds x sizes, NaN where a size sat a round out."""
+    """Distinct sizes in rising order and times as rounds x sizes, NaN for a size not measured in a round."""
     if isinstance(sizes, Run):
         sizes, times = _of_run(sizes, times)
     elif isinstance(sizes, pd.DataFrame):
@@ -40,7 +40,8 @@ def read(sizes: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
     _check_sizes(n)
     _check_times(n, table)
     _check_clock(table)
-    return _merge(n, table)
+    n, table = _merge(n, table)
+    return n, table[~np.isnan(table).all(axis=1)]
 
 
 def _of_run(run: Run, topic: str | None) -> tuple[list[int], np.ndarray]:
@@ -107,7 +108,6 @@ def _merge(n: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         series = [table[:, place == k].ravel() for k in range(len(distinct))]
         rows = max(map(len, series))
         table = np.array([np.pad(s, (0, rows - len(s)), constant_values=np.nan) for s in series]).T
-        table = np.vstack([row for row in table if not np.isnan(row).all()])
     else:
         table = table[:, np.argsort(n)]
     if len(distinct) <= MOST_SIZES:

@@ -15,7 +15,7 @@ import numpy as np
 from ..kernels.jit.compile import compiled
 
 TAUS = np.array([0.01, 0.014, 0.02, 0.028, 0.04, 0.056, 0.08, 0.113, 0.16])
-"""Model errors: sizes differ by some percent for reasons that nobody lists."""
+"""Model errors: sizes differ by some percent for reasons outside the model."""
 USUAL_TAU = 0.02
 LEAST_RISE, MOST_RISE, LEAST_ODD = math.log(1.1), math.log(5.0), math.log(1.15)
 MOST_RISES, LEAST_SIZES = 3, 3

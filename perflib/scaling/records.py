@@ -1,6 +1,8 @@
 """What a fit returns: levels of price, steps, odd sizes, classes of growth, predictions and the verdict."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..stats import Interval
 
@@ -9,13 +11,18 @@ class Verdict(str):
     """`consistent`, `inconsistent` or `undecided`, with the sentence to read and what would decide it."""
 
     sentence: str
-    advice: str
+    _advise: Callable[[], str]
 
-    def __new__(cls, verdict: str, sentence: str = "", advice: str = "") -> "Verdict":
-        """The str, with two attributes."""
+    def __new__(cls, verdict: str, sentence: str = "", advise: Callable[[], str] = str) -> "Verdict":
+        """The str, with its sentence; advise: called when the advice is read, for it may take a second to find."""
         self = super().__new__(cls, verdict)
-        self.sentence, self.advice = sentence, advice
+        self.sentence, self._advise = sentence, advise
         return self
+
+    @cached_property
+    def advice(self) -> str:
+        """What would decide; empty where that is done."""
+        return self._advise()
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class Growth:
 
     def __repr__(self) -> str:
         word = "fits" if self.fits else "does not fit"
-        same = f", not told from {', '.join(self.same_as)}" if self.same_as else ""
+        same = f", indistinguishable from {', '.join(self.same_as)}" if self.same_as else ""
         return f"{self.name}: {word} ({self.distance:.1f}){same}"
 
 

@@ -37,6 +37,13 @@ def may_reach(fit: Any) -> str:
     return f"grows slower than {fit.growth.name} so far: {exponent}, and it still rises"
 
 
+def hidden(fit: Any) -> str:
+    """Growth that a fixed cost hides."""
+    rise = fit.times_ns[-1] / fit.times_ns[0]
+    hides = f"a fixed cost hides whether the rest grows as {fit.growth.name}"
+    return f"takes {rise:.3g} times as long over {range_text(fit)}: {hides}"
+
+
 def may_grow_as(fit: Any, other: str) -> str:
     """Growth that these times cannot tell."""
     return f"may grow as {fit.growth.name} or {other}: {_exponent(fit)}{_parts(fit)}"

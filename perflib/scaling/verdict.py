@@ -1,23 +1,26 @@
 """The verdict: a growth against its rivals, each with its best arrangement of levels, odd sizes, fixed cost and drift.
 
-`consistent`     it fits, and no rival that could be told from it over the largest level fits as well
+`consistent`     it fits, and no rival that differs from it over the largest level fits as well
 `inconsistent`   a rival is better by ten units of twice the log-likelihood
 `undecided`      both fit, or nothing does; the sentence names the rival, the advice what would decide
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..errors import SampleError
+from .advice import ROUNDS, advise
 from .classes import CLASSES, Work, power
 from .cost_model import Arrangement, Data, fit_work, usable
 from .exponent import Exponent
+from .levels import LEAST_SIZES
 from .records import Growth, Verdict
-from .sentence import grows_as, grows_unlike, may_grow_as, may_reach, range_text, rises_all_the_way
+from .sentence import grows_as, grows_unlike, hidden, may_grow_as, may_reach, range_text, rises_all_the_way
 
 BETTER = 10.0
 """Units of twice the log-likelihood by which a rival must be better for `inconsistent`."""
@@ -49,6 +52,12 @@ LAST = 3
 """Sizes at the end on which alone no rejection may rest: as many as a level has at least."""
 FEWEST, LEAST_SPAN, LARGE_SPAN = 5, 3.0, 100.0
 """Sizes, and the factor that they span, below which a growth is never called consistent, unless its work spans the last."""
+COUNTED = 10.0
+"""What a rival of counted work costs: the work is done for certain, and its price rises where its bytes leave a cache."""
+STAYS = 0.25
+"""Share of the usual rise below which a price stays."""
+GROWN = 1.5
+"""Factor by which times must grow to say how counted work does, beside a fixed cost."""
 SURE = 3.0
 """Standard errors by which a bend in the times must differ from none."""
 
@@ -64,6 +73,8 @@ class Evidence:
     level: tuple[float, float]
     """Ends of the level that spans the largest factor."""
     shown: Any
+    counted: float = 0.0
+    """What a rival of known work costs more."""
 
     @property
     def power(self) -> str:
@@ -90,8 +101,9 @@ def cost_of(evidence: Evidence, growth: Work) -> float:
 
 def rival_costs(evidence: Evidence, growth: Work, is_known: bool = False) -> dict[str, float]:
     """Of every class that rivals a growth."""
+    counted = evidence.counted if is_known else 0.0
     return {
-        name: fit.cost + RARE.get(name, 0.0)
+        name: fit.cost + RARE.get(name, 0.0) + counted
         for name, fit in evidence.rivals.items()
         if _is_rival(evidence, growth, CLASSES[name], is_known)
     }
@@ -105,7 +117,11 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     rival = min(costs, key=lambda name: costs[name])
     free = evidence.free.cost_outside(*_told_apart(evidence, growth)) + FREE
     if error := _nothing_fits(evidence):
-        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
+        return Verdict(
+            "undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", partial(_more, evidence)
+        )
+    if is_known and shown.bytes and _is_hidden(evidence.data, growth):
+        return Verdict("undecided", hidden(shown), partial(_further, sizes))
     if is_known and is_flat(evidence.data, growth):
         return Verdict("consistent", grows_as(shown))
     margin = BETTER if len(sizes) >= AMPLE and sizes[-1] >= DECADE * sizes[0] else 2 * BETTER
@@ -116,25 +132,26 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
         ends = sizes[[0, -1]]
         is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))
         if not _stands_without_last(evidence, growth, better, is_steeper):
-            return Verdict("undecided", f"{may_grow_as(shown, name)}; the last {LAST} sizes alone decide", _beyond(sizes))
+            return Verdict(
+                "undecided", f"{may_grow_as(shown, name)}; the last {LAST} sizes alone decide", partial(_beyond, sizes)
+            )
         if not is_steeper and (free < costs[rival] or rival in RARE) and _still_rises(evidence):
-            return Verdict("undecided", may_reach(shown), f"add sizes between {sizes[-1]:g} and {10 * sizes[-1]:g}")
+            return Verdict("undecided", may_reach(shown), partial(_further, sizes))
         return Verdict("inconsistent", grows_unlike(shown, name, is_steeper))
     if free < own - BETTER and own < math.inf and _rises_all_the_way(evidence, growth):
         return Verdict("inconsistent", rises_all_the_way(shown, *_prices(evidence, growth)))
     if len(sizes) < MANY and shown.model_error > ROUGH:
         rough = f"{len(sizes)} sizes that differ by {100 * shown.model_error:.0f} % are too few to say"
-        return Verdict("undecided", f"may grow as {growth.name}: {rough}", _more(evidence))
-    spans = sizes[-1] >= LEAST_SPAN * sizes[0] or np.ptp(growth.log(sizes)) > math.log(LARGE_SPAN)
-    if len(sizes) < FEWEST or not spans:
+        return Verdict("undecided", f"may grow as {growth.name}: {rough}", _telling(evidence, growth, rival))
+    if not is_enough(sizes, growth):
         few = f"may grow as {growth.name}: {len(sizes)} sizes from {range_text(shown)} are too few to tell it from {rival}"
-        return Verdict("undecided", few, _more(evidence))
+        return Verdict("undecided", few, _telling(evidence, growth, rival))
     is_closer = {name: evidence.rivals[name].model_error < shown.model_error for name in costs}
     ahead = {name: costs[name] - own - RARE.get(growth.name, 0.0) for name in sorted(costs, key=lambda name: costs[name])}
     if same := [name for name, units in ahead.items() if units < (CLOSER if is_closer[name] else CLEAR)]:
-        return Verdict("undecided", may_grow_as(shown, " or ".join(same)), _more(evidence))
-    if free < own - BETWEEN:
-        return Verdict("undecided", may_grow_as(shown, evidence.power), _more(evidence))
+        return Verdict("undecided", may_grow_as(shown, " or ".join(same)), _telling(evidence, growth, same[0]))
+    if free < own - BETWEEN - (evidence.counted if is_known else 0.0):
+        return Verdict("undecided", may_grow_as(shown, evidence.power), _telling(evidence, growth))
     return Verdict("consistent", grows_as(shown))
 
 
@@ -145,20 +162,35 @@ def _prices(evidence: Evidence, growth: Work) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_flat(data: Data, growth: Work) -> bool:
-    """Whether one price, give or take what no growth is told apart by, holds at all sizes; they must be enough."""
+    """Whether the price per unit of work stays within a factor of 1.3 over all sizes, and the sizes are enough."""
     prices = data.times / np.exp(growth.log(data.sizes))
-    return is_enough(data.sizes) and bool(prices.max() < APART * prices.min())
+    return is_enough(data.sizes, growth) and bool(prices.max() < APART * prices.min())
 
 
-def is_enough(sizes: np.ndarray) -> bool:
-    """Whether so many sizes over such a range may be called consistent with any growth."""
-    return len(sizes) >= FEWEST and bool(sizes[-1] >= LEAST_SPAN * sizes[0])
+def is_enough(sizes: np.ndarray, growth: Work) -> bool:
+    """Whether so many sizes over such a range, of themselves or of their work, may be called consistent with a growth."""
+    if len(sizes) < FEWEST:
+        return False
+    return bool(sizes[-1] >= LEAST_SPAN * sizes[0] or np.ptp(growth.log(sizes)) > math.log(LARGE_SPAN))
+
+
+def _is_hidden(data: Data, growth: Work) -> bool:
+    """Whether the work grows and the times hardly do: a fixed cost leaves too little of them to say how."""
+    rises = [
+        float(np.ptp(logs)) < math.log(GROWN) for logs in (np.log(data.times[[0, -1]]), growth.log(data.sizes[[0, -1]]))
+    ]
+    return rises[0] and not rises[1]
 
 
 def _rises_all_the_way(evidence: Evidence, growth: Work) -> bool:
     """Whether a unit costs more from every size to the next, and much more at the end: a level would show as a stay."""
     sizes, prices = _prices(evidence, growth)
-    return len(sizes) >= MANY and bool((np.diff(prices) > 0).all()) and bool(prices[-1] > APART * prices[0])
+    if len(sizes) < MANY or prices[-1] < APART * prices[0]:
+        return False
+    x, y = np.log(sizes), np.log(prices)
+    step = LEAST_SIZES - 1
+    slopes = (y[step:] - y[:-step]) / (x[step:] - x[:-step])
+    return bool(slopes.min() > STAYS * (y[-1] - y[0]) / (x[-1] - x[0]))
 
 
 def _still_rises(evidence: Evidence) -> bool:
@@ -174,9 +206,11 @@ def _still_rises(evidence: Evidence) -> bool:
 def _stands_without_last(evidence: Evidence, growth: Work, rival: Work, is_steeper: bool) -> bool:
     """Whether the rival is better without the last sizes too, where they may lie in a level that ends beyond them."""
     data = evidence.data
+    if len(data.sizes) < MANY:
+        return True
     levels = evidence.rivals.get(rival.name, evidence.free.best).levels
     is_one_level = levels[-LAST - 1] == levels[-1]
-    if len(data.sizes) < MANY or (is_one_level and not is_steeper) or not usable(growth.log(data.sizes)):
+    if (is_one_level and not is_steeper) or not usable(growth.log(data.sizes)):
         return True
     shorter = Data(data.sizes[:-LAST], data.times[:-LAST], data.variance[:-LAST])
     costs = [fit_work(shorter, work.log(shorter.sizes)).cost for work in (growth, rival)]
@@ -201,12 +235,16 @@ def bounded(evidence: Evidence, growth: Work) -> Verdict:
     within = min([*slower, cost_of(evidence, growth)])
     beyond = min(faster.values(), default=math.inf)
     if error := _nothing_fits(evidence):
-        return Verdict("undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", _more(evidence))
+        return Verdict(
+            "undecided", f"follows no growth: neighbouring sizes differ by {100 * error:.0f} %", partial(_more, evidence)
+        )
     if beyond < within - BETTER:
         return Verdict("inconsistent", f"{evidence.shown!r}; that is more than {growth.name}")
     if beyond < within + CLEAR:
         rival = min(faster, key=lambda name: faster[name])
-        return Verdict("undecided", f"{evidence.shown!r}; {growth.name} and {rival} fit as well", _more(evidence))
+        return Verdict(
+            "undecided", f"{evidence.shown!r}; {growth.name} and {rival} fit as well", _telling(evidence, growth, rival)
+        )
     return Verdict("consistent", f"{evidence.shown!r}; that is at most {growth.name}")
 
 
@@ -258,14 +296,27 @@ def _told_apart(evidence: Evidence, growth: Work) -> tuple[float, float]:
     return slope - math.log(APART) / reach, slope + math.log(APART) / reach
 
 
+def _further(sizes: np.ndarray) -> str:
+    return f"add sizes between {sizes[-1]:g} and {10 * sizes[-1]:g}"
+
+
+def _telling(evidence: Evidence, growth: Work, rival: str | None = None) -> Callable[[], str]:
+    """Finds sizes that tell a growth from a class, or from the free exponent."""
+    power_of_n = power(evidence.free.interval.value)
+    other = (CLASSES[rival], evidence.rivals[rival]) if rival else (power_of_n, evidence.free.best)
+    own = growth, fit_of(evidence.data, growth, evidence.rivals)
+    pair = [(work, fit, partial(evidence.shown.curve_of, work, fit)) for work, fit in (own, other)]
+    return partial(advise, evidence.data, evidence.rounds, (pair[0], pair[1]))
+
+
 def _more(evidence: Evidence) -> str:
-    """Which sizes or how many rounds would decide."""
+    """What may quiet a curve that no growth describes."""
     sizes, advice = evidence.data.sizes, []
     first, last = sizes[0], sizes[-1]
     if len(sizes) < 12:
         advice.append(f"measure 12 sizes or more between {first:g} and {max(last, 10 * first):g} instead of {len(sizes)}")
     elif last < 10 * first:
         advice.append(f"spread the sizes up to {10 * first:g}")
-    if evidence.rounds < 6:
-        advice.append(f"take 6 rounds or more instead of {evidence.rounds}")
+    if evidence.rounds < ROUNDS:
+        advice.append(f"take {ROUNDS} rounds or more instead of {evidence.rounds}")
     return ", and ".join(advice) or f"add sizes above {last:g}, or twice as many between {first:g} and {last:g}"

@@ -4,7 +4,7 @@ A row's `kernel` is the part (`forward_pass` is the whole), `dtype` the kind of 
 new one looks at, `rows` the batch, `round` the pass; the parameter `new` is the new tokens of each sequence in a pass. A
 block is one series, named like "110M F32 generation 128 x 1".
 
-The block "read" holds reads of READ_BYTES, what generation is held against: `kernel` is "read, 4" for four streams.
+The block "read" holds reads of READ_BYTES, which generation is compared with: `kernel` is "read, 4" for four streams.
 
 Of work that is done in two ways in turn (see `fusion_experiment`) the `kernel` is name and way, "QKV, fused", `round` the
 turn. Such blocks are named like "110M F32 fused 128 x 1", and for the stopwatches "110M F32 stopwatches 128 x 1".

@@ -222,7 +222,7 @@ def counted_growth(run: Run, topic: str, kernel: str, **wanted: object) -> Growt
 
 
 def _counts(run: Run, case: pd.Series, sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Flops and bytes at each size; empty where nobody counted them."""
+    """Flops and bytes at each size; empty where they are not counted."""
     counts = [work(run, {**case, "n": n}) for n in sizes]
     return [] if None in counts else [count for count in counts if count]
 

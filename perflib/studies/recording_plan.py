@@ -35,16 +35,19 @@ PROCESSES = {"quick": 2, "full": 4}
 """Fresh processes that share the rounds of a recording, one after the other."""
 
 
-def record(quick: bool = False, seed: int | None = None, progress: bool = True, peers: bool = False) -> Run:
+def record(
+    quick: bool = False, seed: int | None = None, progress: bool = True, peers: bool = False, wait: bool = False
+) -> Run:
     """Measure this machine, in PROCESSES. An interrupted recording is continued; what it has is not measured again.
 
-    seed: of the places of all arrays and of the order of everything, from fresh entropy if None.
+    seed: of the places of all arrays and of the order of everything, from fresh entropy if None. wait: for the end of
+    another measurement on this machine, which else is an error.
 
     peers: MKL and PyTorch beside NumPy, those that are installed; the run's settings name them with their versions. Raises
     RunError where none is, where another measurement runs or nothing can be written, WrongResult for a wrong kernel.
     """
     versions, processes = _peers() if peers else {}, PROCESSES["quick" if quick else "full"]
-    with measuring_lock():
+    with measuring_lock(wait):
         here = machine()
         writer = RunWriter.start("quick" if quick else "full", {"seed": seed, "peers": versions}, here)
         if progress:

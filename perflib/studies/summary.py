@@ -32,6 +32,9 @@ from .published import ALONE, PUBLISHED_TILE, RMS_SIZES, matmul_fit, rms_fit
 from .rmsnorm import rms_ratio
 
 HOLDS, FAILS, UNDECIDED = "HOLDS", "FAILS", "UNDECIDED"
+FULL = "`make report FULL=1` records every series, with more sizes, rounds and processes"
+AGAIN = "`perflib record` again with nothing else running; the value may also lie on its threshold"
+OPEN = "no run decides it: the rule leaves shares of the peak from 0.1 to 0.5 open"
 REPLACED, FORMER_MARGIN = "2026-11-29", 0.1
 """Until then S1 and S2 held if the interval of one straight line's exponent lay inside 3 ± 0.1 and 1 ± 0.1. That rule could
 not decide a curve with a step in it: on every machine recorded, a few sizes made the interval too wide."""
@@ -46,6 +49,8 @@ class Claim:
     rule: str
     verdict: str
     evidence: str
+    advice: str = ""
+    """What to run next; empty for a claim that is decided."""
 
 
 @lru_cache(maxsize=4)
@@ -57,7 +62,8 @@ def judge_all(run: Run) -> tuple[Claim, ...]:
 def claims_table(run: Run, *ids: str) -> Table:
     """The verdicts and their evidence, of all claims or of those named."""
     claims = (c for c in judge_all(run) if not ids or c.id in ids)
-    return Table(("id", "claim", "verdict", "evidence"), tuple((c.id, c.text, c.verdict, c.evidence) for c in claims))
+    rows = ((c.id, c.text, c.verdict, f"{c.evidence}. To decide: {c.advice}" if c.advice else c.evidence) for c in claims)
+    return Table(("id", "claim", "verdict", "evidence"), tuple(rows))
 
 
 def rules_table() -> Table:
@@ -74,8 +80,17 @@ def _judge(run: Run, name: str, stated: str, rule: str, judge: Callable[[Run], t
     try:
         verdict, evidence = judge(run)
     except (RunError, SampleError) as problem:
-        verdict, evidence = UNDECIDED, f"not recorded: {problem}"
-    return Claim(name, stated, rule, verdict, evidence)
+        return Claim(name, stated, rule, UNDECIDED, f"not recorded: {problem}", FULL)
+    return Claim(name, stated, rule, verdict, evidence, _advice(run, name) if verdict == UNDECIDED else "")
+
+
+def _advice(run: Run, name: str) -> str:
+    """What would decide a claim that the run left open: what its fit says, more rounds, or a quieter machine."""
+    if name == "S3":
+        return _advice(run, "S1") if _s1(run)[0] == UNDECIDED else OPEN
+    if name in _GROWTH and (advice := _GROWTH[name].fit(run).verdict(_GROWTH[name].expected).advice):
+        return advice
+    return FULL if run.meta["command"] == "quick" else AGAIN
 
 
 @dataclass(frozen=True)
@@ -96,8 +111,7 @@ def _growth(run: Run, name: str) -> tuple[str, str]:
     verdict = fit.verdict(expected)
     decided = {"consistent": HOLDS, "inconsistent": FAILS, "undecided": UNDECIDED}[verdict]
     former, line = _former(fit, expected)
-    today = f"{verdict.sentence}. To decide: {verdict.advice}" if verdict.advice else verdict.sentence
-    return decided, f"{today}. By the rule until {REPLACED}: {former}, one line through all sizes has {line}"
+    return decided, f"{verdict.sentence}. By the rule until {REPLACED}: {former}, one line through all sizes has {line}"
 
 
 def _former(fit: ScalingFit, expected: float) -> tuple[str, str]:

@@ -3,8 +3,8 @@
 The notebook has the same text, and a test compares both, so `perflib record` measures what the notebook shows.
 
 Each point of out is the mean of the four neighbours of the same point of x, computed in strips of `tile` columns. x has a
-border of one around the n x n points of out. Three additions and one product for every point; each number is read and
-written once if the rows above and below stay in a cache.
+border of one around the n x n points of out. Three additions and one multiplication for every point; each number is
+read and written once if the rows above and below stay in a cache.
 """
 
 import numba

@@ -27,7 +27,7 @@ def _draw(axes: Axes, curves: Mapping[str, Sequence[Any]], growths: Mapping[str,
     shown = {name: [p for p in points if p.time_ns.value > 0] for name, points in curves.items()}
     shown = {name: points for name, points in shown.items() if points}
     if not shown:
-        raise RunError("no point took longer than the loop around nothing")
+        raise RunError("no point took longer than the loop overhead")
     places = _places(curves, is_numeric)
     ratios = {name: [p for p in points if p.speed_up] for name, points in shown.items()}
     ratios = {name: points for name, points in ratios.items() if points}

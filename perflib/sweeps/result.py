@@ -77,7 +77,7 @@ class Sweep:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """One row per sample, the loop around nothing (floor) and the fixed chain (canary) among them; `per_run_ns`."""
+        """One row per sample; the kernels `floor` (loop overhead) and `canary` (reference loop) are among them."""
         samples = per_run_ns(self.run.samples(self.topic)).replace({"kernel": dict(self.names)})
         for one in self.axes.values():
             if one.is_coded and one.name in samples:
@@ -141,7 +141,7 @@ class Sweep:
         return curves
 
     def fit(self, curve: str) -> ScalingFit:
-        """How a curve grows with n; invalid points are left out. Raises SampleError where that cannot be asked."""
+        """How a curve grows with n; invalid points are left out. Raises SampleError where the points do not allow a fit."""
         if curve not in self.curves:
             raise SampleError(f"curve must be one of {', '.join(self.curves)}; got {curve!r}")
         return self._fits[curve]
@@ -235,7 +235,7 @@ class Sweep:
 
 
 class _Fits(dict):
-    """The fit of each curve, made when it is first asked for."""
+    """The fit of each curve, made at its first use."""
 
     def __init__(self, sweep: Sweep) -> None:
         super().__init__()

@@ -58,6 +58,7 @@ def sweep(
     make: Callable[..., Any] | None = None,
     check: Check = True,
     limit_s: float = 10.0,
+    wait: bool = False,
     flops: Callable[..., Any] | float | None = None,
     bytes: Callable[..., Any] | float | None = None,
     exact: Callable[..., tuple] | None = None,
@@ -78,8 +79,9 @@ def sweep(
 
     budget_s: seconds for the rounds. seed: of places and order, fresh entropy if None. processes: so many fresh ones share
     the rounds; intervals from one, which is this one, know nothing of others. Recorded as a run, topic `name`; interrupted,
-    what has six rounds is kept, and the same call goes on. progress: shown where somebody watches, or a function told the
-    share done after each step; `recorder.StopEarly` from it ends.
+    what has six rounds is kept, and the same call goes on. progress: a bar on a terminal or in a notebook, or a function
+    that gets the share done after each step; `recorder.StopEarly` from it ends. wait: for the end of another measurement on
+    this machine, which else is an error.
     """
     if not re.fullmatch(r"[\w-]+", name) or name == "blocks":
         raise ValueError(f"name must be letters, digits, - and _, and not blocks; got {name!r}")
@@ -105,7 +107,7 @@ def sweep(
         points = [point for label, point in planned.items() if label not in left_out]
         if not points:
             raise Unmeasurable("; ".join(seen.ended))
-        run = record_grid(name, _blocks(name, points, axes, budget_s), settings, seed, progress, processes)
+        run = record_grid(name, _blocks(name, points, axes, budget_s), settings, seed, progress, processes, wait)
     names = {recorded(given, function): given for given, function in functions.items()}
     return Sweep(run, name, names, axes, (*seen.notes, *seen.ended, *seen.differing))
 

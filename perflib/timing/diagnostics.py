@@ -22,7 +22,7 @@ WAITED = 0.05  # share of the time, interrupted samples left out; of an idle gue
 SUSPENDED_NS = 50_000_000  # beyond the usual wait and the turns of others
 TURN_NS = 20_000_000  # for each interruption: a scheduler lets others run for 3 to 12 ms at a time
 GARBAGE = 10_000  # objects; the session itself leaves some hundred
-ROOF = 1.1  # times the measured peak: the peak itself is known to some percent only
+ABOVE_PEAK = 1.1  # times the measured peak: the peak itself is known to some percent only
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Evidence:
     net: Interval
     """Nanoseconds of one run without the loop."""
     floor: Interval
-    """Nanoseconds of the loop around nothing."""
+    """Loop overhead in nanoseconds."""
     scope: str = "call"
     threads: int = 1
     """Cores that the function may use."""
@@ -82,8 +82,8 @@ def _invalid(e: Evidence) -> Iterator[str]:
         yield f"{compilations} compilations during the timed part"
     if e.net.low <= (e.floor.high if e.scope == "kernel" else 0):
         yield "not distinguishable from an empty body: the work may have been eliminated"
-    elif (rate := e.flops / e.net.value) > ROOF * e.peak_gflops:
-        yield f"{rate:.3g} GFLOP/s is above this machine's roof of {e.peak_gflops:.3g}: work was eliminated or miscounted"
+    elif (rate := e.flops / e.net.value) > ABOVE_PEAK * e.peak_gflops:
+        yield f"{rate:.3g} GFLOP/s is above the measured peak of {e.peak_gflops:.3g}: work was eliminated or miscounted"
     if e.overflowed:
         yield "the chain of runs ended in NaN or infinity: other values may take another time"
 
@@ -116,7 +116,7 @@ def _disturbances(e: Evidence) -> Iterator[str]:
         yield f"{cores:.1f} cores were busy{whose} where threads = {e.threads} was declared"
     low, middle, high = np.percentile([s.per_run_ns for s in e.canary], [10, 50, 90])
     if (spread := (high - low) / middle) > CANARY_SPREAD:
-        yield f"the canary moved by {change(spread)}: clock frequency or stolen time"
+        yield f"the reference loop moved by {change(spread)}: clock frequency or stolen time"
 
 
 def _share_waited(some: Sequence[Sample], every: Sequence[Sample]) -> float:

@@ -114,7 +114,7 @@ class State:
         return [f"{name}.{key}" for name, one, before in self._attributes for key in _attributes_of(one).keys() - before]
 
     def unseen(self) -> list[str]:
-        """Names of the arguments that are iterators of which nobody can tell how far they were read."""
+        """Names of the arguments that are iterators whose position is unknown."""
         entries = self._saved.values()
         return [name for name, value, before in entries if before is None and _is_read(name, value)]
 
@@ -367,7 +367,7 @@ def _is_frame(value: Any) -> bool:
 
 
 def _position(value: Any) -> Any:
-    """How far an iterator or a file was read, and what a file in memory holds; None where nobody can tell."""
+    """How far an iterator or a file was read, and what a file in memory holds; None where that is unknown."""
     if inspect.isgenerator(value):
         return inspect.getgeneratorstate(value), value.gi_frame and value.gi_frame.f_lasti
     if isinstance(value, io.IOBase):

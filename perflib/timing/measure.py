@@ -60,7 +60,7 @@ PLACEMENTS = ("drawn", "mine")
 SHORT_S = 0.005  # of a call whose time on aligned arrays is measured too
 APART = 0.05  # the two are both shown where they differ by more
 LOOK_UP_NS = 1_000  # of an `lru_cache`, ten times what it takes: a longer run does more than look up
-BUDGET_S = 1.0  # for the rounds, where nobody says
+BUDGET_S = 1.0  # for the rounds, by default
 COPY = ", the copy>"  # ends the label of a copy that is measured to be subtracted
 CANNOT = "Numba cannot compile it in nopython mode: "
 Fresh = Callable[..., Any] | bool | Sequence[int] | None
@@ -528,7 +528,7 @@ def _differences(subjects: Sequence[_Subject], check: bool | Callable[[Any, Any]
 
 
 def _placement(subjects: Sequence[_Subject], placement: str, how: _Way) -> Placement | None:
-    """Where the arrays of all subjects lie; None where they stay, because somebody wants it or the mode has its own."""
+    """Where the arrays of all subjects lie; None where they stay, as the caller chose or the mode needs."""
     descriptions = [find(subject.fn) for subject in subjects]
     stays = any(d and d.placement == "own" for d in descriptions)
     if placement != PLACEMENTS[0] or stays or subjects[0].mode != MODES[0] or _is_given(how.fresh):
@@ -565,7 +565,7 @@ def _trial_ns(pool: Pool, subject: _Subject, clock: Clock) -> float:
     fn, scope = (subject.compiled, "kernel") if in_code else (subject.preflight.run, "call")
     try:
         one, *_ = pool.cases("<trial>", fn, scope, () if in_code else subject.names)
-    except NumbaError:  # it is told where the case is made
+    except NumbaError:  # reported when the case is made
         return 1e9 * subject.preflight.call_s
     times = []
     for _ in range(3):

@@ -251,7 +251,7 @@ class Placement:
     def _place(self, offsets: np.ndarray) -> None:
         self._made.clear()
         self._bound.clear()
-        if any(array() is not None for array in self._lent):  # somebody keeps one: the memory is theirs
+        if any(array() is not None for array in self._lent):  # one is still in use, with its memory
             self._map()
         self._lent = []
         for block, offset in zip(self._blocks, offsets, strict=True):

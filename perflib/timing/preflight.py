@@ -458,7 +458,7 @@ def agree(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)) and one is not other:
         return len(one) == len(other) and all(itertools.starmap(agree, zip(one, other, strict=True)))
     if type(one).__eq__ is object.__eq__ or isinstance(one, Iterator):
-        return True  # nobody can tell
+        return True  # it cannot be known
     if hasattr(one, "equals"):
         return bool(one.equals(other))
     try:

@@ -3,10 +3,10 @@
     for item in from_fresh_process(partial(count, 3)):
         ...
 
-What a job yields arrives as it comes. A process ends with its reader, however that ends: it ignores Ctrl-C, is killed, or
-finds nobody who reads. Built-in kernels and functions of importable modules are looked up there, so that compiled code
-comes from Numba's cache where it has one; anything else, such as a function of a notebook, travels by value. An exception
-of the job is raised here. `Unmeasurable`: a process ended before its job. `TypeError`: a job cannot travel.
+What a job yields arrives as it comes. A process ignores Ctrl-C and ends when its reader ends, however that happens.
+Built-in kernels and functions of importable modules are looked up there, so that compiled code comes from Numba's cache
+where it has one; anything else, such as a function of a notebook, travels by value. An exception of the job is raised here.
+`Unmeasurable`: a process ended before its job. `TypeError`: a job cannot travel.
 """
 
 import io
@@ -117,7 +117,7 @@ class FreshProcess:
 
 def _work() -> None:
     """What the fresh process does: answer every job with its items."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who reads ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the reader ends this process
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a function prints is no answer
     requests: SimpleQueue = SimpleQueue()
@@ -135,12 +135,12 @@ def _work() -> None:
                 tell("item", item)
             tell("end")
         except BaseException as problem:
-            with suppress(OSError):  # nobody reads any more
+            with suppress(OSError):  # the reader has ended
                 tell("raised", problem)
 
 
 def _receive(requests: SimpleQueue) -> None:
-    """Take the jobs as they come; who asked is gone where they end."""
+    """Receive jobs until the input ends, which means that the parent process has ended; then exit."""
     while True:
         try:
             requests.put(pickle.load(sys.stdin.buffer))

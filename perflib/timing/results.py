@@ -53,7 +53,7 @@ class Measurement:
     dispatch_ns: Interval | None = None
     """What the call adds to the kernel: the difference of the two times as shown; the interval is paired by round."""
     processes_ns: tuple[float, ...] = field(default=(), repr=False)
-    """Median of each process, where several were asked for."""
+    """Median of each process, where several measured."""
     sensitivity: Sensitivity | None = None
     """How the time depends on where the arrays lie; None where they were not placed in every round."""
     aligned_ns: Interval | None = None

@@ -187,7 +187,7 @@ def _collections() -> int:
 
 
 def busy_libraries(threads: int) -> str:
-    """Names of the loaded libraries whose pools are larger than declared, or that have pools nobody else can set."""
+    """Names of the loaded libraries whose pools are larger than declared, or that have pools which nothing else can set."""
     pools = [pool for pool in threadpool_info() if pool["num_threads"] > threads]
     names = [pool.get("internal_api") or pool["user_api"] for pool in pools]
     names += [name for module, name in POOLS.items() if module in sys.modules]

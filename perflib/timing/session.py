@@ -1,6 +1,6 @@
-"""A measuring session: all cases in every round, with the floor of each scope and the canary, until it is enough.
+"""Measure all cases in every round, with the loop overhead of each scope and a reference loop, until intervals are narrow.
 
-Rounds are added until every interval asked for is narrow, or the budget is spent; the session says which.
+A session ends when every interval that the caller watches is narrow, or when the budget is spent; it records which.
 """
 
 import gc
@@ -22,7 +22,7 @@ HALF_WIDTH = 0.01  # of the value: narrow enough
 GROWTH = 1.5  # the intervals are looked at after half as many rounds again: few looks keep their coverage
 GARBAGE = 10_000  # objects that wait for the collector before it runs, between two rounds
 CANARY_LABEL = "<canary>"
-"""Label of the fixed chain; no function is called so."""
+"""Label of the reference loop; no function has it."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Session:
     """Samples by label, and how the session went."""
 
     scopes: Mapping[str, str]
-    """Scope of each label: which floor is its own."""
+    """Scope of each label, which decides the loop overhead that is subtracted."""
     samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
     rounds: int = 0
     seconds: float = 0.0
@@ -44,7 +44,7 @@ class Session:
 
     @property
     def canary(self) -> Sequence[Sample]:
-        """Samples of the fixed chain."""
+        """Samples of the reference loop."""
         return self.samples[CANARY_LABEL]
 
     def gross(self, label: str) -> Interval:
@@ -52,11 +52,11 @@ class Session:
         return _median(s.per_run_ns for s in self.samples[label])
 
     def floor(self, scope: str) -> Interval:
-        """Median time of a turn of the loop around nothing."""
+        """Median loop overhead: time of a turn of the loop when it runs nothing."""
         return self.gross(_floor_label(scope))
 
     def net(self, label: str) -> Interval:
-        """Median time of a run, the floor of its round taken off, or what else is a part of it."""
+        """Median time of a run less the loop overhead of its round, or less the case that `minus` names."""
         return _median(self._net_by_round(label).values())
 
     def difference(self, over: str, under: str) -> Interval:
@@ -113,7 +113,7 @@ def take(
     reps = {label: count for label, (count, _) in batches.items()}
     counts = plan_rounds({label: ns for label, (_, ns) in batches.items()}, budget_s, least)
     rng = np.random.default_rng(drawn_seed(seed))
-    gc.collect()  # what compiling left is nobody's fault later
+    gc.collect()  # garbage of the compiler is not counted later
     end = clock() + budget_s * 1e9
     if first:
         beside = [take_sample(c, 0, place, reps[c.label], clock) for place, c in enumerate(everything[len(cases) :])]

@@ -1,1 +1,1 @@
-"""Everything that is held against a target."""
+"""Everything that is compared with a target."""

@@ -93,7 +93,7 @@ def _token(decoder: Decoder, cache: KVCache, tokens: np.ndarray) -> np.ndarray:
 
 
 def _session(passes: dict[str, Callable], budget_s: float) -> Session:
-    """All of them in every round, the first one held against each other."""
+    """All of them in every round, the first one compared with each other."""
     first, *others = passes
     for run in passes.values():
         run()  # compiled and warm

@@ -23,8 +23,8 @@ from ..kernels.probes.peak import FMA_PEAK_OPS
 from ..runs.grid import GridPoint
 from .head_to_head import Row, Step, of_shape, run_head_to_head, side_by_side
 
-LIBRARY, BEST, PEAK = "product / library", "product / best library", "product / multiply-add peak"
-ODD, DOUBLE, THREADS = "odd shape / NumPy", "float64 product / NumPy", "two threads / one"
+LIBRARY, BEST, PEAK = "matmul / library", "matmul / best library", "matmul / multiply-add peak"
+ODD, DOUBLE, THREADS = "odd shape / NumPy", "float64 matmul / NumPy", "two threads / one"
 BLOCKS = "blocks by the model / best of a sweep"
 CORE, LOADS = "norm in L1 / 1.5 cycles per 16 elements", "norm in L1 / its loads at the speed of L1"
 COPY, STANDARD = "norm, rows in memory / copy bandwidth", "norm / standard"
@@ -39,19 +39,19 @@ QUICK_SHAPES = ((97, 97, 97), (127, 255, 511), (1000, 37, 513), (640, 1000, 17))
 SHAPES = ((33, 33, 33), *QUICK_SHAPES, (3, 2048, 2048), (2048, 2048, 3))
 SHAPES += ((1, 4096, 4096), (513, 513, 513), (1023, 769, 1025))
 NORM_SIZES = (512, 1024, 2048, 4096)
-WIDTH = 2048  # of the rows of a batch, and of the norm that is held against the bounds
+WIDTH = 2048  # of the rows of a batch, and of the norm that is compared with the bounds
 IN_L1 = 4096  # float32 that L1 holds on every machine, 16 KiB
 BLOCK_SIZES = (1024, 2048)
-LARGE = 2048  # of the product on two threads
+LARGE = 2048  # of the matmul on two threads
 
 
 def plan(quick: bool, libraries: Sequence[str], machine: Machine) -> list[Step]:
     """Every step in the order of the table; libraries by the prefixes of their kernels."""
     budget_s = 0.3 if quick else 3.0
     sizes, shapes = (QUICK_SIZES, QUICK_SHAPES) if quick else (SIZES, SHAPES)
-    steps: list[Step] = [(f"product, n = {n}", partial(_square, n, libraries, budget_s)) for n in sizes]
-    steps += [(f"product, {' x '.join(map(str, shape))}", partial(_odd, shape, budget_s)) for shape in shapes]
-    steps += [(f"float64 product, n = {n}", partial(_double, n, budget_s)) for n in sizes]
+    steps: list[Step] = [(f"matmul, n = {n}", partial(_square, n, libraries, budget_s)) for n in sizes]
+    steps += [(f"matmul, {' x '.join(map(str, shape))}", partial(_odd, shape, budget_s)) for shape in shapes]
+    steps += [(f"float64 matmul, n = {n}", partial(_double, n, budget_s)) for n in sizes]
     if machine.logical_cpus > 1 and _takes(OURS, "threads"):
         steps.append(("two threads", partial(_two_threads, budget_s)))
     steps += [(f"blocks, n = {n}", partial(_blocks, n, 2 * budget_s)) for n in (BLOCK_SIZES[:1] if quick else BLOCK_SIZES)]

@@ -183,7 +183,7 @@ class Bar:
     set_description_str = update = lambda *_, **__: None
 
 weights = RandomWeights(SHAPES[{shape!r}])
-forward._warm_up(weights, None, 1)
+forward.warm_up(weights, None, 1)
 before = resident_bytes()
 decoder = Decoder(weights)
 cache = decoder.cache(1, 136)

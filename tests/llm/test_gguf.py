@@ -8,42 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from decoders import Given, close, drawn, exact, weights
+from ggufs import gguf, write
 
 from perflib.errors import GGUFError
 from perflib.llm.decoder import Decoder
 from perflib.llm.gguf import GGUFWeights
 from perflib.llm.weights import EXTRAS, Shape
 
-gguf = pytest.importorskip("gguf", reason="needs the package gguf")
-
 SHAPE = Shape(50, 64, 2, 96, 4, 2, 128, layer_norm_rms_epsilon=1e-4, freq_base=5000.0, tied=False)
 WIDE = Shape(40, 256, 1, 256, 4, 2, 64)  # K-quants come in blocks of 256
-
-
-ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_string", list: "add_array"}
-
-
-def write(path, shape, tensors, kind="F32", architecture="llama", general=(), **changes):
-    """A file as converters write it; `changes` of hyper-parameters, None leaves one out; `general`: further keys."""
-    writer = gguf.GGUFWriter(path, architecture)
-    numbers = {"context_length": shape.context_length, "embedding_length": shape.embedding_length}
-    numbers |= {"block_count": shape.block_count, "feed_forward_length": shape.feed_forward_length}
-    numbers |= {"attention.head_count": shape.head_count, "attention.head_count_kv": shape.head_count_kv}
-    numbers |= {"attention.layer_norm_rms_epsilon": shape.layer_norm_rms_epsilon, "rope.freq_base": shape.freq_base}
-    if shape.query_length != shape.embedding_length:
-        numbers |= dict.fromkeys(("attention.key_length", "attention.value_length"), shape.head_length)
-    numbers |= {"rope.dimension_count": shape.head_length, **changes}
-    for key, value in ({f"{architecture}.{name}": value for name, value in numbers.items()} | dict(general)).items():
-        if value is not None:
-            getattr(writer, ADD[type(value)])(key, value)
-    for name, value in tensors.items():
-        stored = gguf.GGMLQuantizationType[kind if value.ndim == 2 else "F32"]
-        writer.add_tensor(name, gguf.quantize(value, stored), raw_dtype=stored)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 def logits(source, tokens):

@@ -14,7 +14,7 @@ from perflib.report.build import build
 from perflib.report.markup import TEMPLATES
 from perflib.runs.store import Run
 
-STEMS = ["index", "01-first", "02-second", "performance-guide", "api-reference"]
+STEMS = ["index", "performance-guide", "01-first", "02-second", "glossary", "api-reference"]
 PAIRS = [("text", "ground"), ("text", "panel"), ("muted", "ground"), ("muted", "panel"), ("link", "ground")]
 PAIRS += [(name, "ground") for name in ("holds", "fails", "undecided", "keyword", "string", "number", "comment")]
 
@@ -107,9 +107,9 @@ def test_what_a_cell_warned_of_is_shown_without_terminal_codes(first):
 
 
 def test_columns_of_numbers_are_aligned(first):
-    assert '<th class="num">rate, GFLOP/s</th>' in first
-    assert '<td class="num">1.5 [1.4, 1.6]</td>' in first
-    assert "<td>b</td>" in first
+    assert '<th class="num">rate, <a class="term" href="glossary.html#gflops">GFLOP/s</a></th>' in first
+    assert '<td class="num" data-label="rate, GFLOP/s">1.5\u00a0[1.4,\u00a01.6]</td>' in first
+    assert '<td data-label="kernel">b</td>' in first
     assert "<style scoped" not in first
 
 
@@ -134,11 +134,11 @@ def test_pages_lead_to_each_other_and_to_the_index(built, first):
     assert "index.html" in [a["href"] for a in second]
 
 
-def test_the_index_opens_with_the_verdicts_in_words_and_what_is_news_first(index):
-    opening = index[: index.index('<h2 id="figures"')]
+def test_the_index_counts_the_verdicts_in_words_and_what_is_news_comes_first(index):
+    verdicts = index[index.index('id="verdicts"') : index.index('id="own"')]
 
-    assert "of the 4 claims put to the test, 1 holds, 2 fail and 1 is undecided." in opening
-    assert re.findall(r'class="verdict (\w+)">(\w+)<', opening) == [
+    assert "claims 4 things about its kernels. Here 1 holds, 2 fail and 1 is undecided." in verdicts
+    assert re.findall(r'class="verdict (\w+)">(\w+)<', verdicts) == [
         (v, v) for v in ("FAILS", "FAILS", "HOLDS", "UNDECIDED")
     ]
 
@@ -151,9 +151,8 @@ def test_the_index_tells_machine_run_tiles_and_notebooks(index):
         "not recorded",
     ):
         assert fact in index
-    assert re.search(
-        r'<th scope="row" class="num">1024</th>(<td class="num">[a-z–]+ ?[a-z]*</td>)+<td class="num">\d+</td>', index
-    )
+    unknown, known = r'<td class="num" data-label="[^"]+">[a-z–]+ ?[a-z]*</td>', r'data-label="tile by the model">\d+</td>'
+    assert re.search(rf'<th scope="row" class="num">1024</th>({unknown})+<td class="num" {known}', index)
     assert '<a href="01-first.html">Is this a &lt; b?</a><p>It opens with a question.</p>' in index
     assert "99-not-there" not in index
 
@@ -199,7 +198,7 @@ def test_a_new_report_replaces_the_old_one_as_a_whole(made, tmp_path):
     build(made, tmp_path / "reports", tmp_path / "notebooks")
 
     named = {p.stem for p in (tmp_path / "reports").glob("*.html")}
-    assert named == {"index", "01-new", "performance-guide", "api-reference"}
+    assert named == {"index", "01-new", "performance-guide", "glossary", "api-reference"}
 
 
 def test_what_the_bench_wrote_is_there_before_the_first_report_and_after_the_next(made, tmp_path):

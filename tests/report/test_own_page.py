@@ -27,7 +27,7 @@ def test_a_page_has_no_fault_and_shows_every_part(tmp_path):
     assert pages.problems(path) == []
     assert "<script" not in written
     assert written.count("&lt;script&gt;") == 3
-    for words in ("<p>Words.</p>", "<h2>How it grows</h2>", "<p>Not there.</p>", "1.000 [", "Test(R) Chip 9000"):
+    for words in ("<p>Words.</p>", "<h2>How it grows</h2>", "<p>Not there.</p>", "1.000\u00a0[", "Test(R) Chip 9000"):
         assert words in written
 
 

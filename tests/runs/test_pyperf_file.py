@@ -121,7 +121,7 @@ def test_loops_are_those_of_a_batch_and_their_range_is_told(tmp_path):
 
 
 def test_the_state_and_all_reasons_go_with_the_values(tmp_path):
-    why = ("half-width 6.0 % of the median", "the canary moved by 12 %")
+    why = ("half-width 6.0 % of the median", "the reference loop moved by 12 %")
     noisy = only_run(write_pyperf(tmp_path / "noisy.json", [measured(reasons=why)])).get_metadata()
     stable = only_run(write_pyperf(tmp_path / "stable.json", [measured()])).get_metadata()
 

@@ -260,6 +260,23 @@ def test_a_second_measurement_is_refused_with_the_process_of_the_first(other, re
         pass
 
 
+def test_a_second_measurement_waits_for_the_end_of_the_first_if_it_may(other, monkeypatch):
+    looks = []
+
+    def look(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            other.communicate()  # its input ends, and with it the process
+
+    monkeypatch.setattr(writer.time, "sleep", look)
+
+    with measuring_lock(wait=True):
+        assert len(looks) == 3
+        assert other.returncode == 0
+    with measuring_lock(wait=True):
+        assert len(looks) == 3, "a free lock needs no look"
+
+
 def test_the_lock_of_a_killed_process_is_free(other):
     other.send_signal(signal.SIGKILL)
     other.wait()

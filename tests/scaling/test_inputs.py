@@ -118,3 +118,13 @@ def test_what_a_round_has_in_common_is_no_noise():
     drift = np.cumsum(0.05 * rng.standard_normal((20, 1)), axis=0)
 
     assert noise_of(np.exp(quiet + drift)).mean() == pytest.approx(0.01 * math.sqrt(math.pi / 2 / 20), rel=0.15)
+
+
+def test_a_round_that_timed_no_size_is_left_out():
+    """As where some of the sizes of a recording are chosen: its other blocks have rounds too."""
+    times = [[1, 5, 9], [math.nan] * 3, [2, 6, 10]]
+
+    _, table = read([64, 128, 256], times)
+
+    np.testing.assert_array_equal(table, [[1, 5, 9], [2, 6, 10]])
+    assert fit_scaling([64, 128, 256], times).rounds == 2

@@ -1,12 +1,16 @@
 """Three verdicts, each where it belongs, with a sentence and with advice where something is missing."""
 
+import re
+
 import numpy as np
 import pytest
 
 from perflib import fit_scaling
 from perflib.errors import SampleError
+from perflib.kernels.caches import Cache
 from perflib.scaling.verdict import FEWEST
 
+CACHES = tuple(Cache(level + 1, "Data", size << 10) for level, size in enumerate((32, 1024, 32768)))
 SIZES = np.geomspace(16, 16_000, 16).round()
 
 
@@ -79,9 +83,9 @@ def test_an_upper_bound_minds_faster_growth_alone(bound, verdict):
 @pytest.mark.parametrize(
     ("sizes", "advice"),
     [
-        ([100, 200, 400, 800], "measure 12 sizes or more between 100 and 1000 instead of 4"),
-        ([100, 150, 200, 225, 250, 275], "measure 12 sizes or more"),
-        (np.linspace(100, 290, 14), "spread the sizes up to 1000"),
+        ([100, 200, 400, 800], "measure 24 sizes or more between 100 and 2400 instead of 4 up to 800, and take 6 rounds"),
+        ([100, 150, 200, 225, 250, 275], "measure 24 sizes or more between 100 and 1000 instead of 6 up to 275"),
+        (np.linspace(100, 290, 14), "measure 14 sizes or more between 100 and 2900 instead of 14 up to 290"),
     ],
 )
 def test_too_few_sizes_are_never_consistent_and_are_told_what_to_add(sizes, advice):
@@ -111,15 +115,15 @@ def test_an_open_verdict_names_the_rival():
 
 
 def test_a_rival_that_fits_closer_must_be_worse_by_more_than_its_structure_costs():
-    """A drawn curve of n with three levels and two odd sizes; n log n has fewer parts and a model error of 6 %, not 1 %."""
-    sizes = [13, 16, 25, 32, 64, 68, 95, 128, 256, 260, 509, 512, 713, 1024, 1397, 2048]
-    us = [1.03, 2.51, 1.92, 2.52, 6.53, 8.68, 14.7, 20.1, 41.2, 79.9, 95.7, 102, 156, 219, 297, 449]
+    """ladder-046: n^2.81 describes it within the smaller model error, n³ with fewer parts."""
+    sizes = [8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 64]
+    us = [133.83, 229.69, 351.17, 799.12, 1660, 2212, 5548.7, 11963, 19916, 30737, 44797]
 
-    fit = fit_scaling(sizes, us)
+    fit = fit_scaling(sizes, 1000 * np.array(us))
 
-    assert fit.verdict("n log n") == "undecided"
-    assert "or n:" in fit.verdict("n log n").sentence
-    assert fit.verdict(2) == "inconsistent"
+    assert fit.verdict("n³") == "undecided"
+    assert "or n^2.81:" in fit.verdict("n³").sentence
+    assert fit.verdict("n") == "inconsistent"
 
 
 def test_what_no_growth_describes_is_undecided():
@@ -130,6 +134,35 @@ def test_what_no_growth_describes_is_undecided():
 
     assert verdict == "undecided"
     assert "follows no growth: neighbouring sizes differ by " in verdict.sentence
+
+
+def test_three_sizes_are_judged_too():
+    assert fit_scaling([10, 100, 1000], [10, 1e4, 1e9]).verdict("n") in ("undecided", "inconsistent")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_follows_the_advice_gets_a_verdict(seed):
+    """n log n with a fixed cost; the advice names as many sizes and as wide a range as tell it from n."""
+
+    def times(sizes):
+        return noisy(400 + sizes * np.log(sizes), seed, 9, 0.02)
+
+    few = np.geomspace(40, 160, 6)
+    verdict = fit_scaling(few, times(few)).verdict("n log n")
+    count, first, last = map(float, re.findall(r"[0-9.]+", verdict.advice)[:3])
+    sizes = np.geomspace(first, last, int(count))
+
+    assert verdict == "undecided"
+    assert fit_scaling(sizes, times(sizes)).verdict("n log n") == "consistent"
+
+
+def test_where_no_sizes_would_decide_the_advice_says_so():
+    sizes = np.geomspace(100, 400, 6)
+
+    verdict = fit_scaling(sizes, noisy(sizes, noise=0.2)).verdict("n log n")
+
+    assert verdict == "undecided"
+    assert "stay alike even over 24 sizes up to 4000: count operations instead of time" in verdict.advice
 
 
 def test_a_decided_verdict_needs_no_advice():
@@ -172,10 +205,13 @@ def test_a_level_that_begins_with_the_last_sizes_rejects_nothing():
     assert "add three sizes or more between 8192 and 32768" in verdict.advice or verdict == "consistent"
 
 
+@pytest.mark.parametrize("dip", [0.0, 0.02])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_price_that_rises_all_the_way_is_steeper_growth(seed):
+def test_a_price_that_rises_all_the_way_is_steeper_growth(seed, dip):
+    """One size that takes a little longer than the next one is no level."""
     sizes = np.round(np.geomspace(64, 512, 13))
     drift = np.cumsum(np.random.default_rng(seed).uniform(0.02, 0.09, 13))
+    drift[8] = drift[9] + dip if dip else drift[8]
 
     verdict = fit_scaling(sizes, noisy(sizes**3 * np.exp(drift), seed, 30, 0.005)).verdict(3)
 
@@ -184,12 +220,41 @@ def test_a_price_that_rises_all_the_way_is_steeper_growth(seed):
 
 
 def test_known_work_of_one_price_is_consistent_whatever_else_fits():
-    sizes = np.round(np.geomspace(64, 512, 13))
-    bowl = 1 + 0.08 * np.linspace(-1, 1, 13) ** 2
-    times = noisy(sizes**3 * bowl, 0, 30, 0.002)
+    """Times of a sort of n lists (ladder-060): n² fits them too, whose prices per n² differ by more than 1.3."""
+    sizes = np.array([32, 48, 64, 96, 128, 192, 256])
+    times = 1e6 * np.array([5.0372, 10.767, 22.423, 49.559, 101.6, 223.83, 449.45])
 
-    assert fit_scaling(sizes, times, work=3).verdict() == "consistent"
-    assert fit_scaling(sizes, noisy(sizes**3 * np.linspace(1, 2, 13)), work=3).verdict() != "consistent"
+    assert fit_scaling(sizes, times).verdict("n² log n") == "undecided"
+    assert fit_scaling(sizes, times, work="n² log n").verdict() == "consistent"
+
+
+NORM = np.array([64, 128, 256, 512, 640, 768, 1024, 1280, 6144, 8192, 16384, 32768, 262144, 524288, 1048576])
+NORM_PRICES = np.array(
+    [0.69, 0.394, 0.26, 0.185, 0.175, 0.166, 0.16, 0.156, 0.29, 0.287, 0.288, 0.301, 0.427, 0.504, 0.928]
+)
+"""Time per element of a norm of float64 in the reference run, where its data are not leaving a cache."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counted_work_stands_beside_a_growth_that_describes_the_times_as_well(seed):
+    times = noisy(300 * NORM * NORM_PRICES, seed, 30, 0.003)
+    counted = {"work": "n", "bytes": lambda n: 24 * n, "caches": CACHES}
+
+    assert fit_scaling(NORM, times, work="n").verdict() == "undecided"
+    assert fit_scaling(NORM, times, **counted).verdict() == "consistent"
+    assert fit_scaling(NORM, times * NORM**0.5, **counted).verdict() == "inconsistent"
+
+
+def test_a_fixed_cost_may_hide_how_counted_work_grows():
+    sizes = np.array([512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192])
+    times = noisy(10_000 + 0.3 * sizes, 0, 30, 0.01)
+
+    verdict = fit_scaling(sizes, times, work="n", bytes=lambda n: 12 * n, caches=CACHES).verdict()
+
+    assert verdict == "undecided"
+    assert "takes 1.22 times as long over 512 to 8192: a fixed cost hides" in verdict.sentence
+    assert verdict.advice == "add sizes between 8192 and 81920"
+    assert fit_scaling(sizes, noisy(sizes**0), work="1", bytes=lambda n: 12 * n, caches=CACHES).verdict() == "consistent"
 
 
 def test_work_of_lower_order_that_hides_a_growth_leaves_it_undecided():

@@ -400,3 +400,22 @@ def test_the_recorded_ratio_is_that_of_both_arms(refused):
     assert recorded_ratio(run, "call") == pytest.approx(60, rel=0.02)
     with refused(RunError, run.id, "no 'matmul'"):
         recorded_ratio(run, "order")
+
+
+def test_an_undecided_claim_has_advice_and_a_decided_one_has_none():
+    judged = judge_all(record(matmul(naive=2 / 1.1, tiled=2.0), *limits(gflops=6)))
+
+    assert all(bool(claim.advice) == (claim.verdict == "UNDECIDED") for claim in judged)
+    assert [c.advice for c in judged if c.id == "S4"] == [summary.FULL]
+    assert claims_table(start().finish()).rows[8][3].endswith(f". To decide: {summary.FULL}")
+
+
+def test_a_full_run_is_not_sent_to_record_what_it_has():
+    run = record(matmul(naive=2 / 1.1, tiled=2.0))
+    run.meta["command"] = "full"
+
+    assert judge_all(run)[3].advice == summary.AGAIN
+
+
+def test_s3_says_where_its_rule_leaves_a_share_open():
+    assert judge_all(record(matmul(tiled=30.0), *limits(gflops=100)))[2].advice == summary.OPEN

@@ -94,7 +94,7 @@ def findings(patch):
     ]
     picture = Picture(square(8, 6), ALT)
     patch.setattr(index_page, "judge_all", lambda run: claims)
-    patch.setattr(index_page, "overview", lambda run: [(picture, "01-first"), (picture, "99-not-there")])
+    patch.setattr(index_page, "overview", lambda run: [("A < b", picture, "01-first"), ("c", picture, "99-not-there")])
 
 
 def report(folder):

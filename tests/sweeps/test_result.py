@@ -108,7 +108,7 @@ def test_a_point_that_is_not_stable_says_so_and_is_hollow(data, monkeypatch):
     s = recorded({"f": lambda n: 1000 * n}, canary=lambda number: 1000 + 100 * (number % 4))
 
     assert {point.state for point in s.points} == {"noisy"}
-    assert "f is noisy at 16, 32, 64, 128, 256, 512, 1024, 2048: the canary moved by" in repr(s)
+    assert "f is noisy at 16, 32, 64, 128, 256, 512, 1024, 2048: the reference loop moved by" in repr(s)
     s.plot()
     assert set(hollow) == {"noisy"}
 
@@ -135,7 +135,7 @@ def test_a_function_that_takes_no_time_is_invalid_and_the_figure_says_why_it_is_
 
     assert {point.state for point in s.points} == {"invalid"}
     assert isinstance(s.plot(), Missing)
-    assert "no point took longer than the loop around nothing" in repr(s.plot())
+    assert "no point took longer than the loop overhead" in repr(s.plot())
 
 
 def test_codes_come_back_as_the_values_they_stand_for(data):

@@ -5,9 +5,9 @@
 
 Contract: float32, C-contiguous. qkv is M x (H + 2 H_kv) d: queries, keys, values of the new tokens, `new` of each sequence
 one after the other, the first of them at position `start`; cosines and sines are context x pairs. keys is layers x
-sequences x H_kv x panels x d x 32: the positions of a panel side by side, so that scores are a product with packed panels;
-values is layers x sequences x H_kv x panels of d x context x 32, likewise for the second product. H / H_kv heads share a
-head of the cache and are rows of one product; in a prompt so are neighbouring tokens.
+sequences x H_kv x panels x d x 32: the positions of a panel side by side, so that scores are a multiplication by packed
+panels; values is layers x sequences x H_kv x panels of d x context x 32, likewise for the second multiplication. H / H_kv
+heads share a head of the cache and are rows of one multiplication; in a prompt so are neighbouring tokens.
 
 Rotary embedding (RoPE) rotates the pairs (2i, 2i + 1) by position * base^(-2i/d) (Su et al., RoFormer, 2021): the order
 in which GGUF stores the rows of Llama's query and key weights. Compiled and unchecked: `perflib.llm.decoder` is the way in.

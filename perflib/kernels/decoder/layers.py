@@ -7,8 +7,8 @@
     swiglu(both, out=None)                                              x sigmoid(x) * y of rows of all x, then all y
 
 Contract: x M x K, float32, C-contiguous; weights packed (see `panels`), gate and up as one weight of 2 F rows. The residual
-is added where the last product is stored, so the norm that follows has none to add; queries, keys and values, like gate and
-up, are one product. Sources: Shazeer, GLU Variants Improve Transformer, 2020; Touvron et al., LLaMA, 2023.
+is added where the last result is stored, so the norm that follows has none to add; queries, keys and values, like gate and
+up, are one multiplication. Sources: Shazeer, GLU Variants Improve Transformer, 2020; Touvron et al., LLaMA, 2023.
 """
 
 import numpy as np

@@ -6,10 +6,10 @@
     Arena().empty(shape, dtype) memory for many weights, packed on shared huge pages
     huge_empty(shape, dtype)    memory on 2 MiB pages where the system gives them
 
-Contract: a weight is N x K, float32, C-contiguous, and maps K inputs to N outputs (y = W x), as in GGUF. A product with one
-vector reads a panel from its first byte to its last, and every load is one full register, without a sum across lanes at the
-end; a product with many vectors finds each panel packed as B of a GEMM (BLIS: NR = 32). Rows beyond N and
-columns beyond K are zeros. The packed weights are the only copy in memory.
+Contract: a weight is N x K, float32, C-contiguous, and maps K inputs to N outputs (y = W x), as in GGUF. A multiplication
+with one vector reads a panel from its first byte to its last, and every load is one full register, without a sum across
+lanes at the end; one with many vectors finds each panel packed as B of a GEMM (BLIS: NR = 32). Rows beyond N and columns
+beyond K are zeros. The packed weights are the only copy in memory.
 
 Raises TypeError or ValueError naming the argument, the requirement and the value.
 """
@@ -40,7 +40,7 @@ class Panels:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that a product reads."""
+        """Bytes that a multiplication reads."""
         return self.data.nbytes
 
     @property

@@ -33,7 +33,7 @@ TILE_VECTORS = min(2, WIDE)
 FULL_ROWS = 12 if vector_registers() == 32 else 6
 """MR where W multiplies many vectors: 24 sums of 32 registers, 12 of 16."""
 VECTOR_PANELS = min(4, max(1, vector_registers() // (2 * WIDE)))
-"""NP of a product with one vector."""
+"""NP of a multiplication with one vector."""
 Q8_PANELS = min(4, max(1, vector_registers() // (4 * WIDE)))
 """NP of the same for Q8_0: two sums for each register."""
 

@@ -173,7 +173,7 @@ def limits() -> tuple[int, int]:
 
 
 def packing(a: np.ndarray, b: np.ndarray, threads: int = 1) -> tuple[np.ndarray, int, int, int]:
-    """Room to pack into, a row per thread, and MC, KC, NC. The room is kept for the next product of this thread."""
+    """Room to pack into, a row per thread, and MC, KC, NC. The room is kept for the next call of this thread."""
     blocks = default_blocks(a.dtype)
     count = items(a.shape[0], b.shape[1], a.shape[1], a.dtype, *blocks)
     size = threads * count * a.itemsize

@@ -124,7 +124,7 @@ def _element(builder: ir.IRBuilder, base: ir.Value, stride: ir.Value, row: int, 
 
 
 def _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k) -> list[list[ir.Value]]:
-    """Sums over k; they are variables here and registers once LLVM has seen that nobody takes their address."""
+    """Sums over k; they are variables here and registers once LLVM has seen that no code takes their address."""
     zero = ir.Constant(vector, None)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in masks] for _ in range(rows)]
     # a pointer for every three rows of A: itself, lda and 2 lda further on are one addressing mode each
