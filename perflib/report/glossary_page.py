@@ -45,7 +45,7 @@ def finish(page: Page) -> Page:
     """The page with each term linked at its first use in prose, and with intervals that no line break divides."""
     tree, linked = parse(page.body), {STEM} if page.stem != STEM else {*_terms()[1]}
     for text in tree.find_all(string=True):
-        if type(text) is NavigableString and not text.find_parent(["code", "pre"]):
+        if type(text) is NavigableString and not text.find_parent(["code", "pre", "svg"]):
             whole = keep_intervals(text)
             parts = [whole] if text.find_parent(_is_no_prose) else _link(tree.new_tag, whole, linked)
             text.replace_with(*parts)

@@ -218,7 +218,7 @@ def _called(point: GridPoint, made: tuple, run: Callable[..., Any] | None) -> _T
 
 
 def _own(point: GridPoint, made: tuple) -> tuple:
-    """Arguments of the function that nobody else works on."""
+    """Arguments of the function that no other one works on."""
     return point.kernel.native(*map(own_copy, made), *point.values_of(point.kernel.tuning).values())
 
 

@@ -1,4 +1,4 @@
-"""Is an array that a function changes only an output? Then runs may share it: nobody reads what the last run left.
+"""Is an array that a function changes only an output? Then runs may share it: none of them reads what the last one left.
 
 only_written(lambda: fn(x, out), [("argument 1", out, before)])     # ["argument 1"]
 """

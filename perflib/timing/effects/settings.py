@@ -51,7 +51,7 @@ class Setting:
         """Whether it holds again what it held."""
         try:
             return self.put is not None and self.put(before) is not False
-        except Exception:  # a directory that is gone, a database that somebody reads
+        except Exception:  # a directory that is gone, a database that is being read
             return False
 
 
