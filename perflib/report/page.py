@@ -135,6 +135,8 @@ def _align(block: Tag) -> None:
     """Take the style sheet of pandas away, mark verdicts, columns of numbers, and tables that a phone stacks."""
     for style in block("style"):
         style.decompose()
+    for cell in (cell for cell in block("th") if not cell.get_text().strip()):
+        cell.name = "td"  # above an index of pandas: a header without words heads nothing
     for cell in block("td", string=["HOLDS", "FAILS", "UNDECIDED"]):
         cell["class"] = f"verdict {cell.string}"
     rows = [row(["th", "td"]) for row in block("tr")]

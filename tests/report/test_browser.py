@@ -15,7 +15,7 @@ from perflib.report.page import ENTRANCE
 pytestmark = NEEDS_CHROMIUM
 STEMS = ["index", "performance-guide", *sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb") if path.stem != ENTRANCE)]
 STEMS += ["glossary", "api-reference"]
-AS_SHOWN = [(1200, "light"), (360, "dark")]
+AS_SHOWN = [(1280, "light"), (390, "dark")]
 
 
 @pytest.fixture(scope="module")

@@ -109,10 +109,12 @@ def drawings(browser: BrowserContext, file: Path, width: int) -> tuple[list[str]
 
 
 def inaccessible(page: Page) -> list[str]:
-    """What axe-core calls serious or critical: the rule, and the first place where it is broken."""
-    violations = Axe().run(page).response["violations"]
-    serious = [v for v in violations if v["impact"] in ("serious", "critical")]
-    return [f"axe: {v['id']}, {len(v['nodes'])} times: {v['nodes'][0]['html'][:200]}" for v in serious]
+    """What violates a rule of axe-core, and what axe-core cannot decide: the rule, and the first place."""
+    response = Axe().run(page).response
+    findings = [("axe", one) for one in response["violations"]] + [
+        ("axe, undecided", one) for one in response["incomplete"]
+    ]
+    return [f"{kind}: {one['id']}, {len(one['nodes'])} times: {one['nodes'][0]['html'][:200]}" for kind, one in findings]
 
 
 def _in_order(levels: list[int]) -> bool:
