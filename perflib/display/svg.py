@@ -1,4 +1,4 @@
-"""Write a figure as SVG for a page: colours that follow the theme, a title for each point, and no byte that nobody sees.
+"""Write a figure as SVG for a page: colours that follow the theme, a title for each point, and no byte without effect.
 
 matplotlib draws; its output is taken apart and made smaller. Colours become CSS variables that are defined where the
 reader's scheme is dark, so one drawing has both themes. The fill of what has the gid "cell" stays: a map has the same

@@ -15,7 +15,7 @@ from .cost_model import Arrangement, Data, fit_work, usable
 CLEARLY = 10.0
 """Units of twice the log-likelihood by which the right growth must be better."""
 DRAWS, RIGHT = 5, 4
-"""Curves drawn from each growth, and how many of them must be told."""
+"""Curves drawn from each growth, and of how many the right growth must be better."""
 FEW, MOST = 12, 30
 """Sizes of a plan, at least and, where there are not more already, at most."""
 ROUNDS = 6

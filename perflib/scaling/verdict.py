@@ -53,7 +53,7 @@ LAST = 3
 FEWEST, LEAST_SPAN, LARGE_SPAN = 5, 3.0, 100.0
 """Sizes, and the factor that they span, below which a growth is never called consistent, unless its work spans the last."""
 COUNTED = 10.0
-"""What a rival of counted work costs: the work is done for certain, and its price rises where its bytes leave a cache."""
+"""What a steeper rival of counted work costs: the work is certain, and its price rises where its bytes leave a cache."""
 STAYS = 0.25
 """Share of the usual rise below which a price stays."""
 GROWN = 1.5
@@ -74,7 +74,7 @@ class Evidence:
     """Ends of the level that spans the largest factor."""
     shown: Any
     counted: float = 0.0
-    """What a rival of known work costs more."""
+    """What a steeper rival of known work costs more."""
 
     @property
     def power(self) -> str:
@@ -101,9 +101,11 @@ def cost_of(evidence: Evidence, growth: Work) -> float:
 
 def rival_costs(evidence: Evidence, growth: Work, is_known: bool = False) -> dict[str, float]:
     """Of every class that rivals a growth."""
-    counted = evidence.counted if is_known else 0.0
+    counted, ends = evidence.counted if is_known else 0.0, evidence.data.sizes[[0, -1]]
     return {
-        name: fit.cost + RARE.get(name, 0.0) + counted
+        name: fit.cost
+        + RARE.get(name, 0.0)
+        + (counted if np.ptp(CLASSES[name].log(ends)) > np.ptp(growth.log(ends)) else 0.0)
         for name, fit in evidence.rivals.items()
         if _is_rival(evidence, growth, CLASSES[name], is_known)
     }
@@ -150,7 +152,8 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     ahead = {name: costs[name] - own - RARE.get(growth.name, 0.0) for name in sorted(costs, key=lambda name: costs[name])}
     if same := [name for name, units in ahead.items() if units < (CLOSER if is_closer[name] else CLEAR)]:
         return Verdict("undecided", may_grow_as(shown, " or ".join(same)), _telling(evidence, growth, same[0]))
-    if free < own - BETWEEN - (evidence.counted if is_known else 0.0):
+    rises = evidence.free.interval.value * np.log(sizes[-1] / sizes[0]) > np.ptp(growth.log(sizes[[0, -1]]))
+    if free < own - BETWEEN - (evidence.counted if is_known and rises else 0.0):
         return Verdict("undecided", may_grow_as(shown, evidence.power), _telling(evidence, growth))
     return Verdict("consistent", grows_as(shown))
 

@@ -10,6 +10,7 @@ from runs import isolate
 
 from perflib import sweep
 from perflib.kernels import Kernel, find, peers, verify
+from perflib.kernels.catalog import KERNELS
 from perflib.stats import Interval
 
 HERE = peers.installed()
@@ -95,6 +96,8 @@ def test_the_arguments_of_a_library_are_made_outside_the_timed_part(tmp_path, mo
         bytes=lambda n, itemsize: n,
     )
 
+    monkeypatch.setitem(KERNELS, kernel.name, kernel)
+
     sweep([kernel], [3], scope="call", budget_s=1e-6, progress=False)
 
     assert made == [3]
@@ -118,6 +121,8 @@ def test_a_library_that_is_loaded_for_a_cell_gets_the_threads_of_the_measurement
         flops=lambda n: n,
         bytes=lambda n, itemsize: n,
     )
+
+    monkeypatch.setitem(KERNELS, kernel.name, kernel)
 
     sweep([kernel], [3], scope="call", budget_s=1e-6, progress=False)
 

@@ -109,11 +109,17 @@ def drawings(browser: BrowserContext, file: Path, width: int) -> tuple[list[str]
 
 
 def inaccessible(page: Page) -> list[str]:
-    """What violates a rule of axe-core, and what axe-core cannot decide: the rule, and the first place."""
+    """What violates a rule of axe-core, and what axe-core cannot decide: the rule, and the first place.
+
+    It cannot tell the ground of a text inside a drawing: the contrast of figures is measured where they are drawn
+    (tests/studies/test_pictures.py).
+    """
     response = Axe().run(page).response
-    findings = [("axe", one) for one in response["violations"]] + [
-        ("axe, undecided", one) for one in response["incomplete"]
-    ]
+    for one in response["incomplete"]:
+        if one["id"] == "color-contrast":
+            one["nodes"] = [node for node in one["nodes"] if not node["html"].startswith("<text ")]
+    findings = [("axe", one) for one in response["violations"]]
+    findings += [("axe, undecided", one) for one in response["incomplete"] if one["nodes"]]
     return [f"{kind}: {one['id']}, {len(one['nodes'])} times: {one['nodes'][0]['html'][:200]}" for kind, one in findings]
 
 

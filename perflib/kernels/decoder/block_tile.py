@@ -35,7 +35,7 @@ QUADS, PLANES = BLOCK // 4, {3: 2.0**-8, 4: 2.0**-15}
 SCALE, TOTAL, SUMS, ROUNDED = (4 * QUADS + i for i in (0, 1, 2, 6))
 """Places in a rounded block, and how many it has."""
 BLOCK_PANELS = 2
-"""NP of a product with one vector."""
+"""NP of a multiplication with one vector."""
 WIDE_INT, FLOAT = ir.IntType(64), ir.FloatType()
 SIGN, EXPONENT, FRACTION_BITS, NAN = 1 << 31, 0x7F800000, 23, 0x7FC00000
 LEAST = 15 << FRACTION_BITS

@@ -124,7 +124,7 @@ def _prepare(data, x):
 
 @overload(_prepare)
 def _prepare_by_kind(data, x):
-    """x as a product takes it, once for all threads: many rows interleaved, one row rounded for blocks."""
+    """x as a multiplication takes it, once for all threads: many rows interleaved, one row rounded for blocks."""
     quantised = data.dtype != types.float32
 
     def prepare(data, x):
