@@ -92,9 +92,9 @@ def _pages(run: Run, notebooks: Path) -> list[Page]:
 
 def _zip_samples(run: Run) -> bytes:
     """The files of a run in a folder of its name, as a zip that is the same each time."""
-    with zipfile.ZipFile(content := io.BytesIO(), "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(content := io.BytesIO(), "w") as archive:
         for file in sorted(f for f in run.path.iterdir() if f.suffix in (".csv", ".json") or f.name == "SHA256SUMS"):
-            archive.writestr(zipfile.ZipInfo(f"{run.id}/{file.name}", EPOCH), file.read_bytes(), zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(f"{run.id}/{file.name}", EPOCH), file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
     return content.getvalue()
 
 
