@@ -186,7 +186,7 @@ def _is_hidden(data: Data, growth: Work) -> bool:
 
 
 def _rises_all_the_way(evidence: Evidence, growth: Work) -> bool:
-    """Whether a unit costs more from every size to the next, and much more at the end: a level would show as a stay."""
+    """Whether a unit costs more at the end of any three neighbours, and much more at the last size: no level is seen."""
     sizes, prices = _prices(evidence, growth)
     if len(sizes) < MANY or prices[-1] < APART * prices[0]:
         return False
