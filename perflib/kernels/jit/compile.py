@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from numba import njit
+from numba.core.caching import IndexDataCacheFile
 
 FASTMATH = {"reassoc", "nsz", "contract", "arcp"}
 """Reordered sums, fused multiply-add, reciprocals; NaN and infinity stay what they are (no nnan, no ninf)."""
@@ -22,10 +23,24 @@ def compiled(function: Callable | None = None, **options: object) -> Callable:
     return stamped(function, SOURCES, fastmath=FASTMATH, error_model="numpy", **options)
 
 
+class CheckedCode(IndexDataCacheFile):
+    """Files of compiled code that say what they hold, for Numba numbers them: two processes that save at once can give one
+    number to two signatures, and a call of the other signature's code jumps anywhere.
+    """
+
+    def save(self, key: tuple, data: tuple) -> None:
+        super().save(key, (self._source_stamp, key, data))
+
+    def load(self, key: tuple) -> tuple | None:
+        stamp, held, data = super().load(key) or (None, None, None)
+        return data if (stamp, held) == (self._source_stamp, key) else None
+
+
 def stamped(function: Callable, stamp: str, **options: object) -> Callable:
     """Compile, code from the cache where its stamp is this one."""
     dispatcher = njit(cache=True, **options)(function)
     if dispatcher is not function:  # with NUMBA_DISABLE_JIT it is
-        file = dispatcher._cache._cache_file
-        file._source_stamp = (*file._source_stamp, stamp)
+        cache = dispatcher._cache
+        source = (*cache._impl.locator.get_source_stamp(), stamp)
+        cache._cache_file = CheckedCode(cache._cache_path, cache._impl.filename_base, source)
     return dispatcher

@@ -32,3 +32,31 @@ def test_code_comes_from_the_cache_until_a_source_it_was_made_of_changes(tmp_pat
     with (tmp_path / "perflib" / "kernels" / "jit" / "vector.py").open("a") as source:
         source.write("# an edit of what the kernel calls\n")
     assert compiled_and_loaded() == ["0", "1", "True"]
+
+
+HALF = """
+import sys
+import numpy as np
+from perflib.kernels.jit.compile import compiled
+@compiled
+def half(x):
+    return x[0] / 2
+for dtype in sys.argv[1:]:
+    print(half(np.full(1, 3, dtype)))
+"""
+
+
+def test_code_of_another_signature_under_the_name_of_this_one_is_not_called(tmp_path):
+    (tmp_path / "half.py").write_text(HALF)
+
+    def halves(cache, *dtypes):
+        cached = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / cache)}
+        done = subprocess.run(
+            [sys.executable, tmp_path / "half.py", *dtypes], env=cached, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split(), next((tmp_path / cache).rglob("half*.1.nbc"))
+
+    _, single = halves("one process", "float32")
+    expected, double = halves("another at the same time", "float64")
+    shutil.copy(single, double)  # both gave their code the number 1, and the first was the last to write
+    assert halves("another at the same time", "float64")[0] == expected == ["1.5"]
