@@ -89,7 +89,7 @@ def hierarchy(here: Machine | None = None, fresh: bool = False, progress: Progre
     return Hierarchy(levels, record["line_bytes"], tuple(record["tlb_bytes"]), record["page_kib"], tuple(record["notes"]))
 
 
-def _measure(machine: Machine, progress: Progress) -> dict[str, Any]:
+def _measure(machine: Machine, progress: Progress) -> tuple[dict[str, Any], bool]:
     page_kib = HUGE_KIB if HUGE_KIB in page_sizes_kib() else BASE_KIB
     notes = () if page_kib == HUGE_KIB else ("huge pages are refused by this system: measured on base pages",)
     sizes = sweep_sizes(machine)
@@ -98,7 +98,7 @@ def _measure(machine: Machine, progress: Progress) -> dict[str, Any]:
     progress("bandwidth of each level")
     levels = _with_bandwidth(levels, page_kib, sizes[-1])
     progress("cache lines and pages")
-    return asdict(Hierarchy(levels, line_bytes(), tlb_edges(), page_kib, notes))
+    return asdict(Hierarchy(levels, line_bytes(), tlb_edges(), page_kib, notes)), True
 
 
 def sweep_sizes(machine: Machine, per_octave: int = 8) -> list[int]:

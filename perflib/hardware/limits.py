@@ -22,6 +22,7 @@ from ..kernels.jit.vector import vector_bytes
 from ..kernels.probes.peak import FMA_BLOCK
 from ..stats import Interval, median_interval
 from ..timing.case import Case, case
+from ..timing.diagnostics import Evidence, disturbances
 from ..timing.measure import measure
 from ..timing.sampling import quiet
 from ..timing.session import Session, take
@@ -60,7 +61,10 @@ class Limits(dict[str, Interval]):
 
 
 def limits(here: Machine | None = None, fresh: bool = False, progress: Callable[[str], None] = lambda text: None) -> Limits:
-    """Limits of one core, 95 % intervals; measuring takes some ten seconds, once per machine and versions."""
+    """Limits of one core, 95 % intervals; measuring takes some ten seconds, once per machine and versions.
+
+    Limits that other work disturbed hold for this process alone.
+    """
     here = here or machine()
     rates = measured_or_saved("limits", machine_key(here), partial(_measure, here, progress), fresh)
     return Limits({name: Interval(**rate) for name, rate in rates.items()})
@@ -97,12 +101,15 @@ def machine_key(machine: Machine) -> dict[str, Any]:
     return {"cpu": machine.cpu, "target": machine.target, "caches": caches, "packages": packages}
 
 
-def _measure(machine: Machine, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
-    """All limits from one session: what they are compared with was measured beside them."""
+def _measure(machine: Machine, progress: Callable[[str], None]) -> tuple[dict[str, dict[str, float]], bool]:
+    """All limits from one session: what they are compared with was measured beside them. Whether it was undisturbed too."""
     progress("limits of one core")
     rates, session = measure_rates(_plan(machine), BUDGET_S)
     cycle_ns = median_interval([s.per_run_ns for s in session.canary], serial=True)
-    return {name: asdict(rate) for name, rate in {**rates, "effective_ghz": cycle_ns.inverse(CANARY_CYCLES)}.items()}
+    samples = [sample for name in rates for sample in session.samples[name]]
+    whole = Evidence(samples, session.canary, cycle_ns, session.floor("kernel"))
+    rates["effective_ghz"] = cycle_ns.inverse(CANARY_CYCLES)
+    return {name: asdict(rate) for name, rate in rates.items()}, not any(disturbances(whole))
 
 
 def measure_rates(plans: Mapping[str, Plan], budget_s: float) -> tuple[dict[str, Interval], Session]:

@@ -1,7 +1,7 @@
 """Save the measured limits of this machine in a file, and refuse a file that is torn or of another machine.
 
 Measuring takes half a minute, so the content is kept in `files.cache_folder()`, in a file for each machine. Where nothing
-can be written, nothing is kept.
+can be written, nothing is kept, and nothing that was measured while other work disturbed it.
 """
 
 import hashlib
@@ -14,19 +14,29 @@ from typing import Any
 from ..files import cache_folder, replace_text
 
 SCHEMA = 1
+DISTURBED: dict[Path, dict] = {}
+"""What was measured while other work disturbed it, by the file that it is not kept in: this process measures it once."""
 
 
-def measured_or_saved(name: str, key: Mapping[str, Any], measure: Callable[[], dict], fresh: bool = False) -> dict:
-    """The content for this key; measured and written where there is none, or where a fresh one is wanted."""
-    content = None if fresh else saved(name, key)
+def measured_or_saved(
+    name: str, key: Mapping[str, Any], measure: Callable[[], tuple[dict, bool]], fresh: bool = False
+) -> dict:
+    """The content for this key; measured and written where there is none, or where a fresh one is wanted.
+
+    measure: returns the content, and whether it may be kept: what was disturbed is measured again by the next process.
+    """
+    file = _file(name, key)
+    content = None if fresh else saved(name, key) or DISTURBED.get(file)
     if content is None:
-        content = measure()
+        measured, may_be_kept = measure()
+        content = json.loads(json.dumps(measured))  # what is measured and what is read are the same
+        if not may_be_kept:
+            DISTURBED[file] = content
+            return content
         record = {"schema": SCHEMA, "key": key, "digest": _digest(content), "content": content}
-        file = _file(name, key)
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             replace_text(file, json.dumps(record, indent=1) + "\n")
-        content = json.loads(json.dumps(content))  # what is measured and what is read are the same
     return content
 
 

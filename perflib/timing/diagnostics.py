@@ -56,7 +56,7 @@ class Evidence:
 
 def judge(evidence: Evidence) -> tuple[str, tuple[str, ...]]:
     """State and every reason for it, the grave ones first."""
-    invalid, noisy = list(_invalid(evidence)), [*_disturbances(evidence), *_unsteady(evidence)]
+    invalid, noisy = list(_invalid(evidence)), [*disturbances(evidence), *_unsteady(evidence)]
     return ("invalid" if invalid else "noisy" if noisy else "stable"), (*invalid, *noisy)
 
 
@@ -88,7 +88,7 @@ def _invalid(e: Evidence) -> Iterator[str]:
         yield "the chain of runs ended in NaN or infinity: other values may take another time"
 
 
-def _disturbances(e: Evidence) -> Iterator[str]:
+def disturbances(e: Evidence) -> Iterator[str]:
     """What else happened on the machine or in the process."""
     count = len(e.own)
     if e.is_asynchronous:

@@ -8,6 +8,7 @@ from runs import MACHINE, isolate
 
 from perflib.hardware import limits as limits_module
 from perflib.hardware.limits import Limits, fma_widths, limit_case, limits
+from perflib.hardware.saved_limits import saved
 from perflib.kernels import find
 from perflib.kernels.jit.vector import vector_bytes
 from perflib.kernels.probes.peak import FMA_BLOCK
@@ -20,6 +21,7 @@ def small(tmp_path, monkeypatch):
     isolate(tmp_path, monkeypatch)
     monkeypatch.setattr(limits_module, "BUDGET_S", 0.05)
     monkeypatch.setattr(sys.modules["perflib.hardware.limits"], "LARGEST_COPY", 1 << 20)
+    monkeypatch.setattr(limits_module, "disturbances", lambda evidence: [])  # of the work beside the tests
 
 
 def test_every_limit_is_measured_and_remembered():
@@ -75,3 +77,16 @@ def test_the_clock_is_six_cycles_over_a_step_of_the_canary():
     source = inspect.getsource(canary.py_func)
 
     assert source.count("^=") + source.count("<<") + source.count(">>") == limits_module.CANARY_CYCLES
+
+
+def test_limits_that_other_work_disturbed_are_not_kept(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        limits_module, "disturbances", lambda evidence: seen.append(evidence) or ["the reference loop moved"]
+    )
+
+    found = limits(MACHINE)
+
+    assert {sample.label for sample in seen[0].own} == limits_module._plan(MACHINE).keys()
+    assert saved("limits", limits_module.machine_key(MACHINE)) is None
+    assert limits(MACHINE) == found
