@@ -248,7 +248,6 @@ def rms_norm(
 
 def _any(x: object, weight: object, eps: object, out: object, residual: object, threads: object) -> np.ndarray:
     """The long way: everything checked in Python, inputs of other layouts copied, code compiled where it is not yet."""
-    global STREAM_FROM
     threads = check_threads(threads)
     out = norm(x, weight, eps, out, residual)
     x, weight, eps = plain(x), plain(weight), float(eps)
@@ -257,14 +256,7 @@ def _any(x: object, weight: object, eps: object, out: object, residual: object, 
             x = np.add(x, residual, out=residual)
         _rms_norm_fast(np.atleast_2d(x), weight, eps, np.atleast_2d(out))
         return out
-    if (fused := residual is not None, x.dtype) not in PREPARED:
-        line = array_type(x.dtype, 1)
-        for rank in (1, 2):
-            arrays = [array_type(x.dtype, rank)] * 2
-            kernel = _rms_norm_residual if fused else _rms_norm
-            prepare(kernel, (arrays[0], line, types.float64, *arrays[: 1 + fused], types.intp))
-        STREAM_FROM = (stream_bytes(),)
-        PREPARED.add((fused, x.dtype))
+    _prepare(fused := residual is not None, x.dtype)
     if threads > 1:
         with numba_threads(threads):
             _rms_norm_threads(x, weight, eps, out, residual if fused else x, fused, *STREAM_FROM, threads)
@@ -275,10 +267,25 @@ def _any(x: object, weight: object, eps: object, out: object, residual: object, 
     return out
 
 
+def _prepare(fused: bool, dtype: np.dtype) -> None:
+    """Have the code for a dtype: the kernels are closed to every other one."""
+    global STREAM_FROM
+    if config.DISABLE_JIT or (fused, dtype) in PREPARED:
+        return
+    line = array_type(dtype, 1)
+    for rank in (1, 2):
+        arrays = [array_type(dtype, rank)] * 2
+        kernel = _rms_norm_residual if fused else _rms_norm
+        prepare(kernel, (arrays[0], line, types.float64, *arrays[: 1 + fused], types.intp))
+    STREAM_FROM = (stream_bytes(),)
+    PREPARED.add((fused, dtype))
+
+
 def unchecked(x, weight, eps, out, residual=None, threads=1) -> tuple:
-    """The arguments of `_rms_norm` from those of `rms_norm`."""
+    """The arguments of `_rms_norm` from those of `rms_norm`, and code that takes them."""
     if residual is not None or threads != 1:
         raise ValueError(f"residual must be None and threads 1 in kernel scope, got threads {threads}; use scope='call'")
+    _prepare(False, x.dtype)
     return x, weight, float(eps), out, stream_bytes()
 
 

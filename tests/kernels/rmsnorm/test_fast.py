@@ -1,5 +1,8 @@
 """The fast RMS norm: right for every length, scale and layout, within its arrays, and refused where it cannot be right."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -163,3 +166,21 @@ def test_an_output_that_is_the_residual_is_refused(refused):
 
     with refused(ValueError, "out must not overlap residual"):
         rms_norm(ROWS, ROW, 1e-5, shared, shared)
+
+
+FLOAT64_AFTER_FLOAT32 = """
+import numpy as np
+from perflib.kernels import find
+for dtype in ("float32", "float64"):
+    for name in ("rms_norm", "matmul", "matmul_packed"):
+        kernel = find(name)
+        args = kernel.make(16, dtype, np.random.default_rng(0), **kernel.params)
+        if dtype == "float32":
+            kernel.call(*args)
+        kernel.compiled(*kernel.unchecked(*args, *kernel.tuning.values()))
+"""
+
+
+def test_the_compiled_kernel_takes_a_type_that_was_not_called_before():
+    """In a process of its own: the order of types in a recording is drawn."""
+    subprocess.run([sys.executable, "-c", FLOAT64_AFTER_FLOAT32], check=True)
