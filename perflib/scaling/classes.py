@@ -24,6 +24,11 @@ class Work:
     exponent: float | None = None
     """Of a power of n; None for any other work."""
 
+    def span(self, sizes: np.ndarray) -> float:
+        """Logarithm of the factor by which the work grows from the first size to the last."""
+        first, last = self.log(sizes[[0, -1]])
+        return float(last - first)
+
 
 def power(p: float) -> Work:
     """n^p, by the name that a reader would write."""

@@ -53,6 +53,8 @@ SMALLEST_SHARE = 1e-9
 """Of a time that is work, where 2ⁿ leaves nothing of it beside a fixed cost."""
 EDGE = 4.0
 """Times a cache that the data fill before all of them come from the next level: no cache evicts in strict order."""
+HALF = 0.5
+"""Of a cache: what data fill at most where all of them surely come from it, though pages and others share its sets."""
 EDGE_ERROR = 0.15
 """By how much the time of a size that is leaving a cache may differ from the way between two levels."""
 FAR = 3.0
@@ -203,40 +205,40 @@ class ScalingFit:
             return verdict
         if is_known:
             verdict = judge(replace(self._evidence, counted=COUNTED), growth)
-        if self.within_caches is None:
-            return verdict
-        inner = judge(replace(self.within_caches._evidence, counted=COUNTED), growth)
-        is_better = inner == "consistent" or (inner, verdict) == ("undecided", "inconsistent")
-        if not is_better or not self._may_leave_caches(growth, is_known):
-            return verdict
-        return Verdict(inner, inner.sentence + left_out(self, self.within_caches), partial(getattr, inner, "advice"))
+        for place, within in enumerate(self.within_caches):
+            inner = judge(replace(within._evidence, counted=COUNTED), growth)
+            is_better = inner == "consistent" or (place, inner, verdict) == (0, "undecided", "inconsistent")
+            if is_better and self._may_leave_caches(within, growth, is_known):
+                verdict = Verdict(inner, inner.sentence + left_out(self, within), partial(getattr, inner, "advice"))
+                if inner == "consistent":
+                    break
+        return verdict
 
-    def _may_leave_caches(self, growth: Work, is_known: bool) -> bool:
+    def _may_leave_caches(self, within: "ScalingFit", growth: Work, is_known: bool) -> bool:
         """Whether leaving a cache explains the sizes that were left out about as well as any other growth explains all."""
-        within = self.within_caches
         rest = len(self.sizes) - len(within.sizes)
         explained = cost_of(within._evidence, growth) + rest * (1 + 2 * math.log(EDGE_ERROR))
-        rivals = min(rival_costs(self._evidence, growth, is_known).values()) + (COUNTED if is_known else 0.0)
+        rivals = min(rival_costs(replace(self._evidence, counted=COUNTED), growth, is_known).values())
         return explained - BETTER <= min(rivals, self.free.best.cost + FREE)
 
     @cached_property
-    def within_caches(self) -> "ScalingFit | None":
-        """The fit without the sizes whose data are leaving a cache, where five sizes over a factor of three remain.
+    def within_caches(self) -> "tuple[ScalingFit, ...]":
+        """Fits without the sizes whose data are leaving a cache, where five sizes over a factor of three remain.
 
         Over them the price rises from one level to the next, and no growth is seen: a rise that the data end in looks
-        like steeper growth. Levels of fewer than three sizes are left out too. Where too few sizes remain, known work
-        is judged over the sizes whose data fit into one cache, if one price holds over them.
+        like steeper growth. Levels of fewer than three sizes are left out too. Known work is also judged over those whose
+        data fill half of a cache at most, and over all whose data fit into one, if one price holds over them.
         """
-        for place, kept in enumerate(_within(self.bytes, self.caches)):
+        fits: dict[tuple[float, ...], ScalingFit] = {}
+        for has_edges, kept in _within(self.bytes, self.caches):
             data = Data(self.data.sizes[kept], self.data.times[kept], self.data.variance[kept])
-            if is_enough(data.sizes, self.growth) if place == 0 else self.declared and is_flat(data, self.growth):
+            known = self.growth if self.declared else None
+            if not kept.all() and (is_flat(data, self.growth) if has_edges else is_enough(data.sizes, self.growth)):
+                fit = _take_apart(data, self.unit_ns, self.rounds, known, self.confidence)
+                fits.setdefault(fit.sizes, replace(fit, bytes=tuple(np.array(self.bytes)[kept].tolist())))
+            if not known:
                 break
-        else:
-            return None
-        if kept.all():
-            return None
-        within = _take_apart(data, self.unit_ns, self.rounds, self.growth if self.declared else None, self.confidence)
-        return replace(within, bytes=tuple(np.array(self.bytes)[kept].tolist()))
+        return tuple(fits.values())
 
     def seen_as(self, growth: Work, arrangement: Arrangement | None) -> "ScalingFit":
         """The same curve with the levels, odd sizes and fixed cost that it has beside another growth; reasons stay.
@@ -333,16 +335,21 @@ def _take_apart(data: Data, unit: float, rounds: int, declared: Work | None, con
     )
 
 
-def _within(filled: Sequence[float] | None, caches: Sequence[Cache]) -> Iterator[np.ndarray]:
-    """Sizes whose data lie in one level, three of them in it; then those that fit into a cache, the largest cache first."""
+def _within(filled: Sequence[float] | None, caches: Sequence[Cache]) -> Iterator[tuple[bool, np.ndarray]]:
+    """Sizes whose data lie in one level, three of them in it; of these those that fill half of a cache, the largest first;
+    then all that fit into a cache, with its edges.
+    """
     if filled is None or not caches:
         return
     times_filled = np.array(filled) / np.array([[cache.size_bytes] for cache in caches])
     leaving = ((times_filled > 1) & (times_filled < EDGE)).any(axis=0)
     level = (times_filled >= EDGE).sum(axis=0)
     counts = np.bincount(level[~leaving], minlength=len(caches) + 1)
-    yield ~leaving & (counts[level] >= LEAST_SIZES)
-    yield from sorted((row <= 1 for row in times_filled if (row > 1).any()), key=np.sum, reverse=True)
+    apart = ~leaving & (counts[level] >= LEAST_SIZES)
+    fitting = sorted((row for row in times_filled if (row > 1).any()), key=lambda row: np.sum(row <= 1), reverse=True)
+    yield False, apart
+    yield from ((False, apart & (row <= HALF)) for row in fitting)
+    yield from ((True, row <= 1) for row in fitting)
 
 
 def _rivals(data: Data) -> dict[str, Arrangement]:

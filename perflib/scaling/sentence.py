@@ -50,11 +50,11 @@ def may_grow_as(fit: Any, other: str) -> str:
 
 
 def left_out(whole: Any, judged: Any) -> str:
-    """`; judged without n = 3072 to 8192, whose data are leaving a cache`"""
+    """`; judged without n = 3072 to 8192, whose data leave a cache`"""
     sizes = [n for n in whole.sizes if n not in judged.sizes]
     names = f"n = {size_text(sizes[0])}" + (f" to {size_text(sizes[-1])}" if len(sizes) > 1 else "")
     is_one_run = whole.sizes.index(sizes[-1]) - whole.sizes.index(sizes[0]) == len(sizes) - 1
-    return f"; judged without {names if is_one_run else f'{len(sizes)} sizes'}, whose data are leaving a cache"
+    return f"; judged without {names if is_one_run else f'{len(sizes)} sizes'}, whose data leave a cache"
 
 
 def price_text(ns: float) -> str:

@@ -101,11 +101,9 @@ def cost_of(evidence: Evidence, growth: Work) -> float:
 
 def rival_costs(evidence: Evidence, growth: Work, is_known: bool = False) -> dict[str, float]:
     """Of every class that rivals a growth."""
-    counted, ends = evidence.counted if is_known else 0.0, evidence.data.sizes[[0, -1]]
+    counted, sizes = evidence.counted if is_known else 0.0, evidence.data.sizes
     return {
-        name: fit.cost
-        + RARE.get(name, 0.0)
-        + (counted if np.ptp(CLASSES[name].log(ends)) > np.ptp(growth.log(ends)) else 0.0)
+        name: fit.cost + RARE.get(name, 0.0) + (counted if CLASSES[name].span(sizes) > growth.span(sizes) else 0.0)
         for name, fit in evidence.rivals.items()
         if _is_rival(evidence, growth, CLASSES[name], is_known)
     }
@@ -131,8 +129,7 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     if not within and (costs[rival] < own - margin or free < own - STRANGE):
         better = CLASSES[rival] if costs[rival] <= free else power(evidence.free.interval.value)
         name = rival if costs[rival] <= free else evidence.power
-        ends = sizes[[0, -1]]
-        is_steeper = bool(np.ptp(better.log(ends)) > np.ptp(growth.log(ends)))
+        is_steeper = better.span(sizes) > growth.span(sizes)
         if not _stands_without_last(evidence, growth, better, is_steeper):
             return Verdict(
                 "undecided", f"{may_grow_as(shown, name)}; the last {LAST} sizes alone decide", partial(_beyond, sizes)
@@ -152,7 +149,7 @@ def expected_growth(evidence: Evidence, growth: Work, is_known: bool = False) ->
     ahead = {name: costs[name] - own - RARE.get(growth.name, 0.0) for name in sorted(costs, key=lambda name: costs[name])}
     if same := [name for name, units in ahead.items() if units < (CLOSER if is_closer[name] else CLEAR)]:
         return Verdict("undecided", may_grow_as(shown, " or ".join(same)), _telling(evidence, growth, same[0]))
-    rises = evidence.free.interval.value * np.log(sizes[-1] / sizes[0]) > np.ptp(growth.log(sizes[[0, -1]]))
+    rises = power(evidence.free.interval.value).span(sizes) > growth.span(sizes)
     if free < own - BETWEEN - (evidence.counted if is_known and rises else 0.0):
         return Verdict("undecided", may_grow_as(shown, evidence.power), _telling(evidence, growth))
     return Verdict("consistent", grows_as(shown))
@@ -174,15 +171,13 @@ def is_enough(sizes: np.ndarray, growth: Work) -> bool:
     """Whether so many sizes over such a range, of themselves or of their work, may be called consistent with a growth."""
     if len(sizes) < FEWEST:
         return False
-    return bool(sizes[-1] >= LEAST_SPAN * sizes[0] or np.ptp(growth.log(sizes)) > math.log(LARGE_SPAN))
+    return bool(sizes[-1] >= LEAST_SPAN * sizes[0] or growth.span(sizes) > math.log(LARGE_SPAN))
 
 
 def _is_hidden(data: Data, growth: Work) -> bool:
     """Whether the work grows and the times hardly do: a fixed cost leaves too little of them to say how."""
-    rises = [
-        float(np.ptp(logs)) < math.log(GROWN) for logs in (np.log(data.times[[0, -1]]), growth.log(data.sizes[[0, -1]]))
-    ]
-    return rises[0] and not rises[1]
+    hardly = math.log(GROWN)
+    return abs(math.log(data.times[-1] / data.times[0])) < hardly <= growth.span(data.sizes)
 
 
 def _rises_all_the_way(evidence: Evidence, growth: Work) -> bool:
@@ -227,12 +222,10 @@ def _beyond(sizes: np.ndarray) -> str:
 
 def bounded(evidence: Evidence, growth: Work) -> Verdict:
     """An upper bound holds where nothing faster fits as well, and fails where only faster growth fits."""
-    ends = evidence.data.sizes[[0, -1]]
-    limit = float(np.ptp(growth.log(ends))) + 1e-9
+    sizes = evidence.data.sizes
+    limit = growth.span(sizes) + 1e-9
     faster = {
-        name: fit.cost + RARE.get(name, 0.0)
-        for name, fit in evidence.rivals.items()
-        if np.ptp(CLASSES[name].log(ends)) > limit
+        name: fit.cost + RARE.get(name, 0.0) for name, fit in evidence.rivals.items() if CLASSES[name].span(sizes) > limit
     }
     slower = [fit.cost for name, fit in evidence.rivals.items() if name not in faster]
     within = min([*slower, cost_of(evidence, growth)])
@@ -281,7 +274,7 @@ def _is_rival(evidence: Evidence, growth: Work, rival: Work, is_known: bool) -> 
     if growth.name in CLASSES and not is_known:
         return rival.name != growth.name
     ends = _largest_level(evidence, evidence.rivals[rival.name])
-    return abs(np.ptp(rival.log(ends)) - np.ptp(growth.log(ends))) > math.log(APART)
+    return abs(rival.span(ends) - growth.span(ends)) > math.log(APART)
 
 
 def _largest_level(evidence: Evidence, rival: Arrangement) -> np.ndarray:
@@ -295,7 +288,7 @@ def _told_apart(evidence: Evidence, growth: Work) -> tuple[float, float]:
     """Exponents that do not differ from the declared growth over the largest level: from, to."""
     ends = _largest_level(evidence, evidence.free.best)
     reach = float(np.ptp(np.log(ends)))
-    slope = float(np.diff(growth.log(ends))[0]) / reach
+    slope = growth.span(ends) / reach
     return slope - math.log(APART) / reach, slope + math.log(APART) / reach
 
 
