@@ -162,9 +162,17 @@ def _prices(evidence: Evidence, growth: Work) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_flat(data: Data, growth: Work) -> bool:
-    """Whether the price per unit of work stays within a factor of 1.3 over all sizes, and the sizes are enough."""
+    """Whether the price per unit of work stays within a factor of 1.3 over all sizes, and the sizes are enough.
+
+    Or over the last ones, from a decade on, where a unit costs more at all the sizes before: a fixed cost is part of it.
+    """
+    if not is_enough(data.sizes, growth):
+        return False
     prices = data.times / np.exp(growth.log(data.sizes))
-    return is_enough(data.sizes, growth) and bool(prices.max() < APART * prices.min())
+    first = next(k for k in range(len(prices)) if prices[k:].max() < APART * prices[k:].min())
+    sizes, rest = data.sizes[first:], prices[first:]
+    is_wide = len(sizes) >= MANY and sizes[-1] >= DECADE * sizes[0]
+    return first == 0 or bool(is_wide and prices[:first].min() > np.median(rest))
 
 
 def is_enough(sizes: np.ndarray, growth: Work) -> bool:

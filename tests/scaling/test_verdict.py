@@ -8,7 +8,9 @@ import pytest
 from perflib import fit_scaling
 from perflib.errors import SampleError
 from perflib.kernels.caches import Cache
-from perflib.scaling.verdict import FEWEST
+from perflib.scaling.classes import power
+from perflib.scaling.cost_model import Data
+from perflib.scaling.verdict import FEWEST, is_flat
 
 CACHES = tuple(Cache(level + 1, "Data", size << 10) for level, size in enumerate((32, 1024, 32768)))
 SIZES = np.geomspace(16, 16_000, 16).round()
@@ -226,6 +228,40 @@ def test_known_work_of_one_price_is_consistent_whatever_else_fits():
 
     assert fit_scaling(sizes, times).verdict("n² log n") == "undecided"
     assert fit_scaling(sizes, times, work="n² log n").verdict() == "consistent"
+
+
+PRODUCT = np.array(
+    [16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 513, 640, 768, 1024, 1536, 2048]
+)
+LIBRARY, OURS = np.array(
+    [
+        [310.6, 104.8, 50.8, 23.1, 17.2, 14.6, 13.2, 12.9, 12.4, 12.3, 13.2, 12.9]
+        + [12.8, 13.1, 14.8, 15.2, 14.5, 15.1, 14.2, 13.5, 12.9, 12.5, 12.5],
+        [30.4, 23.9, 15.9, 15.1, 15.2, 15.0, 13.8, 14.6, 14.2, 13.2, 13.0, 12.9]
+        + [12.9, 13.0, 13.9, 15.3, 15.0, 15.6, 15.2, 15.1, 14.9, 14.0, 13.5],
+    ]
+)
+"""Time per n³ of two multiplications: n^2.81 with levels of price that rise as n^0.19 describes them as well."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("prices", [LIBRARY, OURS])
+def test_known_work_of_one_price_over_a_decade_is_consistent_beside_a_fixed_cost(prices, seed):
+    times = noisy(PRODUCT**3 * prices, seed, 12, 0.01)
+
+    assert fit_scaling(PRODUCT, times).verdict(3) != "inconsistent"
+    assert fit_scaling(PRODUCT, times, work=3).verdict() == "consistent"
+    assert fit_scaling(PRODUCT, times * PRODUCT**0.5, work=3).verdict() != "consistent"
+    assert fit_scaling(PRODUCT, times / PRODUCT**0.5, work=3).verdict() != "consistent"
+
+
+@pytest.mark.parametrize(("sizes", "dear"), [(PRODUCT[-10:], 1.0), (PRODUCT, 0.25)])
+def test_one_price_over_the_last_sizes_says_nothing_over_less_than_a_decade_or_where_the_first_cost_less(sizes, dear):
+    prices = np.concatenate([[2 * dear, 2 * dear], np.ones(len(sizes) - 2)])
+    data = Data(sizes, sizes**3.0 * prices, np.full(len(sizes), 1e-4))
+
+    assert not is_flat(data, power(3.0))
+    assert is_flat(Data(PRODUCT, PRODUCT**3.0 * np.where(PRODUCT < 32, 2.0, 1.0), np.full(23, 1e-4)), power(3.0))
 
 
 NORM = np.array([64, 128, 256, 512, 640, 768, 1024, 1280, 6144, 8192, 16384, 32768, 262144, 524288, 1048576])

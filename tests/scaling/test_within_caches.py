@@ -66,6 +66,32 @@ def test_sizes_that_fit_into_one_cache_decide_where_no_level_has_enough(power, v
     assert ("judged without n = 384 to 1024" in found.sentence) == (verdict == "consistent")
 
 
+ELEMENTS = np.array(
+    [64, 128, 256, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192, *(16384 << k for k in range(9))]
+)
+STANDARD, FAST = 1e-3 * np.array(
+    [
+        [1945, 1788, 973, 643, 647, 555, 532, 563, 649, 653, 769, 858]
+        + [830, 808, 790, 787, 1223, 2282, 3347, 4613, 4888, 5308, 5796],
+        [523, 385, 304, 271, 232, 233, 243, 235, 216, 267, 327, 334]
+        + [346, 352, 349, 364, 464, 1074, 1626, 2029, 2533, 2570, 2564],
+    ]
+)
+"""Time per element of two norms of float64, whose price rises from 0.75 MiB to 24 MiB on a guest with 2 MiB of L2."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("prices", [STANDARD, FAST])
+def test_a_long_way_from_one_level_to_the_next_decides_nothing(prices, seed):
+    times = ELEMENTS * prices * np.exp(0.01 * np.random.default_rng(seed).standard_normal((12, len(ELEMENTS))))
+    caches = (Cache(1, "Data", 48 << 10), Cache(2, "Unified", 2 << 20), Cache(3, "Unified", 300 << 20))
+
+    found = fit_scaling(ELEMENTS, times, work="n", bytes=lambda n: 24 * n, caches=caches).verdict()
+
+    assert found == "consistent"
+    assert found.sentence.startswith("grows as n") and "64 to 32768" in found.sentence
+
+
 MATMUL = np.array([64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512])
 MATMUL_PRICES = np.array([1, 1.157, 1.18, 1.21, 1.354, 1.37, 1.482, 1.527, 1.654, 1.694, 1.763, 1.813, 4.408])
 """Time per multiplication of matmul_naive in the reference run."""
