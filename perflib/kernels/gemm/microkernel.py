@@ -6,12 +6,14 @@ One step takes NV vectors of a row of B and, for each of MR rows, one element of
     a[i, p]  ->  c[i, 0 : NR] += a b          fewer loads for each. 512-bit: 12 x 2 of 32 registers, 256-bit: 6 x 2 of 16,
                                               128-bit with 32 registers: 8 x 3.
 
-    micro_kernel(a, lda, b, ldb, c, ldc, rows, columns, k, accumulate)      C = A B, or C += A B
+    micro_kernel(a, lda, step, b, ldb, c, ldc, rows, columns, k, accumulate)    C = A B, or C += A B
     tile_rows(x), tile_columns(x)           MR and NR for x's dtype, constants in compiled code
+    panel_room(x)                           a pointer to room for a panel of B, PANEL_STEPS x NR
     register_tile(dtype)                    (MR, NR) in Python
 
-a, b and c are pointers, lda, ldb and ldc elements from one row to the next; 1 <= rows <= MR and 1 <= columns <= NR. At the
-edges of a matrix both may be less: there is one kernel for each number of rows and vectors, and the last vector is masked.
+a, b and c are pointers, lda, ldb and ldc elements from one row to the next, step those from one column of A to the next: an A
+that lies in columns is read where it is, with lda = 1. 1 <= rows <= MR and 1 <= columns <= NR. At the edges of a matrix both
+may be less: there is one kernel for each number of rows and vectors, and the last vector is masked.
 
 Each kernel is an LLVM function of its own that is never inlined, so the loops around it do not compete for its registers
 (inlined, it fell from 115 to 80 GFLOP/s as soon as the loop above needed one pointer more).
@@ -27,10 +29,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..caches import LINE_BYTES
 from ..jit import emit
 from ..jit.vector import vector_bytes, vector_lanes, vector_of, vector_registers
 
 INDEX = ir.IntType(64)
+PANEL_STEPS = 128  # of k in a panel of B that is copied to be used at once: it stays in L1
 
 
 def _shape() -> tuple[int, int]:
@@ -59,7 +63,20 @@ def tile_columns(typingctx, x):
 
 
 @intrinsic
-def micro_kernel(typingctx, a, lda, b, ldb, c, ldc, rows, columns, k, accumulate):
+def panel_room(typingctx, x):
+    """Room for PANEL_STEPS rows of NR elements on the stack of the caller, on a boundary of a cache line."""
+
+    def codegen(context, builder, signature, args):
+        vector = vector_of(x.dtype)
+        place = cgutils.alloca_once(builder, vector.element, size=PANEL_STEPS * _shape()[1] * vector.count)
+        place.align = LINE_BYTES
+        return place
+
+    return types.CPointer(x.dtype)(x), codegen
+
+
+@intrinsic
+def micro_kernel(typingctx, a, lda, step, b, ldb, c, ldc, rows, columns, k, accumulate):
     """rows x columns of C = A B over k, or of C += A B; all pointers to one dtype."""
     most_rows, most_vectors = _shape()
 
@@ -86,7 +103,7 @@ def micro_kernel(typingctx, a, lda, b, ldb, c, ldc, rows, columns, k, accumulate
                 builder.position_at_end(end)
 
     place, size = types.CPointer(a.dtype), types.intp
-    return types.void(place, size, place, size, place, size, size, size, size, types.boolean), codegen
+    return types.void(place, *[size] * 2, place, size, place, *[size] * 4, types.boolean), codegen
 
 
 def _kernel(module: ir.Module, vector: ir.VectorType, rows: int, vectors: int, masked: bool) -> ir.Function:
@@ -95,18 +112,18 @@ def _kernel(module: ir.Module, vector: ir.VectorType, rows: int, vectors: int, m
     if name in module.globals:
         return module.globals[name]
     place = vector.element.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [place, INDEX, place, INDEX, place, INDEX, INDEX, INDEX, ir.IntType(1)])
+    kind = ir.FunctionType(ir.VoidType(), [place, INDEX, INDEX, place, INDEX, place, *[INDEX] * 3, ir.IntType(1)])
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    a, lda, b, ldb, c, ldc, columns, k, accumulate = function.args
+    a, lda, step, b, ldb, c, ldc, columns, k, accumulate = function.args
     mask = emit.mask(builder, builder.sub(columns, INDEX((vectors - 1) * vector.count)), vector.count) if masked else None
     masks = [None] * (vectors - 1) + [mask]
     places = [_element(builder, c, ldc, i, v * vector.count) for i in range(rows) for v in range(vectors)]
     for place in places:
         emit.prefetch(builder, place, locality=2)  # C arrives in L2 meanwhile; in L1 its rows can evict each other
-    sums = chain.from_iterable(_accumulate(builder, vector, rows, masks, a, lda, b, ldb, k))
+    sums = chain.from_iterable(_accumulate(builder, vector, rows, masks, a, lda, step, b, ldb, k))
     elements = list(zip(places, sums, masks * rows, strict=True))
     with builder.if_then(accumulate):
         for place, sum_, lanes in elements:
@@ -123,7 +140,7 @@ def _element(builder: ir.IRBuilder, base: ir.Value, stride: ir.Value, row: int, 
     return builder.gep(base, [builder.add(builder.mul(stride, INDEX(row)), INDEX(column))])
 
 
-def _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k) -> list[list[ir.Value]]:
+def _accumulate(builder, vector, rows, masks, a, lda, step, b, ldb, k) -> list[list[ir.Value]]:
     """Sums over k; they are variables here and registers once LLVM has seen that no code takes their address."""
     zero = ir.Constant(vector, None)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in masks] for _ in range(rows)]
@@ -141,7 +158,7 @@ def _accumulate(builder, vector, rows, masks, a, lda, b, ldb, k) -> list[list[ir
             for sum_, b_lanes in zip(row, line, strict=True):
                 builder.store(emit.fma(builder, copies, b_lanes, builder.load(sum_)), sum_)
         for place, row in zip(places, (*a_rows, b_row), strict=True):
-            builder.store(builder.gep(row, [ldb if row is b_row else INDEX(1)]), place)
+            builder.store(builder.gep(row, [ldb if row is b_row else step]), place)
     return sums
 
 
