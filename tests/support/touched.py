@@ -11,6 +11,9 @@ def touched(name, sizes, chosen, way=None):
     """A list; after the arguments come the buffer of packed products, squares and normalised row of the standard norm."""
     if name == "matmul":
         name = "matmul_packed" if way.packed else "matmul_register_blocked"
+        if way.few_rows:  # B's block takes an eighth of the second level
+            kc = min(chosen.kc, 64)
+            chosen = chosen._replace(kc=kc, nc=max(chosen.nr, chosen.l2_bytes // 8 // (4 * kc) // chosen.nr * chosen.nr))
     else:
         way = SimpleNamespace(copy_a=True, steps=sizes[-1])
     if name == "matmul_packed":

@@ -31,12 +31,20 @@ from ..jit.vector import vector_lanes
 from .block_sizes import Blocks, chosen_blocks
 from .microkernel import micro_kernel, register_tile, tile_columns, tile_rows
 
+ONE = 1, 0, 0, 0  # product: how many, and from one to the next of A, B and C
+
 
 @compiled(inline="always")
-def _multiply_panels(a, lda, step, b, ldb, panel, c, ldc, m, n, k, accumulate):
-    """C (+)= A B by register tiles: a, b, c are pointers; panel j of B starts at b + j panel, its rows are ldb apart."""
-    mr, nr = tile_rows(a), tile_columns(a)
-    for jr in range(0, n, nr):
+def _multiply_panels(a, lda, step, b, ldb, panel, c, ldc, m, n, k, accumulate, several):
+    """C (+)= A B by register tiles: a, b, c are pointers; panel j of B starts at b + j panel, its rows are ldb apart.
+
+    several: as the micro-kernel takes it, (1, 0, 0, 0) for one product.
+    """
+    mr, nr, first = tile_rows(a), tile_columns(a), 0
+    if m <= mr and n >= 2 * nr and several[0] == 1:  # one row of tiles takes one call
+        first = n // nr * nr
+        micro_kernel(a, lda, step, b, ldb, c, ldc, m, nr, k, accumulate, n // nr, 0, panel, nr)
+    for jr in range(first, n, nr):
         b_panel, columns = pointer(b, jr // nr * panel), min(nr, n - jr)
         ir = 0
         while ir < m:
@@ -44,16 +52,16 @@ def _multiply_panels(a, lda, step, b, ldb, panel, c, ldc, m, n, k, accumulate):
             # a last tile of few rows has too few sums to keep the units busy: it shares the rows of the one before
             rows = (rest + 1) // 2 if mr < rest < mr + mr // 2 else min(mr, rest)
             tile = pointer(c, ir * ldc + jr)
-            micro_kernel(pointer(a, ir * lda), lda, step, b_panel, ldb, tile, ldc, rows, columns, k, accumulate)
+            micro_kernel(pointer(a, ir * lda), lda, step, b_panel, ldb, tile, ldc, rows, columns, k, accumulate, *several)
             ir += rows
 
 
 @compiled(inline="always")
-def _multiply_in_place(a, lda, step, b, ldb, c, ldc, m, n, k, kc):
-    """C = A B, nothing copied, kc steps of k at a time."""
+def _multiply_in_place(a, lda, step, b, ldb, c, ldc, m, n, k, kc, several):
+    """C = A B, nothing copied, kc steps of k at a time; several: as the micro-kernel takes it."""
     for pc in range(0, max(k, 1), kc):  # once where k is 0: sums of nothing are written too
-        b_rows, steps = pointer(b, pc * ldb), min(kc, k - pc)
-        _multiply_panels(pointer(a, pc * step), lda, step, b_rows, ldb, tile_columns(a), c, ldc, m, n, steps, pc > 0)
+        a_, b_, steps, panel = pointer(a, pc * step), pointer(b, pc * ldb), min(kc, k - pc), tile_columns(a)
+        _multiply_panels(a_, lda, step, b_, ldb, panel, c, ldc, m, n, steps, pc > 0, several)
 
 
 @compiled(inline="always")
@@ -110,7 +118,9 @@ def _multiply_packed(a, lda, step, b, ldb, in_columns, c, ldc, m, n, k, work, co
                     _copy_rows(source, step, steps, height, lines, along)
                     source = lines
                 tile = pointer(c, ic * ldc + jc)
-                _multiply_panels(source, down, along, panels, nr, nr * steps, tile, ldc, height, columns, steps, pc > 0)
+                _multiply_panels(
+                    source, down, along, panels, nr, nr * steps, tile, ldc, height, columns, steps, pc > 0, ONE
+                )
 
 
 @compiled(inline="always")
@@ -123,7 +133,7 @@ def _apart(x, length):
 def _matmul_register_blocked(a, b, out):
     """(M, K), (K, N) -> (M, N)"""
     m, k, n = a.shape[0], a.shape[1], b.shape[1]
-    _multiply_in_place(pointer(a, 0), k, 1, pointer(b, 0), n, pointer(out, 0), n, m, n, k, max(k, 1))
+    _multiply_in_place(pointer(a, 0), k, 1, pointer(b, 0), n, pointer(out, 0), n, m, n, k, max(k, 1), ONE)
 
 
 @compiled

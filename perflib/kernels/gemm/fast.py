@@ -33,23 +33,27 @@ from ..checks import products
 from ..jit.compile import compiled
 from ..jit.dispatch import DONE, REFUSED, check_threads, numba_threads, overlap, prepare, writeable
 from ..jit.simd import in_columns, item_bytes, pointer
-from .block_sizes import shared_sets
-from .blocked import _multiply_in_place, _multiply_packed, default_blocks, items
-from .microkernel import PANEL_STEPS, panel_room, tile_columns, tile_rows
-from .operands import Operands, operands
+from .block_sizes import few_rows_blocks, shared_sets
+from .blocked import ONE, _multiply_in_place, _multiply_packed, default_blocks, items
+from .microkernel import PANEL_STEPS, panel_room, register_tile, tile_columns, tile_rows
+from .operands import operands
 from .textbook import _matmul_ikj
 
 LARGE = 2  # beside REFUSED and DONE
 B_IN_PLACE = 3  # times L2: as far B streams from the level behind it as fast as it is needed
 FEW_ROWS = 128  # of A, or columns of B: what is copied has to be used about so often to pay for it
 STEPS_AT_ONE_USE = 8  # of k at a time where B is used once or twice: rows that the prefetchers can follow side by side
+GROUP_BYTES = 16 << 10  # of small products whose register tiles are taken one after the other: they stay in L1
 PARALLEL_WORK = 64**3  # multiply-adds from which waking a second thread can pay
 WAY = 4096  # bytes of a way of L1 on every machine whose L1 is indexed within a page
 
 
-@compiled(inline="always")
-def _in_place(a, lda, step, b, ldb, b_in_columns, out, ldc, m, n, k, l2_bytes, l1_ways):
-    """Multiply without blocks if that is best; says what it did. a, b, out: pointers to M x K, K x N, M x N."""
+@compiled
+def _in_place(a, lda, step, b, ldb, b_in_columns, out, ldc, m, n, k, several, l2_bytes, l1_ways):
+    """Multiply without blocks if that is best; says what it did. a, b, out: pointers to M x K, K x N, M x N.
+
+    several: how many such products, and elements from one to the next of a, b and out.
+    """
     steps, near = k, l2_bytes // 4 if b_in_columns else B_IN_PLACE * l2_bytes
     if k * n * item_bytes(a) > near:
         if b_in_columns or m > tile_rows(a) // 2:
@@ -57,11 +61,18 @@ def _in_place(a, lda, step, b, ldb, b_in_columns, out, ldc, m, n, k, l2_bytes, l
         steps = STEPS_AT_ONE_USE
     elif n >= FEW_ROWS and (_lines_conflict(a, lda, step, m, l1_ways) or step != 1 and m * k * item_bytes(a) > l2_bytes // 2):
         return LARGE
+    count, next_a, next_b, next_out = several
     if b_in_columns:
         nr, room = tile_columns(a), panel_room(a)
-        _multiply_packed(a, lda, step, b, ldb, True, out, ldc, m, n, k, room, False, m, PANEL_STEPS, nr)
-    else:
-        _multiply_in_place(a, lda, step, b, ldb, out, ldc, m, n, k, max(steps, 1))
+        for i in range(count):
+            a_, b_, out_ = pointer(a, i * next_a), pointer(b, i * next_b), pointer(out, i * next_out)
+            _multiply_packed(a_, lda, step, b_, ldb, True, out_, ldc, m, n, k, room, False, m, PANEL_STEPS, nr)
+        return DONE
+    group = max(1, GROUP_BYTES // ((m * k + k * n + m * n) * item_bytes(a) + 1))
+    for i in range(0, count, group):
+        a_, b_, out_ = pointer(a, i * next_a), pointer(b, i * next_b), pointer(out, i * next_out)
+        some = min(group, count - i), next_a, next_b, next_out
+        _multiply_in_place(a_, lda, step, b_, ldb, out_, ldc, m, n, k, max(steps, 1), some)
     return DONE
 
 
@@ -72,11 +83,16 @@ def _lines_conflict(a, lda, step, m, l1_ways):
     return stride >= WAY // 2 and shared_sets(stride, min(m, tile_rows(a)), WAY) > l1_ways - 2
 
 
-@compiled(inline="always")
-def _pack_and_multiply(a, lda, step, b, ldb, b_in_columns, out, ldc, m, n, k, work, l1_ways, mc, kc, nc):
-    """Multiply with B packed, and A copied where its lines conflict."""
+@compiled
+def _multiply(a, lda, step, b, ldb, b_in_columns, out, ldc, m, n, k, several, work, l2_bytes, l1_ways, mc, kc, nc):
+    """Multiply in place, or with B packed, and A copied where its lines conflict."""
+    if _in_place(a, lda, step, b, ldb, b_in_columns, out, ldc, m, n, k, several, l2_bytes, l1_ways) == DONE:
+        return
     copy_a = n >= FEW_ROWS and (step != 1 or _lines_conflict(a, lda, step, m, l1_ways))
-    _multiply_packed(a, lda, step, b, ldb, b_in_columns, out, ldc, m, n, k, work, copy_a, mc, kc, nc)
+    count, next_a, next_b, next_out = several
+    for i in range(count):
+        a_, b_, out_ = pointer(a, i * next_a), pointer(b, i * next_b), pointer(out, i * next_out)
+        _multiply_packed(a_, lda, step, b_, ldb, b_in_columns, out_, ldc, m, n, k, work, copy_a, mc, kc, nc)
 
 
 @compiled(nogil=True)
@@ -90,14 +106,9 @@ def _matmul_in_place(a, b, out, l2_bytes, l1_ways):
         return REFUSED
     if overlap(out_, out.size, a_, a.size) or overlap(out_, out.size, b_, b.size):
         return REFUSED
-    lda, step = (1, m) if in_columns(a) else (k, 1)
-    status, ldb = DONE, k if in_columns(b) else n
-    for i in range(count):
-        left, right, result = pointer(a_, i * m * k), pointer(b_, i * k * n), pointer(out_, i * m * n)
-        status = _in_place(left, lda, step, right, ldb, in_columns(b), result, n, m, n, k, l2_bytes, l1_ways)
-        if status != DONE:
-            break
-    return status
+    (lda, step), ldb = (1, m) if in_columns(a) else (k, 1), k if in_columns(b) else n
+    several = count, m * k, k * n, m * n
+    return _in_place(a_, lda, step, b_, ldb, in_columns(b), out_, n, m, n, k, several, l2_bytes, l1_ways)
 
 
 @compiled
@@ -105,8 +116,7 @@ def _matmul(a, b, out, work, l2_bytes, l1_ways, mc, kc, nc):
     """(M, K), (K, N) -> (M, N): the whole choice in one function, for whoever calls it from compiled code."""
     a_, b_, out_, work_ = pointer(a, 0), pointer(b, 0), pointer(out, 0), pointer(work, 0)
     (m, k), n = a.shape, b.shape[1]
-    if _in_place(a_, k, 1, b_, n, False, out_, n, m, n, k, l2_bytes, l1_ways) == LARGE:
-        _pack_and_multiply(a_, k, 1, b_, n, False, out_, n, m, n, k, work_, l1_ways, mc, kc, nc)
+    _multiply(a_, k, 1, b_, n, False, out_, n, m, n, k, ONE, work_, l2_bytes, l1_ways, mc, kc, nc)
 
 
 @compiled(inline="always")
@@ -122,11 +132,10 @@ def _multiply_stack(a, b, out, layout, stack, first, last, work, l2_bytes, l1_wa
             rest //= stack[d, 0]
             a_, b_ = pointer(a_, place * stack[d, 1]), pointer(b_, place * stack[d, 2])
             out_ = pointer(out_, place * stack[d, 3])
-        for _ in range(min(last - index, stack[inner, 0] - index % stack[inner, 0])):
-            if _in_place(a_, lda, step, b_, ldb, b_in_columns, out_, ldc, m, n, k, l2_bytes, l1_ways) == LARGE:
-                _pack_and_multiply(a_, lda, step, b_, ldb, b_in_columns, out_, ldc, m, n, k, work, l1_ways, mc, kc, nc)
-            a_, b_, out_ = pointer(a_, stack[inner, 1]), pointer(b_, stack[inner, 2]), pointer(out_, stack[inner, 3])
-            index += 1
+        count = min(last - index, stack[inner, 0] - index % stack[inner, 0])
+        several = count, stack[inner, 1], stack[inner, 2], stack[inner, 3]
+        _multiply(a_, lda, step, b_, ldb, b_in_columns, out_, ldc, m, n, k, several, work, l2_bytes, l1_ways, mc, kc, nc)
+        index += count
 
 
 @compiled(nogil=True)
@@ -157,7 +166,9 @@ def _matmul_threads(a, b, out, layout, stack, works, l2_bytes, l1_ways, mc, kc, 
             _multiply_stack(a_, b_, out_, layout, stack, first, last, work, l2_bytes, l1_ways, mc, kc, nc)
         elif height > 0 and width > 0:
             a_, b_, out_ = pointer(a_, i * lda), pointer(b_, j * ldb if b_in_columns else j), pointer(out_, i * ldc + j)
-            _pack_and_multiply(a_, lda, step, b_, ldb, b_in_columns, out_, ldc, height, width, k, work, l1_ways, mc, kc, nc)
+            _multiply(
+                a_, lda, step, b_, ldb, b_in_columns, out_, ldc, height, width, k, ONE, work, l2_bytes, l1_ways, mc, kc, nc
+            )
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
@@ -243,6 +254,8 @@ def limits() -> tuple[int, int]:
 def packing(m: int, n: int, k: int, dtype: np.dtype, threads: int = 1) -> tuple[np.ndarray, int, int, int]:
     """Room to pack into, a row per thread, and MC, KC, NC. The room is kept for the next call of this thread."""
     blocks = default_blocks(dtype)
+    if m < FEW_ROWS:
+        blocks = few_rows_blocks(blocks, register_tile(dtype)[1], dtype.itemsize, (LIMITS or limits())[0])
     count = items(m, n, k, dtype, *blocks)
     size = threads * count * dtype.itemsize
     if getattr(ROOM, "buffer", None) is None or ROOM.buffer.nbytes < size:

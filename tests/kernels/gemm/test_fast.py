@@ -234,10 +234,11 @@ def _loops(body):
     """Text from each label to a jump back to it, innermost ones."""
     lines = body.splitlines()
     labels = {line.split(":")[0]: number for number, line in enumerate(lines) if line.startswith(".LBB")}
-    for number, line in enumerate(lines):
-        jump = re.match(r"\tj\w+\t(\.LBB\w+)", line)
-        if jump and labels.get(jump[1], number) < number:
-            yield "\n".join(lines[labels[jump[1]] : number])
+    jumps = ((re.match(r"\tj\w+\t(\.LBB\w+)", line), number) for number, line in enumerate(lines))
+    turns = [(labels[jump[1]], number) for jump, number in jumps if jump and labels.get(jump[1], number) < number]
+    for start, end in turns:
+        if not any(start <= first and last < end for first, last in turns):
+            yield "\n".join(lines[start:end])
 
 
 PROGRAM = """
