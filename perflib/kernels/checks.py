@@ -147,7 +147,7 @@ def _output(
 
 
 def _share_memory(x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether any byte belongs to both; arrays of interleaved strides for which that takes long to find out count as such."""
+    """Whether any byte belongs to both; arrays for which that takes long to find out count as such."""
     try:
         return np.shares_memory(x, y, max_work=1000)
     except np.exceptions.TooHardError:

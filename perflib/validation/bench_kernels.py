@@ -164,7 +164,7 @@ def _in_columns(which: int, n: int, dtype: str, rng: np.random.Generator) -> tup
 
 
 def _stack(n: int, dtype: str, budget_s: float) -> list[Row]:
-    """Ten thousand n x n products in one call."""
+    """Ten thousand pairs of n x n matrices in one call."""
 
     def make(n: int, dtype: str, rng: np.random.Generator) -> tuple:
         shape = STACK_HEIGHT, n, n
@@ -177,7 +177,7 @@ def _stack(n: int, dtype: str, budget_s: float) -> list[Row]:
 
 
 def _stack_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As for one product."""
+    """As for two matrices."""
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     return a64 @ b64, (a.shape[-1] + 2) * np.finfo(a.dtype).eps * (abs(a64) @ abs(b64))
 

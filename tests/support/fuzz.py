@@ -1,4 +1,4 @@
-"""Multiply matrices of random shapes, layouts and dtypes until one is wrong: `make fuzz`, a hundred thousand in ten minutes.
+"""Multiply matrices of random shapes, layouts and dtypes until one is wrong: `make fuzz`, 100,000 in ten minutes.
 
     python tests/support/fuzz.py [COUNT [SEED]]
 

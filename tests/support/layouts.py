@@ -1,8 +1,8 @@
 """Matrices and stacks of them in every layout: a view of a larger buffer of NaN, whose other elements nobody may touch.
 
-    x, untouched = laid_out(values, rng)        a view with these values; whether everything around it is as it was
-    products(a, b)                              A B and its bound for stacks that broadcast, one product after the other
-    draw_product(rng)                           a, b, out in drawn shapes and layouts, and their `untouched`
+x, untouched = laid_out(values, rng)        a view with these values; whether everything around it is as it was
+products(a, b)                              A B and its bound for stacks that broadcast, one product after the other
+draw_product(rng)                           a, b, out in drawn shapes and layouts, and their `untouched`
 """
 
 import numpy as np
@@ -60,7 +60,10 @@ def draw_product(rng):
     dtype = ("float32", "float64")[rng.integers(2)]
     rank = int(rng.integers(0, 4)) if most < 100 else int(rng.integers(0, 2))
     stack = rng.integers(0 if rng.random() < 0.1 else 1, 4, rank).tolist()
-    stacks = [[1 if rng.random() < 0.3 else size for size in stack][int(rng.integers(0, rank + 1)) * (rng.random() < 0.5) :] for _ in "ab"]
+    stacks = []
+    for _ in "ab":  # ones are repeated, and so is what is missing in front
+        repeated = [1 if rng.random() < 0.3 else size for size in stack]
+        stacks.append(repeated[int(rng.integers(0, rank + 1)) :] if rng.random() < 0.5 else repeated)
     a, b = rng.standard_normal((*stacks[0], m, k)).astype(dtype), rng.standard_normal((*stacks[1], k, n)).astype(dtype)
     out = np.full((*np.broadcast_shapes(*stacks), m, n), np.nan, dtype)
     views, untouched = zip(*(laid_out(x, rng) for x in (a, b, out)), strict=True)

@@ -31,14 +31,14 @@ from ..jit.vector import vector_lanes
 from .block_sizes import Blocks, chosen_blocks
 from .microkernel import micro_kernel, register_tile, tile_columns, tile_rows
 
-ONE = 1, 0, 0, 0  # product: how many, and from one to the next of A, B and C
+ONE = 1, 0, 0, 0  # multiplication: how many, and from one to the next of A, B and C
 
 
 @compiled(inline="always")
 def _multiply_panels(a, lda, step, b, ldb, panel, c, ldc, m, n, k, accumulate, several):
     """C (+)= A B by register tiles: a, b, c are pointers; panel j of B starts at b + j panel, its rows are ldb apart.
 
-    several: as the micro-kernel takes it, (1, 0, 0, 0) for one product.
+    several: as the micro-kernel takes it, (1, 0, 0, 0) for one multiplication.
     """
     mr, nr, first = tile_rows(a), tile_columns(a), 0
     if m <= mr and n >= 2 * nr and several[0] == 1:  # one row of tiles takes one call

@@ -7,8 +7,8 @@ These rules choose the path, in this order:
     very few rows of A              B is used too seldom to pay for a copy: read in place, a few rows of it at a time
     else                            B is packed, in blocks of L2 for few rows; A is copied where it shares its sets in L1
 
-An A in columns costs nothing: the micro-kernel takes elements of it one by one. So A^T B and A B^T need no copies, and an `out`
-in columns is (B^T A^T)^T. Stacks of matrices are a loop in compiled code.
+An A in columns costs nothing: the micro-kernel takes elements of it one by one. A^T B and A B^T need no copies, and an
+`out` in columns is (B^T A^T)^T. Stacks of matrices are a loop in compiled code.
 
 A call is checked inside the compiled function, where a check costs nothing; what that does not take (other layouts and
 types, more threads, bad arguments) goes the long way through Python (see `operands`), or is refused with the reason.
@@ -33,7 +33,7 @@ from ..checks import products
 from ..jit.compile import compiled
 from ..jit.dispatch import DONE, REFUSED, check_threads, numba_threads, overlap, prepare, writeable
 from ..jit.simd import in_columns, item_bytes, pointer
-from .block_sizes import few_rows_blocks, shared_sets
+from .block_sizes import few_rows_blocks, rows_conflict, shared_sets
 from .blocked import ONE, _multiply_in_place, _multiply_packed, default_blocks, items
 from .microkernel import PANEL_STEPS, panel_room, register_tile, tile_columns, tile_rows
 from .operands import operands
@@ -42,8 +42,9 @@ from .textbook import _matmul_ikj
 LARGE = 2  # beside REFUSED and DONE
 B_IN_PLACE = 3  # times L2: as far B streams from the level behind it as fast as it is needed
 FEW_ROWS = 128  # of A, or columns of B: what is copied has to be used about so often to pay for it
+ROWS_FOR_L3 = 768  # of A, from which a block of B pays that goes through L3
 STEPS_AT_ONE_USE = 8  # of k at a time where B is used once or twice: rows that the prefetchers can follow side by side
-GROUP_BYTES = 16 << 10  # of small products whose register tiles are taken one after the other: they stay in L1
+GROUP_BYTES = 16 << 10  # of small matrices whose register tiles are taken one after the other: they stay in L1
 PARALLEL_WORK = 64**3  # multiply-adds from which waking a second thread can pay
 WAY = 4096  # bytes of a way of L1 on every machine whose L1 is indexed within a page
 
@@ -52,15 +53,19 @@ WAY = 4096  # bytes of a way of L1 on every machine whose L1 is indexed within a
 def _in_place(a, lda, step, b, ldb, b_in_columns, out, ldc, m, n, k, several, l2_bytes, l1_ways):
     """Multiply without blocks if that is best; says what it did. a, b, out: pointers to M x K, K x N, M x N.
 
-    several: how many such products, and elements from one to the next of a, b and out.
+    several: how many such multiplications, and elements from one to the next of a, b and out.
     """
     steps, near = k, l2_bytes // 4 if b_in_columns else B_IN_PLACE * l2_bytes
     if k * n * item_bytes(a) > near:
         if b_in_columns or m > tile_rows(a) // 2:
             return LARGE
         steps = STEPS_AT_ONE_USE
-    elif n >= FEW_ROWS and (_lines_conflict(a, lda, step, m, l1_ways) or step != 1 and m * k * item_bytes(a) > l2_bytes // 2):
-        return LARGE
+    else:
+        beyond = step != 1 and m * k * item_bytes(a) > l2_bytes // 2
+        if n >= FEW_ROWS and (beyond or _lines_conflict(a, lda, step, m, l1_ways)):
+            return LARGE  # to copy A
+        if m > tile_rows(a) and not b_in_columns and rows_conflict(ldb, k, tile_columns(a), item_bytes(a), l2_bytes):
+            return LARGE  # to pack B
     count, next_a, next_b, next_out = several
     if b_in_columns:
         nr, room = tile_columns(a), panel_room(a)
@@ -121,7 +126,7 @@ def _matmul(a, b, out, work, l2_bytes, l1_ways, mc, kc, nc):
 
 @compiled(inline="always")
 def _multiply_stack(a, b, out, layout, stack, first, last, work, l2_bytes, l1_ways, mc, kc, nc):
-    """The products first ... last - 1 of a stack; layout and stack as `operands` describes them."""
+    """The multiplications first ... last - 1 of a stack; layout and stack as `operands` describes them."""
     m, n, k, lda, step = layout[0], layout[1], layout[2], layout[3], layout[4]
     ldb, b_in_columns, ldc = layout[5], layout[6] != 0, layout[7]
     index, inner = first, len(stack) - 1
@@ -172,11 +177,11 @@ def _matmul_threads(a, b, out, layout, stack, works, l2_bytes, l1_ways, mc, kc, 
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
-    """A B, or all products of two stacks. a: ... x M x K, b: ... x K x N, both float32 or both float64 and of any layout.
+    """A B, or that of all pairs in two stacks. a: ... x M x K, b: ... x K x N, both float32 or both float64 and of any layout.
 
-    Stacks broadcast as in NumPy. out: ... x M x N, of any layout, overlaps neither input; new if None. threads: cores to use,
-    at most as many as Numba has. The first call for a dtype and a kind of layout compiles for two seconds, or loads the code
-    from the cache. Source: Goto and van de Geijn 2008, Low et al. 2016 (see `blocked` and `block_sizes`).
+    Stacks broadcast as in NumPy. out: ... x M x N, of any layout, overlaps neither input; new if None. threads: cores to
+    use, at most as many as Numba has. The first call for a dtype and a kind of layout compiles for seconds, or loads the
+    code from the cache. Source: Goto and van de Geijn 2008, Low et al. 2016 (see `blocked` and `block_sizes`).
     """
     if out is not None and type(threads) is int and threads == 1:
         try:
@@ -208,7 +213,7 @@ def _any(a: object, b: object, out: object, threads: object) -> np.ndarray:
 
 
 def _compiled_for(*arrays: np.ndarray) -> bool:
-    """Whether `_matmul_in_place` takes such arrays: matrices in rows or in columns and an output in rows, or stacks in rows."""
+    """Whether `_matmul_in_place` takes them: matrices in rows or in columns and an output in rows, or stacks in rows."""
     kinds = tuple(map(typeof, arrays))
     if kinds not in PREPARED:
         layouts, ranks = "".join(kind.layout for kind in kinds), {kind.ndim for kind in kinds}
@@ -254,8 +259,8 @@ def limits() -> tuple[int, int]:
 def packing(m: int, n: int, k: int, dtype: np.dtype, threads: int = 1) -> tuple[np.ndarray, int, int, int]:
     """Room to pack into, a row per thread, and MC, KC, NC. The room is kept for the next call of this thread."""
     blocks = default_blocks(dtype)
-    if m < FEW_ROWS:
-        blocks = few_rows_blocks(blocks, register_tile(dtype)[1], dtype.itemsize, (LIMITS or limits())[0])
+    if m < ROWS_FOR_L3:
+        blocks = few_rows_blocks(m, blocks, register_tile(dtype)[1], dtype.itemsize, (LIMITS or limits())[0])
     count = items(m, n, k, dtype, *blocks)
     size = threads * count * dtype.itemsize
     if getattr(ROOM, "buffer", None) is None or ROOM.buffer.nbytes < size:

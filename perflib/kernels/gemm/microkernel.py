@@ -11,12 +11,12 @@ One step takes NV vectors of a row of B and, for each of MR rows, one element of
     panel_room(x)                           a pointer to room for a panel of B, PANEL_STEPS x NR
     register_tile(dtype)                    (MR, NR) in Python
 
-a, b and c are pointers, lda, ldb and ldc elements from one row to the next, step those from one column of A to the next: an A
-that lies in columns is read where it is, with lda = 1. 1 <= rows <= MR and 1 <= columns <= NR. At the edges of a matrix both
-may be less: there is one kernel for each number of rows and vectors, whose last vector is masked.
+a, b and c are pointers, lda, ldb and ldc elements from one row to the next, step those from one column of A to the next: an
+A in columns is read where it lies, with lda = 1. 1 <= rows <= MR and 1 <= columns <= NR. At the edges of a matrix both may
+be less: there is one kernel for each number of rows and vectors, whose last vector is masked.
 
-several: how many such products, and elements from one to the next of A, B and C: (1, 0, 0, 0) for one. A call takes about as
-long as a product of 8 x 8, and several need only one call.
+several: how many such multiplications, and elements from one to the next of A, B and C: (1, 0, 0, 0) for one. A call takes about
+as long as a multiplication of 8 x 8, and several need only one call.
 
 Each kernel is an LLVM function of its own that is never inlined, so the loops around it do not compete for its registers
 (inlined, it fell from 115 to 80 GFLOP/s as soon as the loop above needed one pointer more).
@@ -118,7 +118,9 @@ def _kernel(module: ir.Module, vector: ir.VectorType, rows: int, vectors: int, m
     if name in module.globals:
         return module.globals[name]
     place = vector.element.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [place, INDEX, INDEX, place, INDEX, place, *[INDEX] * 3, ir.IntType(1), *[INDEX] * 4])
+    kind = ir.FunctionType(
+        ir.VoidType(), [place, INDEX, INDEX, place, INDEX, place, *[INDEX] * 3, ir.IntType(1), *[INDEX] * 4]
+    )
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
@@ -137,7 +139,7 @@ def _kernel(module: ir.Module, vector: ir.VectorType, rows: int, vectors: int, m
 
 
 def _product(builder, vector, rows, masks, a, lda, step, b, ldb, c, ldc, k, accumulate) -> None:
-    """One product, summed in registers and then stored."""
+    """One multiplication, summed in registers and then stored."""
     places = [_element(builder, c, ldc, i, v * vector.count) for i in range(rows) for v in range(len(masks))]
     for place in places:
         emit.prefetch(builder, place, locality=2)  # C arrives in L2 meanwhile; in L1 its rows can evict each other

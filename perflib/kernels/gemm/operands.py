@@ -1,4 +1,4 @@
-"""Describe arrays of any rank and layout to compiled code by a pointer and strides: copies only where no stride is one element.
+"""Describe arrays of any rank and layout to compiled code by pointer and strides; copy only where no stride is one element.
 
     layout      M, N, K; from one row of A to the next, from one column of A to the next; from one row of B to the next, or
                 from one column where B lies in columns (the next number is then 1); from one row of C to the next

@@ -46,7 +46,7 @@ def plain(x: np.ndarray) -> np.ndarray:
 
 
 def writeable(x: np.ndarray) -> np.ndarray:
-    """x, or a view of it that only NumPy takes for writeable. For inputs that are not empty; the caller's x keeps it alive."""
+    """x, or a view of it that only NumPy takes for writeable. x is not empty and stays alive with the caller."""
     if x.flags.writeable and type(x) is np.ndarray:
         return x
     low, high = byte_bounds(x)

@@ -244,7 +244,7 @@ def total(typingctx, v):
 
 @intrinsic
 def copy_transposed(typingctx, x, ldx, rows, columns, y, ldy):
-    """y[j, 0 : lanes] = x[0 : lanes, j] for j < min(columns, lanes); zero for rows of x from `rows` on, which are not touched.
+    """y[j, 0 : lanes] = x[0 : lanes, j] for j < min(columns, lanes); zero for rows of x from `rows` on, left untouched.
 
     x and y are pointers, ldx and ldy elements from one row to the next.
     """

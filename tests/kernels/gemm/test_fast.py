@@ -98,6 +98,8 @@ def test_the_ways_are_chosen_by_shape():
     assert way(1024, 1024, 1024) == way(16, 2048, 2048) == way(256, 128, 1024) == fast.LARGE
     assert way(256, 64, 1024) == dispatch.DONE  # copying rows would not pay
     assert way(2, 128, 1024) == dispatch.DONE  # two rows do not conflict
+    assert way(64, 1024, 700) == fast.LARGE  # rows of B a page apart share their sets of L2
+    assert way(64, 1000, 700) == way(6, 1024, 700) == dispatch.DONE
 
 
 @every_dtype

@@ -28,7 +28,9 @@ def drawn(rng, *shape, dtype="float32"):
 def test_every_edge_of_a_tile_in_rows_and_in_columns_agrees_and_stays_within_its_arrays(dtype):
     rng, (mr, nr) = np.random.default_rng(0), register_tile(dtype)
     layouts = list(itertools.product(("rows", "columns"), repeat=3))
-    for m, n, k in itertools.product((1, 2, mr - 1, mr, mr + 1, 2 * mr + 1), (1, 3, nr // 2, nr - 1, nr, nr + 1), (0, 1, 7, 17)):
+    for m, n, k in itertools.product(
+        (1, 2, mr - 1, mr, mr + 1, 2 * mr + 1), (1, 3, nr // 2, nr - 1, nr, nr + 1), (0, 1, 7, 17)
+    ):
         a, b = drawn(rng, m, k, dtype=dtype), drawn(rng, k, n, dtype=dtype)
         right = exact(a, b)
         for kinds in layouts:
@@ -59,7 +61,12 @@ def test_every_path_takes_every_layout(dtype, m, n, k):
     result = a.astype(float) @ b.astype(float)
     bound = (k + 2) * np.finfo(dtype).eps * (abs(a).astype(float) @ abs(b).astype(float))
 
-    for kinds in (("columns", "rows", "rows"), ("rows", "columns", "rows"), ("rows", "rows", "columns"), ("any", "any", "any")):
+    for kinds in (
+        ("columns", "rows", "rows"),
+        ("rows", "columns", "rows"),
+        ("rows", "rows", "columns"),
+        ("any", "any", "any"),
+    ):
         arrays = (a, b, np.full((m, n), np.nan, dtype))
         views, untouched = zip(*map(laid_out, arrays, [rng] * 3, kinds), strict=True)
         matmul(*views)
