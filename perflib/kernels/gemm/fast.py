@@ -177,7 +177,7 @@ def _matmul_threads(a, b, out, layout, stack, works, l2_bytes, l1_ways, mc, kc, 
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
-    """A B, or that of all pairs in two stacks. a: ... x M x K, b: ... x K x N, both float32 or both float64 and of any layout.
+    """A B, or that of all pairs in two stacks. a: ... x M x K, b: ... x K x N, any layout, both float32 or float64.
 
     Stacks broadcast as in NumPy. out: ... x M x N, of any layout, overlaps neither input; new if None. threads: cores to
     use, at most as many as Numba has. The first call for a dtype and a kind of layout compiles for seconds, or loads the

@@ -15,8 +15,8 @@ a, b and c are pointers, lda, ldb and ldc elements from one row to the next, ste
 A in columns is read where it lies, with lda = 1. 1 <= rows <= MR and 1 <= columns <= NR. At the edges of a matrix both may
 be less: there is one kernel for each number of rows and vectors, whose last vector is masked.
 
-several: how many such multiplications, and elements from one to the next of A, B and C: (1, 0, 0, 0) for one. A call takes about
-as long as a multiplication of 8 x 8, and several need only one call.
+several: how many such multiplications, and elements from one to the next of A, B and C: (1, 0, 0, 0) for one. A call takes
+about as long as a multiplication of 8 x 8, and several need only one call.
 
 Each kernel is an LLVM function of its own that is never inlined, so the loops around it do not compete for its registers
 (inlined, it fell from 115 to 80 GFLOP/s as soon as the loop above needed one pointer more).
