@@ -2,7 +2,7 @@
 
 matmul_naive, matmul_tiled, matmul_tiled_vectorised, matmul_ikj     (a, b, out=None[, tile=64])
 matmul_register_blocked, matmul_packed                              (a, b, out=None)
-matmul                                                              (a, b, out=None, threads=1): the fast one
+matmul                                          (a, b, out=None, threads=1): the fast one, stacks and any layout too
 rms_norm_standard, rms_norm_fast                                    (x, weight, eps=1e-5, out=None)
 rms_norm                        (x, weight, eps=1e-5, out=None, residual=None, threads=1): the fast one
 Blocks, Panels, pack, quantise, pack_q8_0; matvec; swiglu           weights of linear layers, times vectors; SwiGLU

@@ -5,10 +5,12 @@ Raise `TypeError` for a wrong kind or dtype, `ValueError` for a wrong shape, lay
 
 import math
 import numbers
+from collections.abc import Container
 
 import numpy as np
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+STACKED = range(2, 65)  # ranks of a stack of matrices, as many as NumPy has
 
 
 def positive_integer(name: str, value: object) -> int:
@@ -20,13 +22,26 @@ def positive_integer(name: str, value: object) -> int:
     return int(value)
 
 
-def matrices(a: np.ndarray, b: np.ndarray, out: np.ndarray | None, any_layout: bool = False) -> np.ndarray:
-    """Check C = A B for M x K times K x N; returns `out`, new where it was None. any_layout: of a and b, not of out."""
-    _array("a", a, (2,), any_layout=any_layout)
-    _array("b", b, (2,), a.dtype, any_layout)
+def matrices(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """Check C = A B for M x K times K x N; returns `out`, new where it was None."""
+    _array("a", a, (2,))
+    _array("b", b, (2,), a.dtype)
     if a.shape[1] != b.shape[0]:
         raise ValueError(f"b must have {a.shape[1]} rows, as many as a has columns, got shape {b.shape}")
     return _output(out, (a.shape[0], b.shape[1]), a.dtype, a=a, b=b)
+
+
+def products(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """Check C = A B for stacks of M x K and K x N that broadcast, of any layout; returns `out`, new where it was None."""
+    for name, value, dtype in (("a", a, None), ("b", b, getattr(a, "dtype", None))):
+        _array(name, value, STACKED, dtype, any_layout=True)
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"b must have {a.shape[-1]} rows, as many as a has columns, got shape {b.shape}")
+    try:
+        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(f"b must be a stack that broadcasts with that of a, {a.shape[:-2]}, got shape {b.shape}") from None
+    return _output(out, (*stack, a.shape[-2], b.shape[-1]), a.dtype, "out", True, a=a, b=b)
 
 
 def rows(
@@ -88,7 +103,7 @@ def _one_line(value: object) -> str:
 
 
 def _array(
-    name: str, value: object, ranks: tuple[int, ...], dtype: np.dtype | None = None, any_layout: bool = False
+    name: str, value: object, ranks: Container[int], dtype: np.dtype | None = None, any_layout: bool = False
 ) -> None:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a numpy array, got {type(value).__name__}")
@@ -97,7 +112,8 @@ def _array(
     if dtype is not None and value.dtype != dtype:
         raise TypeError(f"{name} must be {dtype} like the first argument, got {value.dtype}")
     if value.ndim not in ranks:
-        raise ValueError(f"{name} must have {' or '.join(map(str, ranks))} dimensions, got shape {value.shape}")
+        wanted = "2 dimensions or more" if ranks is STACKED else f"{' or '.join(map(str, ranks))} dimensions"
+        raise ValueError(f"{name} must have {wanted}, got shape {value.shape}")
     if any_layout:
         return
     if not value.flags.c_contiguous:
@@ -109,16 +125,30 @@ def _array(
 
 
 def _output(
-    out: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, name: str = "out", /, **inputs: np.ndarray
+    out: np.ndarray | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    name: str = "out",
+    any_layout: bool = False,
+    /,
+    **inputs: np.ndarray,
 ) -> np.ndarray:
     if out is None:
         return np.empty(shape, dtype)
-    _array(name, out, (len(shape),), dtype)
+    _array(name, out, (len(shape),), dtype, any_layout)
     if out.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
     for other, value in inputs.items():
-        if np.may_share_memory(out, value):
+        if _share_memory(out, value):
             raise ValueError(f"{name} must not overlap {other}, got arrays that share memory")
     return out
+
+
+def _share_memory(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether any byte belongs to both; arrays for which that takes long to find out count as such."""
+    try:
+        return np.shares_memory(x, y, max_work=1000)
+    except np.exceptions.TooHardError:
+        return True

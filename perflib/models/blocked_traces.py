@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..kernels.caches import Cache
-from ..kernels.gemm.block_sizes import chosen_blocks, shared_sets
-from ..kernels.gemm.fast import B_IN_PLACE, FEW_ROWS, STEPS_AT_ONE_USE, STEPS_IN_PLACE, WAY
+from ..kernels.gemm.block_sizes import Blocks, chosen_blocks, few_rows_blocks, rows_conflict, shared_sets
+from ..kernels.gemm.fast import B_IN_PLACE, FEW_ROWS, ROWS_FOR_L3, STEPS_AT_ONE_USE, WAY
 from ..kernels.gemm.textbook import DEFAULT_TILE
 from ..kernels.rmsnorm.fast import PAGE
 from .lru import access, counted, each
@@ -43,6 +43,8 @@ class Way(NamedTuple):
     steps: int
     """Of k at a time, where it is taken in place."""
     copy_a: bool
+    few_rows: bool = False
+    """Whether the blocks of B are those for few rows."""
 
 
 def choices(caches: Sequence[Cache], itemsize: int, isa: Sequence[str], tile: int = DEFAULT_TILE) -> Choices:
@@ -60,12 +62,18 @@ def way(sizes: tuple[int, int, int], itemsize: int, choices: Choices) -> Way:
     """What `gemm` decides: B in place if it is near or seldom used, else packed; A copied where its rows meet in sets."""
     m, n, k = sizes
     stride = k * itemsize
-    meet = stride >= WAY // 2 and shared_sets(stride, choices.mr, WAY) > choices.l1_ways - 2
+    meet = stride >= WAY // 2 and shared_sets(stride, min(m, choices.mr), WAY) > choices.l1_ways - 2
     copy_a = bool(n >= FEW_ROWS and meet)
     if k * n * itemsize <= B_IN_PLACE * choices.l2_bytes:
-        return Way(copy_a, k, copy_a)
-    few = STEPS_IN_PLACE if m > choices.mr // 2 else STEPS_AT_ONE_USE
-    return Way(m >= FEW_ROWS, few, copy_a)
+        packed = copy_a or m > choices.mr and rows_conflict(n, k, choices.nr, itemsize, choices.l2_bytes)
+        return Way(bool(packed), k, copy_a, m < ROWS_FOR_L3)
+    return Way(m > choices.mr // 2, STEPS_AT_ONE_USE, copy_a, m < ROWS_FOR_L3)
+
+
+def for_few_rows(m: int, choices: Choices, itemsize: int) -> Choices:
+    """The same with the blocks for a few rows of A, m."""
+    blocks = few_rows_blocks(m, Blocks(choices.mc, choices.kc, choices.nc), choices.nr, itemsize, choices.l2_bytes)
+    return choices._replace(**blocks._asdict())
 
 
 def room(sizes: tuple[int, int, int], choices: Choices) -> int:
@@ -188,8 +196,9 @@ def matmul_packed(sizes, choices, item, bases, l1, memory):
 
 def matmul(sizes, choices, item, bases, l1, memory):
     """The path that `matmul` takes."""
-    packed, steps, copy_a = way(sizes, item, choices)
+    packed, steps, copy_a, few_rows = way(sizes, item, choices)
     if packed:
+        choices = for_few_rows(sizes[0], choices, item) if few_rows else choices
         return _pack_and_multiply(sizes, choices, item, bases, l1, memory, copy_a)
     return _in_place(sizes, choices, item, bases, l1, memory, steps)
 

@@ -26,7 +26,25 @@ from ..runs.writer import measuring_lock
 from ..stats import Interval
 from . import bench_kernels
 from .bench_decoder import BANDWIDTH, CLOSURE, GENERATION, PROMPT, QUANTISED, forward_steps
-from .bench_kernels import BEST, BLOCKS, COPY, CORE, DOUBLE, FUSED, LIBRARY, ODD, PEAK, STANDARD, THREADS, TORCH
+from .bench_kernels import (
+    ALL_SIZES,
+    BEST,
+    BLOCKS,
+    COPY,
+    CORE,
+    DOUBLE,
+    DOUBLE_BEST,
+    FUSED,
+    LAYER,
+    LIBRARY,
+    ODD,
+    PEAK,
+    STACK,
+    STANDARD,
+    THREADS,
+    TORCH,
+    TRANSPOSED,
+)
 from .head_to_head import Row
 from .scorecard import Score, Scorecard, at_least
 
@@ -81,17 +99,23 @@ def _of(what: str, least: int = 0, **columns: str) -> Choice:
     ]
 
 
-def _against_all(least: int = 0) -> Choice:
-    """Rows against the best library; none unless every library took part, for else it is not the best of them."""
+def _against_all(least: int = 0, what: str = BEST) -> Choice:
+    """Rows of a kind against the best library; none unless every library took part, for else it is not the best of them."""
 
     def choose(rows: Sequence[Row]) -> list[Row]:
         peers = {r.peer for r in rows if r.what == LIBRARY}
-        return _of(BEST, least)(rows) if peers >= {f"{name}_matmul" for name in LIBRARIES} else []
+        return _of(what, least)(rows) if peers >= {f"{name}_matmul" for name in LIBRARIES} else []
 
     return choose
 
 
+def _share_ahead(ratios: Sequence[float]) -> float:
+    """Which part of the ratios is at least 1."""
+    return sum(ratio >= 1 for ratio in ratios) / len(ratios)
+
+
 _MEAN = geometric_mean
+_EVERY = _against_all(16, ALL_SIZES)
 FIGURES = (
     Figure("matmul_vs_best_geomean", "matmul / best of NumPy, MKL, PyTorch", 1.0, 1.05, _against_all(), _MEAN),
     Figure("matmul_vs_best_min", "the same, worst size from 64 up", 0.93, 1.0, _against_all(64)),
@@ -99,6 +123,13 @@ FIGURES = (
     Figure("matmul_of_peak_min_from_96", "matmul / multiply-add peak, worst size from 96 up", 0.88, 0.95, _of(PEAK, 96)),
     Figure("odd_shapes_vs_numpy_geomean", "odd and skinny shapes / NumPy", 0.90, 1.0, _of(ODD), _MEAN),
     Figure("matmul_f64_vs_numpy_geomean", "float64 matmul / NumPy", 0.95, 1.0, _of(DOUBLE), _MEAN),
+    Figure("matmul_f64_vs_best_min", "float64 matmul / best, worst from 64 up", 1.0, 1.03, _against_all(64, DOUBLE_BEST)),
+    Figure("every_size_share_ahead", "share of all sizes with matmul ahead", 0.95, 1.0, _EVERY, _share_ahead),
+    Figure("every_size_min", "matmul / best, worst of all sizes from 16 up", 0.95, 1.0, _EVERY),
+    Figure("llm_shapes_vs_best_geomean", "LLM shapes / best", 1.05, 1.2, _against_all(what=LAYER), _MEAN),
+    Figure("llm_shapes_vs_best_min", "LLM shapes / best, worst", 0.9, 1.0, _against_all(what=LAYER)),
+    Figure("transposed_vs_best_min", "A^T B and A B^T / best, worst", 0.95, 1.0, _against_all(what=TRANSPOSED)),
+    Figure("batched_small_vs_numpy", "stacks of 8 x 8 to 32 x 32 / NumPy, worst", 2.0, 4.0, _of(STACK)),
     Figure("two_threads_speedup", "two threads / one", 1.8, 1.95, _of(THREADS)),
     Figure("", "blocks by the model / best of a sweep, worst", 0.97, 0.99, _of(BLOCKS)),
     Figure("rms_of_in_core_bound", "RMS norm in L1 / 1.5 cycles per 16 elements", 0.6, 0.75, _of(CORE)),

@@ -4,7 +4,7 @@ Every step is one session. A step is left out where this machine lacks what it n
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -24,6 +24,9 @@ from ..runs.grid import GridPoint
 from .head_to_head import Row, Step, of_shape, run_head_to_head, side_by_side
 
 LIBRARY, BEST, PEAK = "matmul / library", "matmul / best library", "matmul / multiply-add peak"
+LAYER, TRANSPOSED = "LLM shape / best library", "transposed / best library"
+STACK, ALL_SIZES = "stack of small matrices / NumPy", "every size / best library"
+DOUBLE_BEST = "float64 matmul / best library"
 ODD, DOUBLE, THREADS = "odd shape / NumPy", "float64 matmul / NumPy", "two threads / one"
 BLOCKS = "blocks by the model / best of a sweep"
 CORE, LOADS = "norm in L1 / 1.5 cycles per 16 elements", "norm in L1 / its loads at the speed of L1"
@@ -38,6 +41,12 @@ QUICK_SIZES = (32, 64, 96, 128, 256, 512)
 QUICK_SHAPES = ((97, 97, 97), (127, 255, 511), (1000, 37, 513), (640, 1000, 17))  # M, K, N
 SHAPES = ((33, 33, 33), *QUICK_SHAPES, (3, 2048, 2048), (2048, 2048, 3))
 SHAPES += ((1, 4096, 4096), (513, 513, 513), (1023, 769, 1025))
+ROWS = (1, 4, 16, 64, 256)  # tokens that meet the weights of a layer
+WEIGHTS = ((768, 2048), (2048, 2048), (4096, 4096), (4096, 11008), (11008, 4096))  # K, N
+TRANSPOSED_SIZES = (64, 256, 1024)
+STACK_SIZES, STACK_HEIGHT = (8, 16, 32), 10_000
+NEAR_SIZES = {n for power in range(4, 12) for n in (2**power - 1, 2**power, 2**power + 1)}
+EVERY_SIZE = tuple(sorted({*range(16, 2049, 16), *NEAR_SIZES}))
 NORM_SIZES = (512, 1024, 2048, 4096)
 WIDTH = 2048  # of the rows of a batch, and of the norm that is compared with the bounds
 IN_L1 = 4096  # float32 that L1 holds on every machine, 16 KiB
@@ -51,7 +60,15 @@ def plan(quick: bool, libraries: Sequence[str], machine: Machine) -> list[Step]:
     sizes, shapes = (QUICK_SIZES, QUICK_SHAPES) if quick else (SIZES, SHAPES)
     steps: list[Step] = [(f"matmul, n = {n}", partial(_square, n, libraries, budget_s)) for n in sizes]
     steps += [(f"matmul, {' x '.join(map(str, shape))}", partial(_odd, shape, budget_s)) for shape in shapes]
-    steps += [(f"float64 matmul, n = {n}", partial(_double, n, budget_s)) for n in sizes]
+    steps += [(f"float64 matmul, n = {n}", partial(_double, n, libraries, budget_s)) for n in sizes]
+    layers = [(m, *weights) for weights in (WEIGHTS[:1] if quick else WEIGHTS) for m in ROWS]
+    steps += [(f"LLM shape, {' x '.join(map(str, one))}", partial(_layer, one, libraries, budget_s)) for one in layers]
+    for n in TRANSPOSED_SIZES[:2] if quick else TRANSPOSED_SIZES:
+        steps.append((f"transposed, n = {n}", partial(_transposed, n, libraries, budget_s)))
+    stacks = [(n, dtype) for n in STACK_SIZES for dtype in ("float32", "float64")]
+    steps += [(f"stack of {n} x {n}, {dtype}", partial(_stack, n, dtype, budget_s)) for n, dtype in stacks]
+    every = EVERY_SIZE[::16] if quick else EVERY_SIZE
+    steps += [(f"every size, n = {n}", partial(_any_size, n, libraries, budget_s / 3)) for n in every]
     if machine.logical_cpus > 1 and _takes(OURS, "threads"):
         steps.append(("two threads", partial(_two_threads, budget_s)))
     steps += [(f"blocks, n = {n}", partial(_blocks, n, 2 * budget_s)) for n in (BLOCK_SIZES[:1] if quick else BLOCK_SIZES)]
@@ -101,8 +118,68 @@ def _odd(shape: tuple[int, int, int], budget_s: float) -> list[Row]:
     return _pair(ODD, ours, peer, budget_s, "x".join(map(str, shape)))
 
 
-def _double(n: int, budget_s: float) -> list[Row]:
-    return _pair(DOUBLE, *(GridPoint(find(name), n, "call", "float64") for name in (OURS, "numpy_matmul")), budget_s)
+def _double(n: int, libraries: Sequence[str], budget_s: float) -> list[Row]:
+    ours, *peers = (GridPoint(find(name), n, "call", "float64") for name in (OURS, *_products(libraries)))
+    contest = run_head_to_head([ours, *peers], budget_s)
+    return [contest.row(DOUBLE, ours, peers[0]), contest.row(DOUBLE_BEST, ours, contest.fastest(peers))]
+
+
+def _products(libraries: Sequence[str]) -> list[str]:
+    """Names of the multiplications of libraries, NumPy's first."""
+    return [f"{name}_matmul" for name in sorted(libraries, key="numpy".__ne__)]
+
+
+def _against_best(
+    what: str, make: Callable[..., tuple] | None, n: int, label: str | int, libraries: Sequence[str], budget_s: float
+) -> list[Row]:
+    """A row against the fastest library, all on the arrays of `make`."""
+    kernels = (find(name) for name in (OURS, *_products(libraries)))
+    ours, *peers = (GridPoint(replace(kernel, make=make or kernel.make), n, "call") for kernel in kernels)
+    contest = run_head_to_head([ours, *peers], budget_s)
+    return [contest.row(what, ours, contest.fastest(peers), n=label)]
+
+
+def _layer(shape: tuple[int, int, int], libraries: Sequence[str], budget_s: float) -> list[Row]:
+    return _against_best(LAYER, of_shape(*shape), shape[2], "x".join(map(str, shape)), libraries, budget_s)
+
+
+def _any_size(n: int, libraries: Sequence[str], budget_s: float) -> list[Row]:
+    return _against_best(ALL_SIZES, None, n, n, libraries, budget_s)
+
+
+def _transposed(n: int, libraries: Sequence[str], budget_s: float) -> list[Row]:
+    """A^T B, then A B^T."""
+    rows = []
+    for which, label in ((0, "A^T B"), (1, "A B^T")):
+        make = partial(_in_columns, which)
+        rows += _against_best(TRANSPOSED, make, n, f"{label}, {n}", libraries, budget_s)
+    return rows
+
+
+def _in_columns(which: int, n: int, dtype: str, rng: np.random.Generator) -> tuple:
+    """Square matrices of which this one lies in columns."""
+    factors = [aligned_random((n, n), dtype, rng) for _ in range(2)]
+    factors[which] = factors[which].T
+    return *factors, aligned_empty((n, n), dtype)
+
+
+def _stack(n: int, dtype: str, budget_s: float) -> list[Row]:
+    """Ten thousand pairs of n x n matrices in one call."""
+
+    def make(n: int, dtype: str, rng: np.random.Generator) -> tuple:
+        shape = STACK_HEIGHT, n, n
+        return aligned_random(shape, dtype, rng), aligned_random(shape, dtype, rng), aligned_empty(shape, dtype)
+
+    ours, peer = (
+        GridPoint(replace(find(name), make=make, exact=_stack_exact), n, "call", dtype) for name in (OURS, "numpy_matmul")
+    )
+    return _pair(STACK, ours, peer, budget_s, f"{STACK_HEIGHT} of {n}x{n}")
+
+
+def _stack_exact(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As for two matrices."""
+    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    return a64 @ b64, (a.shape[-1] + 2) * np.finfo(a.dtype).eps * (abs(a64) @ abs(b64))
 
 
 def _two_threads(budget_s: float) -> list[Row]:

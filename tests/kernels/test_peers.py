@@ -84,6 +84,16 @@ def test_mkl_is_told_sizes_rows_and_addresses(recorded_gemm, dtype, function):
     assert plain == [101, 111, 111, 3, 7, 5, 1.0, a.ctypes.data, 5, b.ctypes.data, 7, 0.0, out.ctypes.data, 7]
 
 
+def test_mkl_is_told_which_matrix_lies_in_columns(recorded_gemm):
+    a, b, out = arrays(3, 5, 7)
+
+    peers.perform(*peers.mkl_matmul(a.T.copy().T, b.T.copy().T, out))
+
+    plain = [getattr(value, "value", value) for value in recorded_gemm["cblas_sgemm"]]
+    assert plain[:6] == [101, 112, 112, 3, 7, 5]
+    assert (plain[8], plain[10], plain[13]) == (3, 5, 7)
+
+
 def test_the_arguments_of_a_library_are_made_outside_the_timed_part(tmp_path, monkeypatch):
     isolate(tmp_path, monkeypatch)
     made, called = [], []

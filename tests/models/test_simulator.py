@@ -16,11 +16,11 @@ from perflib.errors import GeometryError
 from perflib.hardware.facts import machine
 from perflib.kernels.caches import Cache
 from perflib.kernels.gemm.blocked import default_blocks
-from perflib.kernels.gemm.fast import LARGE, _matmul_in_place, limits
+from perflib.kernels.gemm.fast import LARGE, _matmul_in_place, limits, packing
 from perflib.kernels.gemm.microkernel import register_tile
 from perflib.kernels.jit.vector import vector_lanes
 from perflib.kernels.rmsnorm.fast import stream_bytes
-from perflib.models.blocked_traces import Choices, Way, choices, way
+from perflib.models.blocked_traces import Choices, Way, choices, for_few_rows, way
 from perflib.models.lru import access, counted, emptied
 from perflib.models.lru import misses as misses_of
 from perflib.models.simulator import TRACES, Misses, simulate
@@ -128,13 +128,18 @@ def test_the_fast_product_is_traced_as_it_is_taken():
     """Packed where it has rows enough for a B beyond L2; few rows go a few steps at a time; rows that meet are copied."""
     wide = Choices(64, 12, 32, 16, 96, 1024, 1024, 1 << 20, 8, 1 << 24)
 
-    assert way((256, 256, 256), 4, wide) == Way(False, 256, False)
-    assert way((1024, 1040, 1040), 4, wide) == Way(True, 128, False)
-    assert way((1024, 1024, 1024), 4, wide) == Way(True, 128, True)
-    assert way((256, 128, 1024), 4, wide) == Way(True, 1024, True)
-    assert way((256, 64, 1024), 4, wide) == Way(False, 1024, False)
-    assert way((100, 2048, 2048), 4, wide).steps == 128
-    assert way((3, 2048, 2048), 4, wide).steps == 8
+    assert way((256, 256, 256), 4, wide) == Way(False, 256, False, few_rows=True)
+    assert way((1024, 1040, 1040), 4, wide) == Way(True, 8, False)
+    assert way((1024, 1024, 1024), 4, wide) == Way(True, 8, True)
+    assert way((256, 128, 1024), 4, wide) == Way(True, 1024, True, few_rows=True)
+    assert way((256, 64, 1024), 4, wide) == Way(False, 1024, False, few_rows=True)
+    assert way((100, 2048, 2048), 4, wide) == Way(True, 8, True, few_rows=True)
+    assert way((3, 2048, 2048), 4, wide) == Way(False, 8, False, few_rows=True)
+    assert way((64, 2048, 512), 4, wide) == Way(True, 512, False, few_rows=True), "rows of B share sets of the second level"
+    assert not way((64, 2032, 512), 4, wide).packed and not way((12, 2048, 512), 4, wide).packed
+    for m, kc, nc in ((16, 64, 1024), (100, 96, 672), (500, 256, 256)):  # a quarter of the second level
+        few = for_few_rows(m, wide, 4)
+        assert (few.mc, few.kc, few.nc) == (96, kc, nc)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -157,6 +162,8 @@ def test_what_kernels_choose_here_is_what_is_traced_here(dtype):
     if machine().data_caches():
         assert (here.mc, here.kc, here.nc) == default_blocks(np.dtype(dtype))
         assert (here.l2_bytes, here.l1_ways) == limits()
+        few = for_few_rows(4, here, np.dtype(dtype).itemsize)
+        assert (few.mc, few.kc, few.nc) == packing(4, 5000, 5000, np.dtype(dtype))[1:]
         assert here.stream_bytes == stream_bytes()
 
 

@@ -11,6 +11,10 @@ def touched(name, sizes, chosen, way=None):
     """A list; after the arguments come the buffer of packed products, squares and normalised row of the standard norm."""
     if name == "matmul":
         name = "matmul_packed" if way.packed else "matmul_register_blocked"
+        if way.few_rows:  # B's block takes a quarter of the second level
+            kc = min(chosen.kc, max(64, min(256, sizes[0] // 16 * 16)))
+            columns = chosen.l2_bytes // 4 // (4 * kc)
+            chosen = chosen._replace(kc=kc, nc=max(chosen.nr, columns // chosen.nr * chosen.nr))
     else:
         way = SimpleNamespace(copy_a=True, steps=sizes[-1])
     if name == "matmul_packed":

@@ -25,6 +25,13 @@ SUMMARY = [
     "matmul_of_peak_min_from_96",
     "odd_shapes_vs_numpy_geomean",
     "matmul_f64_vs_numpy_geomean",
+    "matmul_f64_vs_best_min",
+    "every_size_share_ahead",
+    "every_size_min",
+    "llm_shapes_vs_best_geomean",
+    "llm_shapes_vs_best_min",
+    "transposed_vs_best_min",
+    "batched_small_vs_numpy",
     "two_threads_speedup",
     "rms_of_in_core_bound",
     "rms_of_copy_bandwidth",
@@ -60,6 +67,11 @@ LIBRARY_MATMULS = [
 OTHERS = [
     *(row(bench_kernels.ODD, ratio, shape) for shape, ratio in (("97x97x97", 0.5), ("3x2048x2048", 2.0))),
     *(row(bench_kernels.DOUBLE, ratio, n) for n, ratio in ((32, 0.8), (64, 1.25))),
+    *(row(bench_kernels.DOUBLE_BEST, ratio, n) for n, ratio in ((32, 0.5), (64, 1.1))),
+    *(row(bench_kernels.ALL_SIZES, ratio, n) for n, ratio in ((15, 0.1), (16, 1.0), (17, 1.2), (32, 0.9), (48, 1.5))),
+    *(row(bench_kernels.LAYER, ratio, shape) for shape, ratio in (("1x768x2048", 0.5), ("4x768x2048", 2.0))),
+    *(row(bench_kernels.TRANSPOSED, ratio, n) for n, ratio in (("A^T B, 64", 1.2), ("A B^T, 64", 0.9))),
+    *(row(bench_kernels.STACK, ratio, n) for n, ratio in (("10000 of 8x8", 3.0), ("10000 of 16x16", 2.5))),
     row(bench_kernels.THREADS, 1.9, 2048),
     row(bench_kernels.BLOCKS, 0.99, 1024),
     row(bench_kernels.CORE, 0.7, 2048),
@@ -117,6 +129,13 @@ def test_every_figure_sums_up_its_own_rows():
         "matmul_of_peak_min_from_96": 0.9,
         "odd_shapes_vs_numpy_geomean": pytest.approx(1.0),
         "matmul_f64_vs_numpy_geomean": pytest.approx(1.0),
+        "matmul_f64_vs_best_min": 1.1,
+        "every_size_share_ahead": 0.75,
+        "every_size_min": 0.9,
+        "llm_shapes_vs_best_geomean": pytest.approx(1.0),
+        "llm_shapes_vs_best_min": 0.5,
+        "transposed_vs_best_min": 0.9,
+        "batched_small_vs_numpy": 2.5,
         "two_threads_speedup": 1.9,
         "rms_of_in_core_bound": 0.7,
         "rms_of_copy_bandwidth": 0.95,
@@ -144,12 +163,13 @@ def test_the_json_has_machine_rows_and_summary_and_nothing_else():
 
 @pytest.mark.parametrize("absent", ["numpy_matmul", "mkl_matmul", "torch_matmul"])
 def test_the_best_of_three_is_not_known_without_one_of_them(absent):
-    rows = [r for r in LIBRARY_MATMULS if not (r.what == bench_kernels.LIBRARY and r.peer == absent)]
+    rows = [r for r in (*LIBRARY_MATMULS, *OTHERS) if not (r.what == bench_kernels.LIBRARY and r.peer == absent)]
 
     summary = found(rows).summary
 
     assert list(summary) == SUMMARY
     assert summary["matmul_vs_best_geomean"] is summary["matmul_vs_best_min"] is None
+    assert summary["llm_shapes_vs_best_min"] is summary["every_size_min"] is summary["transposed_vs_best_min"] is None
     assert (summary["matmul_vs_numpy_geomean"] is None) == (absent == "numpy_matmul")
 
 
@@ -159,7 +179,7 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
     assert without.summary["fused_residual_gain"] is None
     assert without.missed == []
     assert not without.complete
-    assert [line[-1] for line in without.table().rows].count("not measured") == 15
+    assert [line[-1] for line in without.table().rows].count("not measured") == 22
     assert found().complete
     assert not found(quick=True).complete
 
@@ -170,6 +190,8 @@ def test_a_figure_on_its_bar_is_met_and_below_it_missed(figure):
 
     def scaled(value):
         level = [replace(r, ratio=value) for r in rows]
+        if figure.key == "every_size_share_ahead":  # counts rows: so many of a thousand are ahead
+            level = [replace(rows[0], ratio=1.0 if i < 1000 * value - 1e-3 else 0.5) for i in range(1000)]
         kept = [r for r in (*LIBRARY_MATMULS, *OTHERS) if r not in rows]
         if figure.key.startswith("matmul_vs_best"):  # one row counts in both
             kept = [r for r in kept if r.what != bench_kernels.BEST]
@@ -191,6 +213,13 @@ def test_bars_are_those_of_the_design():
         "matmul_of_peak_min_from_96": (0.88, 0.95),
         "odd_shapes_vs_numpy_geomean": (0.9, 1.0),
         "matmul_f64_vs_numpy_geomean": (0.95, 1.0),
+        "matmul_f64_vs_best_min": (1.0, 1.03),
+        "every_size_share_ahead": (0.95, 1.0),
+        "every_size_min": (0.95, 1.0),
+        "llm_shapes_vs_best_geomean": (1.05, 1.2),
+        "llm_shapes_vs_best_min": (0.9, 1.0),
+        "transposed_vs_best_min": (0.95, 1.0),
+        "batched_small_vs_numpy": (2.0, 4.0),
         "two_threads_speedup": (1.8, 1.95),
         "": (0.97, 0.99),
         "rms_of_in_core_bound": (0.6, 0.75),
@@ -315,7 +344,8 @@ def test_the_command_starts_anew_without_them_and_says_so(measured, monkeypatch)
 def test_the_command_prints_and_writes_and_only_with_targets_a_miss_is_a_failure(
     monkeypatch, tmp_path, saved, capsys, ratio, flags, status
 ):
-    rows = [*LIBRARY_MATMULS, *(r for r in OTHERS if r.what != bench_kernels.FUSED), row(bench_kernels.FUSED, ratio)]
+    met = [replace(r, ratio=1000.0) for r in (*LIBRARY_MATMULS, *OTHERS) if r.what != bench_kernels.FUSED]
+    rows = [*met, row(bench_kernels.FUSED, ratio)]
     monkeypatch.setattr(program, "bench", lambda quick: found(rows, quick))
 
     assert cli.run(["bench", "--quick", *flags, "--json", str(tmp_path / "found.json")]) == status

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from runs import MACHINE
 
-from perflib.kernels import find, verify
+from perflib.kernels import WrongResult, find, verify
 from perflib.kernels.gemm.blocked import default_blocks
 from perflib.kernels.probes.peak import FMA_PEAK_OPS
 from perflib.timing.sampling import Sample
@@ -90,6 +90,43 @@ def test_a_full_bench_has_every_size_of_the_design(staged):
     assert {"97x97x97", "1000x37x513", "3x2048x2048", "2048x2048x3"} <= set(sizes[bench_kernels.ODD, "numpy_matmul"])
     assert sizes[bench_kernels.STANDARD, "rms_norm_standard"] == [512, 1024, 2048]
     assert sizes[bench_kernels.TORCH, "torch_rms_norm"] == [512, 1024, 2048, 4096]
+
+
+def test_a_full_bench_has_the_shapes_that_people_have(staged):
+    fought = staged(usual)
+    sizes = {}
+    for row in rows(quick=False):
+        sizes.setdefault(row.what, []).append(row.n)
+
+    every = sizes[bench_kernels.ALL_SIZES]
+    assert set(range(16, 2049, 16)) <= set(every) and {17, 63, 65, 255, 1025, 2047, 2049} <= set(every)
+    assert len(every) == len(set(every)) and every == sorted(every)
+    layers = [tuple(map(int, shape.split("x"))) for shape in sizes[bench_kernels.LAYER]]
+    assert {m for m, _, _ in layers} == {1, 4, 16, 64, 256}
+    assert {(4096, 4096), (4096, 11008), (11008, 4096)} <= {(k, n) for _, k, n in layers}
+    assert sizes[bench_kernels.TRANSPOSED] == [f"{which}, {n}" for n in (64, 256, 1024) for which in ("A^T B", "A B^T")]
+    assert sizes[bench_kernels.STACK] == [f"10000 of {n}x{n}" for n in (8, 8, 16, 16, 32, 32)]
+    assert len(fought) > 100
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_matrix_lies_in_columns(which):
+    arrays = bench_kernels._in_columns(which, 5, "float32", np.random.default_rng(0))
+
+    assert [x.flags.f_contiguous for x in arrays] == [which == 0, which == 1, False]
+
+
+def test_a_stack_is_held_against_its_oracle(staged):
+    fought = staged(usual)
+    bench_kernels._stack(3, "float64", 1.0)
+
+    for cell in fought[-1][0]:
+        a, b, out = cell.kernel.make(3, cell.dtype, np.random.default_rng(0))
+        assert a.shape == b.shape == out.shape == (10_000, 3, 3) and a.dtype == np.float64
+        exact, bound = cell.kernel.exact(a, b, out)
+        verify("stack", np.matmul(a, b), exact, bound)
+        with pytest.raises(WrongResult):
+            verify("stack", np.matmul(b, a), exact, bound)
 
 
 def test_the_best_library_is_the_one_that_took_the_least_time(staged):

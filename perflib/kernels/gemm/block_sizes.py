@@ -89,6 +89,16 @@ def chosen_blocks(dtype: np.dtype | type | str, caches: Sequence[Cache], tile: t
     return Blocks(mc, kc, max(nr, b_block // (kc * itemsize) // nr * nr))
 
 
+def few_rows_blocks(m: int, blocks: Blocks, nr: int, itemsize: int, l2_bytes: int) -> Blocks:
+    """The blocks where few rows of A meet a large B: a block of B takes a quarter of L2, where its few uses find it.
+
+    With those of `chosen_blocks` it would travel to L3 and back. KC grows with M: each pass over k reads and writes C, and
+    the fewer steps, the longer the rows of B that are read in one stretch.
+    """
+    kc = min(blocks.kc, max(64, min(256, m // 16 * 16)))
+    return Blocks(blocks.mc, kc, max(nr, l2_bytes // 4 // (kc * itemsize) // nr * nr))
+
+
 # Whether vectors have 512 bits: float32 blocks of BLIS (config/skx, config/haswell) and OpenBLAS (param.h, P and Q).
 LIBRARIES = {
     True: {"BLIS": Blocks(480, 384, 3072), "OpenBLAS": Blocks(448, 448, None)},
@@ -123,3 +133,10 @@ def shared_sets(stride_bytes, rows, way_bytes):
             same += other * stride_bytes % way_bytes // LINE_BYTES == mine
         most = max(most, same)
     return most
+
+
+@compiled
+def rows_conflict(distance, rows, width, itemsize, cache_bytes):
+    """Whether `rows` rows of `width` elements leave a cache, because their distance has a large power of two."""
+    apart = (distance & -distance) * itemsize
+    return apart > width * itemsize and rows * apart > cache_bytes

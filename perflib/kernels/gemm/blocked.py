@@ -26,17 +26,25 @@ from ..buffers import aligned_empty
 from ..caches import reported_caches
 from ..checks import matrices, positive_integer
 from ..jit.compile import compiled
-from ..jit.simd import lanes, load, load_first, pointer, store
+from ..jit.simd import copy_transposed, lanes, load, load_first, pointer, store
 from ..jit.vector import vector_lanes
 from .block_sizes import Blocks, chosen_blocks
 from .microkernel import micro_kernel, register_tile, tile_columns, tile_rows
 
+ONE = 1, 0, 0, 0  # multiplication: how many, and from one to the next of A, B and C
+
 
 @compiled(inline="always")
-def _multiply_panels(a, lda, b, ldb, panel, c, ldc, m, n, k, accumulate):
-    """C (+)= A B by register tiles: a, b, c are pointers; panel j of B starts at b + j panel, its rows are ldb apart."""
-    mr, nr = tile_rows(a), tile_columns(a)
-    for jr in range(0, n, nr):
+def _multiply_panels(a, lda, step, b, ldb, panel, c, ldc, m, n, k, accumulate, several):
+    """C (+)= A B by register tiles: a, b, c are pointers; panel j of B starts at b + j panel, its rows are ldb apart.
+
+    several: as the micro-kernel takes it, (1, 0, 0, 0) for one multiplication.
+    """
+    mr, nr, first = tile_rows(a), tile_columns(a), 0
+    if m <= mr and n >= 2 * nr and several[0] == 1:  # one row of tiles takes one call
+        first = n // nr * nr
+        micro_kernel(a, lda, step, b, ldb, c, ldc, m, nr, k, accumulate, n // nr, 0, panel, nr)
+    for jr in range(first, n, nr):
         b_panel, columns = pointer(b, jr // nr * panel), min(nr, n - jr)
         ir = 0
         while ir < m:
@@ -44,29 +52,38 @@ def _multiply_panels(a, lda, b, ldb, panel, c, ldc, m, n, k, accumulate):
             # a last tile of few rows has too few sums to keep the units busy: it shares the rows of the one before
             rows = (rest + 1) // 2 if mr < rest < mr + mr // 2 else min(mr, rest)
             tile = pointer(c, ir * ldc + jr)
-            micro_kernel(pointer(a, ir * lda), lda, b_panel, ldb, tile, ldc, rows, columns, k, accumulate)
+            micro_kernel(pointer(a, ir * lda), lda, step, b_panel, ldb, tile, ldc, rows, columns, k, accumulate, *several)
             ir += rows
 
 
 @compiled(inline="always")
-def _multiply_in_place(a, lda, b, ldb, c, ldc, m, n, k, kc):
-    """C = A B, nothing copied, kc steps of k at a time."""
+def _multiply_in_place(a, lda, step, b, ldb, c, ldc, m, n, k, kc, several):
+    """C = A B, nothing copied, kc steps of k at a time; several: as the micro-kernel takes it."""
     for pc in range(0, max(k, 1), kc):  # once where k is 0: sums of nothing are written too
-        b_rows, steps = pointer(b, pc * ldb), min(kc, k - pc)
-        _multiply_panels(pointer(a, pc), lda, b_rows, ldb, tile_columns(a), c, ldc, m, n, steps, pc > 0)
+        a_, b_, steps, panel = pointer(a, pc * step), pointer(b, pc * ldb), min(kc, k - pc), tile_columns(a)
+        _multiply_panels(a_, lda, step, b_, ldb, panel, c, ldc, m, n, steps, pc > 0, several)
 
 
 @compiled(inline="always")
-def _pack_b(b, ldb, k, n, panels):
-    """k x n of B into panels of NR columns, row after row; columns beyond n become zeros."""
+def _pack_b(b, ldb, in_columns, k, n, panels):
+    """k x n of B into panels of NR columns, row after row; columns beyond n become zeros.
+
+    ldb: elements from one row of B to the next, or from one column where B lies in columns.
+    """
     step, nr = lanes(b), tile_columns(b)
     for jr in range(0, n, nr):
         panel = pointer(panels, jr * k)
-        for p in range(k):
-            for j in range(0, nr, step):
-                rest = n - jr - j
-                row = load(b, p * ldb + jr + j) if rest >= step else load_first(b, p * ldb + jr + j, rest)
-                store(panel, p * nr + j, row)
+        if in_columns:
+            for p in range(0, k, step):
+                for j in range(0, nr, step):
+                    columns = pointer(b, (jr + j) * ldb + p)
+                    copy_transposed(columns, ldb, n - jr - j, k - p, pointer(panel, p * nr + j), nr)
+        else:
+            for p in range(k):
+                for j in range(0, nr, step):
+                    rest = n - jr - j
+                    row = load(b, p * ldb + jr + j) if rest >= step else load_first(b, p * ldb + jr + j, rest)
+                    store(panel, p * nr + j, row)
 
 
 @compiled(inline="always")
@@ -80,45 +97,58 @@ def _copy_rows(a, lda, m, k, rows, ld):
 
 
 @compiled(inline="always")
-def _multiply_packed(a, lda, b, ldb, c, ldc, m, n, k, work, copy_a, mc, kc, nc):
-    """C = A B through packed panels of B and, on request, copied rows of A; work: `items` elements."""
-    nr, step = tile_columns(a), lanes(a)
+def _multiply_packed(a, lda, step, b, ldb, in_columns, c, ldc, m, n, k, work, copy_a, mc, kc, nc):
+    """C = A B through packed panels of B and, on request, copied rows or columns of A; work: `items` elements."""
+    nr, by_rows = tile_columns(a), step == 1
     panels = pointer(work, 0)
-    rows = pointer(work, min(kc, k) * (-(-min(nc, n) // nr) * nr))
+    lines = pointer(work, min(kc, k) * (-(-min(nc, n) // nr) * nr))
     for jc in range(0, n, nc):
         columns = min(nc, n - jc)
         for pc in range(0, max(k, 1), kc):
             steps = min(kc, k - pc)
-            ld = -(-steps // step) * step + step  # a vector more than the row: copied rows do not share their sets
-            _pack_b(pointer(b, pc * ldb + jc), ldb, steps, columns, panels)
+            _pack_b(pointer(b, pc + jc * ldb if in_columns else pc * ldb + jc), ldb, in_columns, steps, columns, panels)
             for ic in range(0, m, mc):
-                height, source, stride = min(mc, m - ic), pointer(a, ic * lda + pc), lda
-                if copy_a:
-                    _copy_rows(source, lda, height, steps, rows, ld)
-                    source, stride = rows, ld
+                height, source, down, along = min(mc, m - ic), pointer(a, ic * lda + pc * step), lda, step
+                if copy_a and by_rows:
+                    down = _apart(a, steps)
+                    _copy_rows(source, lda, height, steps, lines, down)
+                    source = lines
+                elif copy_a:
+                    along = _apart(a, height)
+                    _copy_rows(source, step, steps, height, lines, along)
+                    source = lines
                 tile = pointer(c, ic * ldc + jc)
-                _multiply_panels(source, stride, panels, nr, nr * steps, tile, ldc, height, columns, steps, pc > 0)
+                _multiply_panels(
+                    source, down, along, panels, nr, nr * steps, tile, ldc, height, columns, steps, pc > 0, ONE
+                )
+
+
+@compiled(inline="always")
+def _apart(x, length):
+    """Elements from one copied line to the next: a vector more than it has, so that lines do not share their sets."""
+    return -(-length // lanes(x)) * lanes(x) + lanes(x)
 
 
 @compiled
 def _matmul_register_blocked(a, b, out):
     """(M, K), (K, N) -> (M, N)"""
     m, k, n = a.shape[0], a.shape[1], b.shape[1]
-    _multiply_in_place(pointer(a, 0), k, pointer(b, 0), n, pointer(out, 0), n, m, n, k, max(k, 1))
+    _multiply_in_place(pointer(a, 0), k, 1, pointer(b, 0), n, pointer(out, 0), n, m, n, k, max(k, 1), ONE)
 
 
 @compiled
 def _matmul_packed(a, b, out, work, mc, kc, nc):
     """(M, K), (K, N) -> (M, N)"""
+    a_, b_, out_, work_ = pointer(a, 0), pointer(b, 0), pointer(out, 0), pointer(work, 0)
     m, k, n = a.shape[0], a.shape[1], b.shape[1]
-    _multiply_packed(pointer(a, 0), k, pointer(b, 0), n, pointer(out, 0), n, m, n, k, pointer(work, 0), True, mc, kc, nc)
+    _multiply_packed(a_, k, 1, b_, n, False, out_, n, m, n, k, work_, True, mc, kc, nc)
 
 
 def items(m: int, n: int, k: int, dtype: np.dtype, mc: int, kc: int, nc: int) -> int:
-    """Elements that a packed block of B and copied rows of A take."""
+    """Elements that a packed block of B and copied rows or columns of A take."""
     nr, step = register_tile(dtype)[1], vector_lanes(dtype)
-    steps, columns = min(kc, k), -(-min(nc, n) // nr) * nr
-    return steps * columns + min(mc, m) * (-(-steps // step) * step + step)
+    height, steps, columns = min(mc, m), min(kc, k), -(-min(nc, n) // nr) * nr
+    return steps * columns + height * steps + 2 * step * max(height, steps)
 
 
 @cache

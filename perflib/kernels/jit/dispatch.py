@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numba
 import numpy as np
 from numba import config, types
+from numpy.lib.array_utils import byte_bounds
 
 from ..checks import positive_integer
 from .compile import compiled
@@ -41,10 +42,16 @@ def plain(x: np.ndarray) -> np.ndarray:
     """x as the compiled code takes it: itself, a view of it where it is read-only, or else a copy. For inputs only."""
     if not (x.flags.c_contiguous and x.flags.aligned and x.size):
         return np.array(x, order="C", subok=False)
+    return writeable(x)
+
+
+def writeable(x: np.ndarray) -> np.ndarray:
+    """x, or a view of it that only NumPy takes for writeable. x is not empty and stays alive with the caller."""
     if x.flags.writeable and type(x) is np.ndarray:
         return x
-    memory = (ctypes.c_char * x.nbytes).from_address(x.ctypes.data)  # only ever read; the caller's x keeps it alive
-    return np.frombuffer(memory, x.dtype).reshape(x.shape)
+    low, high = byte_bounds(x)
+    memory = (ctypes.c_char * (high - low)).from_address(low)
+    return np.ndarray(x.shape, x.dtype, memory, x.ctypes.data - low, x.strides)
 
 
 def check_threads(threads: object) -> int:

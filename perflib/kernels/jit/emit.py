@@ -76,6 +76,21 @@ def total(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return call(builder, name, scalar, ir.Constant(scalar, -0.0), value, fastmath=("reassoc",))
 
 
+def transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """The columns of a square of as many vectors as each has lanes: halves change places, then quarters, down to lanes."""
+    count = len(rows)
+    lanes, step = range(count), count // 2
+    while step:
+        lower = [lane if lane & step == 0 else count + lane - step for lane in lanes]
+        upper = [lane + step if lane & step == 0 else count + lane for lane in lanes]
+        for i in (i for i in lanes if i & step == 0):
+            pair = rows[i], rows[i + step]
+            for place, order in ((i, lower), (i + step, upper)):
+                rows[place] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(INT, count), order))
+        step //= 2
+    return rows
+
+
 def lane_bytes(vector: ir.VectorType) -> int:
     """Bytes of one lane."""
     return 4 if vector.element in (ir.FloatType(), INT) else 8

@@ -5,7 +5,7 @@ declared, as here, get the full width and one instruction each. Usable in compil
 
     lanes(x)                        elements per vector of x's dtype on this machine, a constant
     item_bytes(x)                   bytes per element, likewise
-    load(x, i)   store(x, i, v)     x[i : i + lanes] of a C-contiguous array or a pointer; no alignment needed
+    load(x, i)   store(x, i, v)     x[i : i + lanes] of a contiguous array or a pointer; no alignment needed
     load_first(x, i, count)         the first `count` lanes, zero elsewhere; the others are not touched
     store_first(x, i, v, count)     likewise
     stream(x, i, v)                 store past the caches; x + i must lie on a boundary of the vector's size
@@ -17,6 +17,8 @@ declared, as here, get the full width and one instruction each. Usable in compil
     prefetch_far(x, i)              the same for later: into the second level, where it evicts nothing from the first
     pointer(x, i)                   the address of x[i], to be used like x; keeps nothing alive
     address(x)                      the address of x[0] as a number
+    in_columns(x)                   whether the array x lies in columns, a constant
+    copy_transposed(x, ldx, rows, columns, y, ldy)      lanes x lanes of a matrix, rows of x to columns of y
 
 A dot product, 16 lanes at a time where the machine has 512-bit registers:
 
@@ -50,7 +52,7 @@ def _address(context, builder, kind: types.Type, value: ir.Value, index: ir.Valu
 
 
 def _is_memory(x: types.Type) -> bool:
-    return isinstance(x, types.Array) and x.layout == "C" or isinstance(x, types.CPointer)
+    return isinstance(x, types.Array) and x.layout in "CF" or isinstance(x, types.CPointer)
 
 
 @intrinsic
@@ -104,6 +106,13 @@ def address(typingctx, x):
         return builder.ptrtoint(_address(context, builder, x, args[0], INT(0)), context.get_value_type(types.intp))
 
     return types.intp(x), codegen
+
+
+@intrinsic
+def in_columns(typingctx, x):
+    """Whether x is an array that lies in columns, a constant."""
+    answer = isinstance(x, types.Array) and x.layout == "F"
+    return types.boolean(x), lambda context, builder, signature, args: context.get_constant(types.boolean, answer)
 
 
 @_on_memory
@@ -231,3 +240,41 @@ def total(typingctx, v):
     if not isinstance(v, Vector):
         return None
     return v.element(v), lambda context, builder, signature, args: emit.total(builder, *args)
+
+
+@intrinsic
+def copy_transposed(typingctx, x, ldx, rows, columns, y, ldy):
+    """y[j, 0 : lanes] = x[0 : lanes, j] for j < min(columns, lanes); zero for rows of x from `rows` on, left untouched.
+
+    x and y are pointers, ldx and ldy elements from one row to the next.
+    """
+
+    def codegen(context, builder, signature, args):
+        source, ldx, rows, columns, target, ldy = args
+        vector = vector_of(x.dtype)
+        count, index = vector.count, ldx.type
+
+        def copy(height=None, width=None):
+            masks = [None] * count
+            if height is not None:
+                lanes, none = emit.mask(builder, width, count), ir.Constant(ir.VectorType(ir.IntType(1), count), None)
+                masks = [builder.select(builder.icmp_signed(">", height, index(i)), lanes, none) for i in range(count)]
+            places = (builder.gep(source, [builder.mul(ldx, index(i))]) for i in range(count))
+            lines = [emit.load(builder, place, vector, mask) for place, mask in zip(places, masks, strict=True)]
+            for j, line in enumerate(emit.transposed(builder, lines)):
+                place = builder.gep(target, [builder.mul(ldy, index(j))])
+                if width is None:
+                    emit.store(builder, line, place)
+                else:
+                    with builder.if_then(builder.icmp_signed(">", width, index(j))):
+                        emit.store(builder, line, place)
+
+        whole = builder.and_(*(builder.icmp_signed(">=", size, index(count)) for size in (rows, columns)))
+        with builder.if_else(whole, likely=True) as (inside, edge):
+            with inside:
+                copy()
+            with edge:
+                copy(rows, columns)
+
+    size = types.intp
+    return types.void(types.CPointer(x.dtype), size, size, size, types.CPointer(x.dtype), size), codegen

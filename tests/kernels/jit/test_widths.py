@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fuzz
 import numpy as np
 import pytest
 import quants
@@ -37,6 +38,7 @@ def check(width_bytes):
             x, weight = rng.standard_normal((2, n)).astype(dtype), rng.standard_normal(n).astype(dtype)
             out, kept = guarded(np.full((2, n), np.nan, dtype))
             assert agrees(kernels.rms_norm(x, weight, 1e-5, out), *rms_norm(x, weight, 1e-5)) and kept(), (dtype, n)
+    assert [seed for seed in range(150) if not fuzz.check(seed)] == []
     a, b = rng.standard_normal((70, 90)).astype("float32"), rng.standard_normal((90, 80)).astype("float32")
     assert agrees(kernels.matmul_packed(a, b, None, 24, 32, 48), *matmul(a, b))
     for kind, (columns, _) in quants.SIZES.items():
