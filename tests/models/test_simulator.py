@@ -135,8 +135,8 @@ def test_the_fast_product_is_traced_as_it_is_taken():
     assert way((256, 64, 1024), 4, wide) == Way(False, 1024, False, few_rows=True)
     assert way((100, 2048, 2048), 4, wide) == Way(True, 8, True, few_rows=True)
     assert way((3, 2048, 2048), 4, wide) == Way(False, 8, False, few_rows=True)
-    assert way((64, 2048, 512), 4, wide) == Way(True, 512, False, few_rows=True), "rows of B share sets of the second level"
-    assert not way((64, 2032, 512), 4, wide).packed and not way((12, 2048, 512), 4, wide).packed
+    assert way((64, 1024, 512), 4, wide) == Way(True, 512, False, few_rows=True), "rows of B share sets of the second level"
+    assert not way((64, 1000, 512), 4, wide).packed and not way((12, 1024, 512), 4, wide).packed
     for m, kc, nc in ((16, 64, 1024), (100, 96, 672), (500, 256, 256)):  # a quarter of the second level
         few = for_few_rows(m, wide, 4)
         assert (few.mc, few.kc, few.nc) == (96, kc, nc)
