@@ -10,6 +10,7 @@
     write_pyperf                            measurements for the tools of pyperf
     described                               your own kernel, described like those in kernels
     kernels                                 what is measured, and how to describe your own
+    fleet                                   the same on many machines, over a Dask cluster
     explore                                 controls over sweep and its figures in a notebook
     %load_ext perflib                       the magics %measure and %%measure, see perflib.timing.magics
 
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from . import startup as startup  # first: what Ctrl-C gets while the rest still loads
 
 if TYPE_CHECKING:
-    from . import kernels
+    from . import fleet, kernels
     from .errors import Interrupted, PerflibError, RunError, SampleError, Unmeasurable
     from .explorer import explore
     from .hardware.facts import Machine, machine
@@ -64,12 +65,12 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [*_HOME_OF, "kernels"]
+__all__ = [*_HOME_OF, "fleet", "kernels"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "kernels":
-        return import_module(".kernels", __name__)
+    if name in ("fleet", "kernels"):
+        return import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'perflib' has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

@@ -109,10 +109,11 @@ def test_runs_of_nothing_prints_nothing():
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
-        ([], (False, False, False)),
-        (["--quick"], (True, False, False)),
-        (["--peers"], (False, True, False)),
-        (["--wait"], (False, False, True)),
+        ([], (False, False, False, 1, 0.0)),
+        (["--quick"], (True, False, False, 1, 0.0)),
+        (["--peers"], (False, True, False, 1, 0.0)),
+        (["--wait"], (False, False, True, 1, 0.0)),
+        (["--repeat", "3", "--every", "30"], (False, False, False, 3, 30.0)),
     ],
 )
 def test_record_is_told_what_the_words_say(monkeypatch, capsys, words, asked):

@@ -31,6 +31,7 @@ FLOORS = (  # the lowest first; nothing imports what stands after it
     ("validation",),
     ("report",),
     ("sweeps",),
+    ("fleet",),
     ("explorer", "cli"),
     ("__init__", "__main__"),
 )

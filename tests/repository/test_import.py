@@ -85,7 +85,7 @@ def test_names_that_editors_see_are_those_that_are_loaded():
     shown = next(node for node in tree.body if isinstance(node, ast.If))
 
     homes = {alias.name: node.module for node in shown.body for alias in node.names}
-    assert homes == {**perflib._HOME_OF, "kernels": None}
+    assert homes == {**perflib._HOME_OF, "fleet": None, "kernels": None}
 
 
 def test_a_name_that_is_not_there_is_pythons_own_error():

@@ -1,0 +1,289 @@
+"""Show what many machines say of one question: claims, tiles and shares of each machine's own limits, side by side.
+
+    print(load_fleet("data/fleet"))
+
+A machine's figures are compared inside its run first, and only verdicts and shares stand beside those of others: times are
+never pooled. A machine whose comparisons of a kernel with itself or whose reference loop are off is not usable, and only
+the reason is shown.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy  # loads scipy.stats, half a second, when it is used
+
+from ..display.html import table as html_table
+from ..display.table import Table
+from ..display.text import change, on_one_line, size_text
+from ..errors import RunError, SampleError
+from ..models.tile_choice import model_losses
+from ..runs.cases import topics
+from ..runs.queries import net_times, ratio
+from ..runs.store import Run, load_run, runs_in
+from ..runs.summaries import summary_of
+from ..stats import Interval
+from ..studies.summary import judge_all
+from ..studies.timing import self_ratios
+from ..timing.diagnostics import CANARY_SPREAD, verdict
+from ..timing.measure import MARGIN
+
+CHANCE = 0.001
+"""Of a sound machine that is called not usable."""
+KERNELS = ("matmul", "matmul_tiled_vectorised", "matmul_tiled", "matmul_naive", "rms_norm")
+
+
+def folder_of(fleet: Path, name: str) -> Path:
+    """Where the runs of a machine lie; names of any characters have folders of their own."""
+    words = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:40].strip("-")
+    return fleet / (words if words == name else f"{words or 'machine'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
+
+
+@dataclass(frozen=True, eq=False)
+class FleetMachine:
+    """A machine of a fleet: its newest recording, or why there is none that counts."""
+
+    name: str
+    run: Run | None
+    problem: str = ""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its figures are shown."""
+        return self.run is not None and not self.problem
+
+    def facts(self) -> tuple[str, ...]:
+        """Name, CPU, cores, caches and state."""
+        if self.run is None:
+            return self.name, "", "", "", self.problem
+        here = self.run.machine
+        caches = ", ".join(f"{cache.name} {size_text(cache.size_bytes)}" for cache in here.data_caches()) or "unknown"
+        return self.name, here.cpu, str(here.logical_cpus), caches, self.problem or f"usable: {self.run.id}"
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """The machines of a folder."""
+
+    folder: Path
+    machines: tuple[FleetMachine, ...]
+
+    @cached_property
+    def usable(self) -> list[FleetMachine]:
+        """Those whose figures are shown."""
+        return [one for one in self.machines if one.is_usable]
+
+    @property
+    def headline(self) -> str:
+        """How many machines there are, and how many count."""
+        return f"{len(self.machines)} machines, {len(self.usable)} usable."
+
+    def facts(self) -> Table:
+        """A row for each machine."""
+        rows = tuple(tuple(map(on_one_line, one.facts())) for one in self.machines)
+        return Table(("machine", "CPU", "cores", "caches", "state"), rows)
+
+    def claims(self) -> Table:
+        """Claims by machines, and how many machines agree."""
+        judged = [{claim.id: claim for claim in judge_all(one.run)} for one in self.usable]
+        rows = []
+        for name in dict.fromkeys(name for claims in judged for name in claims):
+            verdicts = [claims[name].verdict if name in claims else "" for claims in judged]
+            text = next(claims[name].text for claims in judged if name in claims)
+            rows.append((name, text, *verdicts, on_most(verdicts)))
+        return Table(("id", "claim", *self._names, "in all"), tuple(rows))
+
+    def shares(self) -> Table:
+        """The best rate of each kernel as a share of its machine's own multiply-add peak, float32, one thread."""
+        shares = [best_shares(one.run) for one in self.usable]
+        kernels = [name for name in KERNELS if any(name in one for one in shares)]
+        rows = ((name, *(f"{100 * one[name]:.0f} %" if name in one else "" for one in shares)) for name in kernels)
+        return Table(("best rate / own peak", *self._names), tuple(rows))
+
+    def tiles(self) -> Table:
+        """The best tile at each size, and the model's where that is another one."""
+        losses = [_losses(one.run) for one in self.usable]
+        rows = []
+        for n in sorted({n for one in losses for n in one}):
+            cells = [
+                (f"{one[n].best}" + (f" (model {one[n].model})" * (one[n].model != one[n].best))) if n in one else ""
+                for one in losses
+            ]
+            rows.append((str(n), *cells))
+        return Table(("best tile at n", *self._names), tuple(rows))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(on_one_line(one.name) for one in self.usable)
+
+    def tables(self) -> list[Table]:
+        """Facts, then what the usable machines say."""
+        return [part for part in (self.facts(), self.claims(), self.shares(), self.tiles()) if part.rows]
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.headline, *map(repr, self.tables())])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.headline)}</p>" + "".join(html_table(part.header, part.rows) for part in self.tables())
+
+
+def load_fleet(folder: str | Path) -> Fleet:
+    """The machines of a fleet's folder, or of any folder of runs; RunError where it has none."""
+    home = Path(folder)
+    names = _names(home)
+    found = [_machine(names.get(path.name, path.name), path) for path in sorted(home.glob("[!.]*")) if path.is_dir()]
+    found = [one for one in found if one] + [_single(run) for run in runs_in(home)]
+    known = {folder_of(home, one.name).name for one in found}
+    found += [
+        FleetMachine(name, None, problem)
+        for name, problem in _failures(home).items()
+        if folder_of(home, name).name not in known
+    ]
+    if not found:
+        raise RunError(f"{home} has no recordings; record some: perflib fleet record --scheduler ADDRESS")
+    return Fleet(home, tuple(found))
+
+
+def _journal(home: Path) -> dict:
+    """The jobs that a fleet's journal names; none where there is no journal that can be read."""
+    try:
+        return json.loads((home / "fleet.json").read_text(encoding="utf-8"))["jobs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _names(home: Path) -> dict[str, str]:
+    """Names of machines by their folders."""
+    return {folder_of(home, name).name: name for job in _journal(home).values() for name in job["machines"]}
+
+
+def _failures(home: Path) -> dict[str, str]:
+    """Why a machine has no recording."""
+    jobs = [job["machines"] for job in _journal(home).values()]
+    return {
+        name: f"{one['state']}: {one['problem']}" for job in jobs for name, one in job.items() if one["state"] != "done"
+    }
+
+
+def _machine(name: str, path: Path) -> FleetMachine | None:
+    """The newest recording in a machine's folder, sweeps aside."""
+    runs = [one for one in runs_in(path) if not one.name.endswith("-sweep")]
+    return _judged(name, runs[-1]) if runs and not (path / "run.json").is_file() else None
+
+
+def _single(path: Path) -> FleetMachine:
+    return _judged(path.name, path)
+
+
+def _judged(name: str, path: Path) -> FleetMachine:
+    try:
+        run = load_run(path)
+        return FleetMachine(name, run, not_usable(run))
+    except RunError as problem:
+        return FleetMachine(name, None, f"damaged: {problem}")
+
+
+def not_usable(run: Run) -> str:
+    """Why the figures of a run do not count; empty where they do."""
+    if not run.finished:
+        return "not usable: unfinished"
+    try:
+        pairs = self_ratios(run)
+    except RunError:
+        pairs = []
+    wrong = sum(not one.low <= 1 <= one.high for one in pairs)
+    if pairs and scipy.stats.binom.sf(wrong - 1, len(pairs), 0.05) < CHANCE:
+        return f"not usable: {wrong} of {len(pairs)} comparisons of a kernel with itself find a difference"
+    moved = _reference_loop(run)
+    if moved > CANARY_SPREAD:
+        return f"not usable: the reference loop moved by {change(moved)}, clock frequency or stolen time"
+    return ""
+
+
+def _reference_loop(run: Run) -> float:
+    """Spread of the reference loop within a block, from the 10th to the 90th percentile, median over the blocks."""
+    rows = pd.concat(
+        [samples[samples["kernel"] == "canary"] for samples in map(run.samples, topics(run))] or [pd.DataFrame()]
+    )
+    if rows.empty:
+        return 0.0
+    times = rows.assign(ns=rows["elapsed_ns"] / rows["reps"]).groupby("block")["ns"]
+    low, middle, high = (times.quantile(q) for q in (0.1, 0.5, 0.9))
+    return float(((high - low) / middle).median())
+
+
+def best_shares(run: Run) -> dict[str, float]:
+    """The best rate of each kernel over the sizes, float32, one thread, over the peak of the run's machine."""
+    cases = summary_of(run).values()
+    columns = [(case, dict(case.key[1])) for case in cases if case.flops and case.state != "invalid"]
+    rates = [
+        (c["kernel"], case.flops / case.time_ns.value)
+        for case, c in columns
+        if c.get("dtype") == "float32" and c.get("threads") == 1
+    ]
+    best = pd.Series([rate for _, rate in rates], index=[name for name, _ in rates], dtype=float).groupby(level=0).max()
+    peak = best.get("fma_peak", np.nan)
+    return {} if not peak > 0 else {str(name): float(rate / peak) for name, rate in best.items()}
+
+
+def _losses(run: Run) -> Mapping[int, object]:
+    try:
+        return model_losses(run)
+    except (RunError, SampleError):
+        return {}
+
+
+def on_most(verdicts: list[str]) -> str:
+    """`HOLDS on 11 of 12, UNDECIDED on 1`."""
+    counts = Counter(one for one in verdicts if one).most_common()
+    return ", ".join(
+        f"{name} on {count}" + (f" of {len(verdicts)}" if not place else "") for place, (name, count) in enumerate(counts)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FleetSweep:
+    """A sweep on each machine: its run, or why there is none."""
+
+    runs: Mapping[str, Run]
+    topic: str
+    problems: Mapping[str, str]
+
+    def verdicts(self) -> dict[tuple[str, int], dict[str, tuple[Interval, str]]]:
+        """By function and n: on each machine the ratio to the first function's time, and the verdict."""
+        found: dict[tuple[str, int], dict[str, tuple[Interval, str]]] = {}
+        for name, run in self.runs.items():
+            times = net_times(run, self.topic)
+            first, *others = times["kernel"].unique()
+            for kernel in others:
+                for n in sorted(int(n) for n in times.loc[times["kernel"] == kernel, "n"].dropna().unique()):
+                    try:
+                        one = ratio(run, self.topic, {"kernel": kernel, "n": n}, {"kernel": first, "n": n})
+                    except (RunError, SampleError):
+                        continue
+                    found.setdefault((str(kernel), n), {})[name] = one, verdict(one, MARGIN, MARGIN)
+        return found
+
+    def table(self) -> Table:
+        """A row for each function and n: ratio and verdict on each machine, and how many agree."""
+        names, rows = list(self.runs), []
+        for (kernel, n), cells in self.verdicts().items():
+            texts = [f"{cells[name][0]:.3f} {cells[name][1]}" if name in cells else "" for name in names]
+            rows.append((kernel, str(n), *texts, on_most([cells[name][1] if name in cells else "" for name in names])))
+        return Table(("time / first function's", "n", *map(on_one_line, names), "in all"), tuple(rows))
+
+    def __str__(self) -> str:
+        problems = [on_one_line(f"{name}: {problem}") for name, problem in self.problems.items()]
+        return "\n".join([f"{len(self.runs)} machines.", *problems, "", repr(self.table())])
+
+    __repr__ = __str__
