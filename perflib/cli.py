@@ -11,7 +11,7 @@ Each command imports what it needs, so `--help` and a wrong word answer at once.
     perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
     perflib history [KERNEL ...] [--html FILE]
-    perflib fleet worker ADDRESS [--name NAME] [--port N] | show [FOLDER]
+    perflib fleet worker ADDRESS [--name NAME] [--port N] | show [FOLDER] [--html FILE]
     perflib fleet record --scheduler ADDRESS [--quick] [--peers] [--folder FOLDER]
     perflib growth FILE [--expect CLASS] [--at-most CLASS] [--unit UNIT] [--html FILE]
 
@@ -164,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
             "--insecure", action="store_true", help="an address off this machine without TLS, in a closed network"
         )
     show = verbs.add_parser("show", help="claims, tiles and shares of each machine's own limits, side by side")
+    show.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page")
     for verb in (record_all, show):
         where = {"nargs": "?"} if verb is show else {}
         verb.add_argument(
@@ -453,7 +454,12 @@ def _fleet(args: argparse.Namespace) -> int:
     if args.verb == "show":
         from .fleet.machines import load_fleet
 
-        print(load_fleet(args.folder or data_folder() / "fleet"))
+        fleet = load_fleet(args.folder or data_folder() / "fleet")
+        if args.html:
+            from .report.own_page import write_page  # half a second of figures
+
+            write_page(args.html, "One question, many machines", fleet)
+        print(fleet)
         return 0
     from .fleet.addresses import require_closed, tls
 

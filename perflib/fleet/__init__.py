@@ -2,6 +2,7 @@
 
     fleet = perflib.fleet.record(client)                            one recording on each machine
     perflib.fleet.sweep(client, {"a": f, "b": g}, sizes, make=...)  functions of yours, compared on each machine
+    perflib.fleet.simulate({"small": caches}, sizes=[128, 256])     misses and best tiles in caches that nobody needs to own
 
 A machine takes part with one worker, `perflib fleet worker ADDRESS`. It measures in child processes of that worker, one at
 a time, and keeps its recording on its own disk; perflib collects and checks it. Dask unpickles what it receives: whoever
@@ -12,11 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .counting import simulate as simulate
     from .gather import record as record
     from .gather import sweep as sweep
     from .machines import load_fleet as load_fleet
 
-_HOMES = {"record": "gather", "sweep": "gather", "load_fleet": "machines"}
+_HOMES = {"record": "gather", "sweep": "gather", "simulate": "counting", "load_fleet": "machines"}
 
 
 def __getattr__(name: str) -> Any:

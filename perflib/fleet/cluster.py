@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -112,8 +113,10 @@ class Cluster:
         """The worker at an address, whose start and versions are right."""
         try:
             facts = self.ask(address, worker.facts)
-        except (ImportError, AttributeError) as problem:
-            raise FleetError(f"worker {address} has another perflib: {on_one_line(problem)}") from None
+        except Silent:
+            raise
+        except Exception as problem:  # whatever a worker without perflib, or with another one, makes of the question
+            raise FleetError(f"worker {address} has no perflib or another one: {on_one_line(problem)}") from None
         if not facts["name"]:
             raise FleetError(f"worker {address} was started by another command; on its machine run: {self._start}")
         here = worker.versions()
@@ -147,14 +150,12 @@ class Cluster:
         return client
 
     def _workers(self) -> dict[str, dict[str, Any]]:
-        client = self._connected()
-        self._sync("_update_scheduler_info", -1)
-        return dict(client._scheduler_identity.get("workers", {}))
+        return dict(self._sync("scheduler.identity", n_workers=-1)["workers"])
 
     def _sync(self, name: str, *args: Any, within_s: float = ANSWER_S, **settings: Any) -> Any:
         """Call a coroutine of the client with a deadline."""
         client = self._connected()
         try:
-            return client.sync(getattr(client, name), *args, callback_timeout=within_s, **settings)
+            return client.sync(attrgetter(name)(client), *args, callback_timeout=within_s, **settings)
         except (OSError, TimeoutError) as problem:
             raise Silent(f"{self.address} does not answer: {on_one_line(problem) or 'no answer in time'}") from None

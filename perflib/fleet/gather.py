@@ -218,7 +218,7 @@ def _step(machines: Cluster, home: Path, name: str, one: Outcome, begin: tuple) 
         if not address:
             one.seen = ("gone",)
             return
-        if address != one.address or not one.seen or one.seen == ("gone",):
+        if address != one.address or one.seen in ((), ("gone",), ("silent",)):
             machines.member(address)  # restarted: perhaps with other versions
             one.address = address
         seen = machines.ask(address, worker.watch, key)

@@ -191,9 +191,10 @@ def serve(address: str, name: str = "", port: int = 0, security: Any = None, ins
     except ImportError:
         raise FleetError(WITHOUT) from None
     host = urlsplit(address).hostname or ""
+    own = (f"[{host}]" if ":" in host else host) if is_loopback(host) else None
     _served["name"] = on_one_line(name) or f"{platform.machine()}-{boot_id()[:8]}"
     with dask.config.set({"distributed.worker.profile.enabled": False}):
-        asyncio.run(_serve(address, _served["name"], port, security, host if is_loopback(host) else None))
+        asyncio.run(_serve(address, _served["name"], port, security, own))
 
 
 async def _serve(address: str, name: str, port: int, security: Any, host: str | None) -> None:

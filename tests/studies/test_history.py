@@ -32,7 +32,7 @@ def recorded(monkeypatch):
     def make(count, place=None, factor=1.2, machine=HERE, later=None, spread=0.01, first=0):
         rng = np.random.default_rng(count)
         for number in range(first, first + count):
-            code = {"digest": f"{number:016}", "commit": f"{number:040}", "clean": True}
+            code = {"digest": f"{number:016}", "commit": f"{number:02}" + 38 * "c", "clean": number != 3}
             monkeypatch.setattr(writer, "_code", lambda code=code: code)
             slower = factor if place is not None and number >= place else 1.0
             between = np.exp(spread * rng.standard_normal(2))
@@ -68,7 +68,7 @@ def test_a_step_comes_with_its_commits_and_the_versions_that_changed(recorded):
     (changed,) = found.changed
     assert changed.scan.steps[0].ratio.low < 1.2 < changed.scan.steps[0].ratio.high
     assert row[3] == "2026-01-11T00:00:00Z"
-    assert row[5] == f"{9:016}..{10:016}"[:34] or row[5].startswith("0000")
+    assert row[5] == f"09{14 * 'c'}..10{14 * 'c'}"
     assert "numpy 2.0 -> 2.1" in row[6]
     assert "Python 3.11.0 -> 3.12.0" in row[6]
     assert "1 of 2 series have a step, 1 are steady, 0 undecided" in found.headline
@@ -198,3 +198,9 @@ def test_the_figure_marks_each_step_with_its_ratio(recorded):
     assert "1 steps marked" in figure.alt
     words = [text.get_text() for axes in figure.figure.axes for text in axes.texts]
     assert any(word.startswith("+") and word.endswith("%") for word in words)
+
+
+def test_a_commit_says_where_files_differed_from_it(recorded):
+    recorded(5)
+
+    assert [one.commit.endswith(" + changes") for one in history().recordings] == [False, False, False, True, False]
