@@ -2,7 +2,7 @@
 
     fleet = perflib.fleet.record(client)                            one recording on each machine
     perflib.fleet.sweep(client, {"a": f, "b": g}, sizes, make=...)  functions of yours, compared on each machine
-    perflib.fleet.simulate({"small": caches}, sizes=[128, 256])     misses and best tiles in caches that nobody needs to own
+    perflib.fleet.simulate({"small": caches}, sizes=[128, 256])     misses and best tiles in caches of any machine
 
 A machine takes part with one worker, `perflib fleet worker ADDRESS`. It measures in child processes of that worker, one at
 a time, and keeps its recording on its own disk; perflib collects and checks it. Dask unpickles what it receives: whoever

@@ -1,4 +1,4 @@
-"""Count the misses of kernels in the caches of many machines, which nobody needs to own, over the workers of a cluster.
+"""Count the misses of kernels in the caches of any machines, over the workers of a cluster.
 
     simulate({"small": caches, "large": others}, sizes=[128, 200, 256]).table()
 

@@ -176,7 +176,9 @@ def history(kernels: Iterable[str] = (), folders: Sequence[Path] | None = None) 
     names, cases = tuple(dict.fromkeys(kernels)), {}
     for run in mine[-MOST_RECORDINGS:]:
         try:
-            cases[_recording(run)] = summary_of(run) if not run.meta["settings"].get("axes") else {}
+            settings = run.meta["settings"]
+            is_coded = isinstance(settings, dict) and settings.get("axes")
+            cases[_recording(run)] = {} if is_coded else summary_of(run)
         except RunError as problem:
             notes.append(f"Left out: {problem}.")
     if not cases:

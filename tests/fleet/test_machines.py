@@ -11,7 +11,7 @@ from synthetic import HERE, cell, full, limits, matmul, noisy, record, timing
 
 from perflib import cli
 from perflib.errors import RunError
-from perflib.fleet.machines import FleetSweep, best_shares, folder_of, load_fleet, not_usable, on_most
+from perflib.fleet.machines import FleetSweep, best_shares, folder_of, load_fleet, not_usable, on_most, shares_of_many
 
 OTHER = replace(HERE, cpu="Other <b>chip</b>\nof two lines", caches=())
 
@@ -175,3 +175,16 @@ def test_a_sweep_is_judged_on_each_machine_by_itself():
         assert all(0.49 < ratio.value < 0.51 for ratio, _ in cells.values())
     assert {row[-1] for row in found.table().rows} == {"faster on 2 of 2"}
     assert "three: gone" in str(found)
+
+
+def test_many_machines_are_judged_by_their_summaries_alone(home):
+    paths = [put(home, name, full()) for name in ("one", "two", "three")]
+    for path in paths:
+        (path / "matmul.csv").unlink()
+    (paths[2] / "summary.csv").write_text("changed")
+
+    shares = shares_of_many(paths)
+
+    assert shares["matmul_tiled"].round(2).tolist()[:2] == [0.02, 0.02]
+    assert shares["problem"].tolist()[:2] == ["", ""]
+    assert "checksum differs" in shares["problem"].iloc[2]

@@ -110,6 +110,7 @@ def test_a_summary_changed_after_it_was_recorded_is_refused(refused):
         (",stable", ",splendid", ("row 2", "state must be", "got 'splendid'")),
         ("float32,64", "float32,-64", ("row 2", "n must be an integer of at least 1, got '-64'")),
         ("float32,64", "float32,٦٤", ("row 2", "n must be an integer")),
+        ("float32,64,,,1,,", "float32,64,,,1,mc=x,", ("row 2", "parameters must be name=number")),
         (",stable,", ",stable,,", ("row 2", "must have 17 fields, got 18")),
     ],
 )
