@@ -124,6 +124,20 @@ def test_record_is_told_what_the_words_say(monkeypatch, capsys, words, asked):
     assert capsys.readouterr().out == f"{asked}\n"
 
 
+def test_every_alone_is_refused_before_anything_is_recorded(capsys):
+    assert cli.run(["record", "--every", "5"]) == 1
+    assert capsys.readouterr().err == "perflib: --every must stand with --repeat K, K of at least 2\n"
+
+
+@pytest.mark.parametrize("words", [["--repeat", "0"], ["--repeat", "2", "--every", "-1"], ["--repeat", "2", "--every", "nan"]])
+def test_sessions_that_cannot_be_are_one_line(words, capsys):
+    assert cli.run(["record", *words]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("perflib: --repeat must be at least 1 and --every at least 0, got ")
+    assert printed.err.count("\n") == 1
+
+
 def test_an_unknown_run_is_one_line_and_status_1():
     assert perflib("report", "nowhere") == (1, "", "perflib: no run 'nowhere'; recorded: none\n")
 

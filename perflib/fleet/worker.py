@@ -13,7 +13,6 @@ import json
 import os
 import pickle
 import platform
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +28,9 @@ from ..errors import FleetError, RunError
 from ..files import data_folder, recording_folder, replace_text
 from ..hardware.facts import machine
 from ..kernels.caches import sysctl
+from ..runs.integrity import digest
 from ..runs.store import load_run, read_blocks, runs_in
-from ..runs.writer import code_digest, measuring_lock
+from ..runs.writer import code_digest, lock_owner
 from ..studies.recording_plan import record
 from ..sweeps.sweep import sweep
 from ..timing.processes import FreshProcess
@@ -49,8 +49,8 @@ _jobs: dict[str, "Job"] = {}
 class Job:
     """Work in a fresh process; `state` is running, done or failed."""
 
-    def __init__(self, key: str, work: Callable[[], Iterator[tuple[str, str]]]) -> None:
-        self.key, self.state, self.run, self.problem, self.waits = key, "running", "", "", ""
+    def __init__(self, key: str, work: Callable[[], Iterator[str]]) -> None:
+        self.key, self.state, self.run, self.problem = key, "running", "", ""
         self._process = FreshProcess()
         self._process.begin(work)
         Thread(target=self._follow, daemon=True).start()
@@ -58,15 +58,20 @@ class Job:
     def _follow(self) -> None:
         """Take what the process yields; the thread sleeps until something comes."""
         try:
-            for kind, what in self._process.items():
-                self.waits = what if kind == "waits" else ""
-                self.run = what if kind == "run" else self.run
+            for self.run in self._process.items():
+                pass
             replace_text(_note_of(self.key), json.dumps({"run": self.run}))
             self.state = "done"
         except BaseException as problem:  # whatever ends a process of its own is an answer here
             self.problem, self.state = f"{type(problem).__name__}: {on_one_line(problem)}", "failed"
         finally:
             self._process.end()
+
+    @property
+    def waits(self) -> str:
+        """For whom, where another process measures on this machine."""
+        owner = lock_owner() if self.state == "running" else None
+        return "" if owner in (None, self._process.number) else f"process {owner}"
 
     def end(self) -> None:
         """Kill the process."""
@@ -80,7 +85,7 @@ def boot_id() -> str:
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
-        return sysctl("kern.bootsessionuuid") or f"unknown {platform.node()}"
+        return sysctl("kern.bootsessionuuid") or digest(platform.node().encode())
 
 
 def versions() -> dict[str, str]:
@@ -101,19 +106,21 @@ def facts() -> dict[str, Any]:
 
 def begin(key: str, kind: str, request: Mapping[str, Any] | bytes, wait_s: float) -> None:
     """Begin a job unless it runs or is done; what failed begins again. wait_s: for other measurements on this machine."""
-    if (job := _jobs.get(key)) and job.state != "failed":
-        return
-    if _finished(key) is None:
+    job = _jobs.get(key)
+    if (job is None or job.state != "running") and _finished(key) is None:
         _jobs[key] = Job(key, partial(_WORK[kind], request, wait_s))
 
 
 def watch(key: str) -> dict[str, Any]:
     """State of a job: `running`, `done`, `failed` or `unknown`, its problem, whom it waits for, blocks on the disk."""
+    job = _jobs.get(key)
+    state = job.state if job else "unknown"
+    if job and state == "running":
+        return {"state": state, "problem": "", "waits": job.waits, "blocks": _blocks()}
     if _finished(key):
         return {"state": "done", "problem": "", "waits": "", "blocks": 0}
-    if (job := _jobs.get(key)) is None:
-        return {"state": "unknown", "problem": "", "waits": "", "blocks": 0}
-    return {"state": job.state, "problem": job.problem, "waits": job.waits, "blocks": _blocks()}
+    problem = job.problem or "its run is gone or was changed" if job else ""
+    return {"state": "failed" if job else "unknown", "problem": problem, "waits": "", "blocks": 0}
 
 
 def fetch(key: str) -> dict[str, bytes]:
@@ -153,27 +160,15 @@ def _blocks() -> int:
         return 0
 
 
-def _waiting(wait_s: float) -> Iterator[tuple[str, str]]:
-    """Say for whom the next measurement waits, if it must."""
-    try:
-        with measuring_lock():
-            pass
-    except RunError as problem:
-        found = re.search(r"process \w+", str(problem))
-        yield "waits", found[0] if found else "another process"
-
-
-def _record(request: Mapping[str, Any], wait_s: float) -> Iterator[tuple[str, str]]:
+def _record(request: Mapping[str, Any], wait_s: float) -> Iterator[str]:
     """In the child: a recording."""
-    yield from _waiting(wait_s)
-    yield "run", record(**request, progress=False, wait=wait_s).id
+    yield record(**request, progress=False, wait=wait_s).id
 
 
-def _sweep(request: bytes, wait_s: float) -> Iterator[tuple[str, str]]:
+def _sweep(request: bytes, wait_s: float) -> Iterator[str]:
     """In the child: a sweep of functions that travelled by value."""
     kernels, sizes, keywords = pickle.loads(request)
-    yield from _waiting(wait_s)
-    yield "run", sweep(kernels, sizes, progress=False, wait=wait_s, **keywords).run.id
+    yield sweep(kernels, sizes, progress=False, wait=wait_s, **keywords).run.id
 
 
 _WORK = {"record": _record, "sweep": _sweep}
