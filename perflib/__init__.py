@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from . import startup as startup  # first: what Ctrl-C gets while the rest still loads
 
 if TYPE_CHECKING:
-    from . import fleet, kernels
+    from . import kernels
     from .errors import Interrupted, PerflibError, RunError, SampleError, Unmeasurable
     from .explorer import explore
     from .hardware.facts import Machine, machine
@@ -65,7 +65,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [*_HOME_OF, "fleet", "kernels"]
+__all__ = [*_HOME_OF, "kernels"]
 
 
 def __getattr__(name: str) -> Any:

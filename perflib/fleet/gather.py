@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,10 @@ from ..display.text import on_one_line
 from ..errors import FleetError, PerflibError, RunError
 from ..files import data_folder, replace_text
 from ..runs.store import load_run
+from ..sweeps.result import Sweep
+from ..sweeps.subjects import named, recorded
+from ..sweeps.sweep import axes_of
+from ..sweeps.sweep import sweep as sweep_here
 from . import worker
 from .cluster import FETCH_S, Cluster, Silent, cluster
 from .machines import Fleet, FleetSweep, folder_of, load_fleet
@@ -82,12 +87,17 @@ def sweep(
     cannot travel.
     """
     home = Path(folder) if folder else data_folder() / "fleet"
-    request = by_value((kernels, list(sizes), keywords))
+    functions, sizes = named(kernels), list(sizes)
+    values = {key: value for key, value in keywords.items() if key not in signature(sweep_here).parameters}
+    settings = (keywords.get(key, default) for key, default in (("dtype", "float32"), ("threads", 1)))
+    axes = axes_of(functions, sizes, *settings, values, keywords.get("make"))
+    request = by_value((kernels, sizes, keywords))
     with cluster(client, insecure, security) as machines:
         outcomes = _gather(machines, home, "sweep", request, progress, deadline_s, wait_s)
     runs = {name: load_run(folder_of(home, name) / one.run) for name, one in outcomes.items() if one.state == "done"}
+    names, topic = {recorded(name, function): name for name, function in functions.items()}, keywords.get("name", "sweep")
     problems = {name: one.problem for name, one in outcomes.items() if one.state != "done"}
-    return FleetSweep(runs, keywords.get("name", "sweep"), problems)
+    return FleetSweep({name: Sweep(run, topic, names, axes) for name, run in runs.items()}, problems)
 
 
 def by_value(request: Any) -> bytes:

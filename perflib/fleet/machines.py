@@ -26,12 +26,13 @@ from ..display.text import change, on_one_line, size_text
 from ..errors import RunError, SampleError
 from ..models.tile_choice import model_losses
 from ..runs.cases import topics
-from ..runs.queries import net_times, ratio
+
 from ..runs.store import Run, load_run, runs_in
 from ..runs.summaries import columns_of, read_columns
 from ..stats import Interval
 from ..studies.summary import judge_all
 from ..studies.timing import self_ratios
+from ..sweeps.result import Sweep
 from ..timing.diagnostics import CANARY_SPREAD, verdict
 from ..timing.measure import MARGIN
 
@@ -267,37 +268,31 @@ def on_most(verdicts: list[str]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FleetSweep:
-    """A sweep on each machine: its run, or why there is none."""
+    """A sweep on each machine, or why there is none. `sweeps[name]` is what `perflib.sweep` gives there."""
 
-    runs: Mapping[str, Run]
-    topic: str
+    sweeps: Mapping[str, Sweep]
     problems: Mapping[str, str]
 
-    def verdicts(self) -> dict[tuple[str, int], dict[str, tuple[Interval, str]]]:
-        """By function and n: on each machine the ratio to the first function's time, and the verdict."""
-        found: dict[tuple[str, int], dict[str, tuple[Interval, str]]] = {}
-        for name, run in self.runs.items():
-            times = net_times(run, self.topic)
-            first, *others = times["kernel"].unique()
-            for kernel in others:
-                for n in sorted(int(n) for n in times.loc[times["kernel"] == kernel, "n"].dropna().unique()):
-                    try:
-                        one = ratio(run, self.topic, {"kernel": kernel, "n": n}, {"kernel": first, "n": n})
-                    except (RunError, SampleError):
-                        continue
-                    found.setdefault((str(kernel), n), {})[name] = one, verdict(one, MARGIN, MARGIN)
+    def verdicts(self) -> dict[tuple[str, str], dict[str, tuple[Interval, str]]]:
+        """By curve and n: on each machine the ratio to the time of the first function, and the verdict."""
+        found: dict[tuple[str, str], dict[str, tuple[Interval, str]]] = {}
+        for name, one in self.sweeps.items():
+            for point in one.points:
+                if point.speed_up:
+                    ratio = point.speed_up.inverse()
+                    found.setdefault((point.curve, str(point.n)), {})[name] = ratio, verdict(ratio, MARGIN, MARGIN)
         return found
 
     def table(self) -> Table:
-        """A row for each function and n: ratio and verdict on each machine, and how many agree."""
-        names, rows = list(self.runs), []
-        for (kernel, n), cells in self.verdicts().items():
+        """A row for each curve and n: ratio and verdict on each machine, and how many agree."""
+        names, rows = list(self.sweeps), []
+        for (curve, n), cells in self.verdicts().items():
             texts = [f"{cells[name][0]:.3f} {cells[name][1]}" if name in cells else "" for name in names]
-            rows.append((kernel, str(n), *texts, on_most([cells[name][1] if name in cells else "" for name in names])))
+            rows.append((curve, n, *texts, on_most([cells[name][1] if name in cells else "" for name in names])))
         return Table(("time / first function's", "n", *map(on_one_line, names), "in all"), tuple(rows))
 
     def __str__(self) -> str:
         problems = [on_one_line(f"{name}: {problem}") for name, problem in self.problems.items()]
-        return "\n".join([f"{len(self.runs)} machines.", *problems, "", repr(self.table())])
+        return "\n".join([f"{len(self.sweeps)} machines.", *problems, "", repr(self.table())])
 
     __repr__ = __str__

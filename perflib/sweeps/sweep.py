@@ -90,7 +90,7 @@ def sweep(
             raise ValueError(f"{argument} must be above 0, got {amount}")
     positive_integer("processes", processes)
     functions = named(kernels)
-    axes = _axes(functions, sizes, dtype, threads, values, make)
+    axes = axes_of(functions, sizes, dtype, threads, values, make)
     counted = {"flops": flops, "bytes": bytes, "exact": exact, "output": output}
     described, plain = _points(functions, axes, scope, make, counted)
     cells = list(dict.fromkeys(point.label for point in (*described, *plain)))
@@ -123,7 +123,7 @@ def _restored(points: Sequence[GridPoint]) -> Iterator[None]:
             state.restore()
 
 
-def _axes(
+def axes_of(
     functions: Mapping[str, Function],
     sizes: Iterable[Label],
     dtype: str | Sequence[str],

@@ -82,17 +82,18 @@ def test_functions_of_every_kind_travel_and_are_compared_on_each_machine(machine
     functions = {"plain": mine.plain, "compiled": mine.compiled, "closure": closure, "lambda": lambda x: np.sum(x) + 1}
     found = sweep(machines.address, functions, SIZES, home, make=make, budget_s=0.2, progress=False)
 
-    (run,) = found.runs.values()
+    (one,) = found.sweeps.values()
+    run = one.run
     assert found.problems == {}
     assert {"plain", "compiled", "closure", "lambda"} <= set(run.samples("sweep")["kernel"])
     assert {kernel for kernel, _ in found.verdicts()} == {"compiled", "closure", "lambda"}
     assert "a machine/with «any» name" in str(found)
     assert run.path.parent.parent == home
     again = sweep(machines.address, functions, SIZES, home, make=make, budget_s=0.2, progress=False)
-    assert [one.id for one in again.runs.values()] == [run.id], "the folder has it"
+    assert [one.run.id for one in again.sweeps.values()] == [run.id], "the folder has it"
 
 
-@pytest.mark.parametrize("wrong", [threading.Lock(), sys.stderr])
+@pytest.mark.parametrize("wrong", [threading.Lock(), (i for i in ())], ids=["lock", "generator"])
 def test_what_cannot_travel_is_refused_before_anything_is_sent(wrong, refused):
     with refused(FleetError, "functions must be able to travel"):
         by_value(({"f": lambda x: wrong}, SIZES, {}))

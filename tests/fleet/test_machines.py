@@ -11,6 +11,8 @@ from synthetic import HERE, cell, full, limits, matmul, noisy, record, timing
 
 from perflib import cli
 from perflib.errors import RunError
+from perflib.sweeps.axes import axis
+from perflib.sweeps.result import Sweep
 from perflib.fleet.machines import FleetSweep, best_shares, folder_of, load_fleet, not_usable, on_most, shares_of_many
 
 OTHER = replace(HERE, cpu="Other <b>chip</b>\nof two lines", caches=())
@@ -166,9 +168,10 @@ def test_a_sweep_is_judged_on_each_machine_by_itself():
     runs = {}
     for name, factor in (("one", 1.0), ("two", 10.0)):
         cells = [cell(kernel, n, noisy(factor * ns * n, 0.002), "call") for kernel, ns in (("a", 100), ("b", 50)) for n in (8, 16)]
-        runs[name] = record(("sweep", "all sizes", cells), processes=1)
+        run = record(("sweep", "all sizes", cells), processes=1)
+        runs[name] = Sweep(run, "sweep", {"a": "a", "b": "b"}, {"n": axis("n", [8, 16])})
 
-    found = FleetSweep(runs, "sweep", {"three": "gone"})
+    found = FleetSweep(runs, {"three": "gone"})
 
     for cells in found.verdicts().values():
         assert {name: verdict for name, (_, verdict) in cells.items()} == {"one": "faster", "two": "faster"}
