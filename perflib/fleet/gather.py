@@ -58,6 +58,8 @@ def record(
 ) -> Fleet:
     """One recording on each machine that the client reaches; the same call goes on where it was interrupted.
 
+    A folder that has all of them is only shown: name another one to measure again.
+
     client: a distributed.Client, or the address of its scheduler. folder: of the fleet, by default `fleet` in the data
     folder. deadline_s: how long a machine may give no sign of progress. wait_s: how long it may wait for another
     measurement there. Raises FleetError for a cluster or a worker that must not measure, before anything is measured.

@@ -38,17 +38,22 @@ def unpack(parcel: Any, folder: Path) -> Run:
         if {file.name: file.read_bytes() for file in home.iterdir()} != files:
             raise RunError(f"{home}: is there already and differs; remove it or collect into another folder")
         return load_run(home)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
-        inside = Path(part) / name
-        inside.mkdir()
-        for file, content in files.items():
-            (inside / file).write_bytes(content)
-        run = load_run(inside)
-        if not run.finished:
-            raise RunError(f"{name}: is not finished")
-        require_plausible(run)
-        inside.rename(home)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
+            inside = Path(part) / name
+            inside.mkdir()
+            for file, content in files.items():
+                (inside / file).write_bytes(content)
+            run = load_run(inside)
+            if not run.finished:
+                raise RunError(f"{name}: is not finished")
+            require_plausible(run)
+            inside.rename(home)
+    except OSError as problem:
+        if home.exists():
+            return unpack(parcel, folder)  # another client was faster
+        raise RunError(f"cannot write {home}: {problem.strerror or problem}") from None
     return load_run(home)
 
 
