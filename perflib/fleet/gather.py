@@ -134,6 +134,7 @@ class Outcome:
     state: str = "open"
     run: str = ""
     problem: str = ""
+    note: str = ""
     address: str = ""
     seen: tuple = field(default=(), repr=False)
     alive_s: float = field(default_factory=time.monotonic, repr=False)
@@ -157,7 +158,7 @@ class _Journal:
 
     def note(self, name: str, outcome: Outcome) -> None:
         """Keep how a machine's job stands."""
-        self.machines[name] = {"state": outcome.state, "run": outcome.run, "problem": outcome.problem}
+        self.machines[name] = {what: getattr(outcome, what) for what in ("state", "run", "problem", "note")}
         self._write()
 
     def _read(self) -> dict[str, Any] | None:
@@ -237,6 +238,7 @@ def _step(machines: Cluster, home: Path, name: str, one: Outcome, begin: tuple) 
         if seen["state"] == "unknown" or (seen["state"] == "failed" and not one.seen):
             machines.ask(address, worker.begin, *begin)
             seen = machines.ask(address, worker.watch, key)
+        one.note = one.note or on_one_line(seen.get("note", ""))
         if seen["state"] == "failed":
             one.state, one.problem = "failed", seen["problem"]
         elif seen["state"] == "done":

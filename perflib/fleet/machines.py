@@ -54,6 +54,7 @@ class FleetMachine:
     name: str
     run: Run | None
     problem: str = ""
+    note: str = ""
 
     @property
     def is_usable(self) -> bool:
@@ -66,7 +67,8 @@ class FleetMachine:
             return self.name, "", "", "", self.problem
         here = self.run.machine
         caches = ", ".join(f"{cache.name} {size_text(cache.size_bytes)}" for cache in here.data_caches()) or "unknown"
-        return self.name, here.cpu, str(here.logical_cpus), caches, self.problem or f"usable: {self.run.id}"
+        state = self.problem or f"usable: {self.run.id}"
+        return self.name, here.cpu, str(here.logical_cpus), caches, state + (f"; {self.note}" if self.note else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,55 +142,40 @@ class Fleet:
 def load_fleet(folder: str | Path) -> Fleet:
     """The machines of a fleet's folder, or of any folder of runs; RunError where it has none."""
     home = Path(folder)
-    names = _names(home)
-    found = [_machine(names.get(path.name, path.name), path) for path in sorted(home.glob("[!.]*")) if path.is_dir()]
-    found = [one for one in found if one] + [_single(run) for run in runs_in(home)]
-    known = {folder_of(home, one.name).name for one in found}
-    found += [
-        FleetMachine(name, None, problem)
-        for name, problem in _failures(home).items()
-        if folder_of(home, name).name not in known
-    ]
+    entries = _entries(home)
+    names = {folder_of(home, name).name: name for name, _ in entries}
+    notes = {entry["run"]: str(entry.get("note", "")) for _, entry in entries}
+    paths = [path for path in sorted(home.glob("[!.]*")) if path.is_dir()]
+    found = [_machine(names.get(path.name, path.name), runs_in(path), notes) for path in paths]
+    found = [one for one in found if one] + [_judged(run.name, run, "") for run in runs_in(home)]
+    known = {one.name for one in found}
+    problems = {name: f"{entry['state']}: {entry['problem']}" for name, entry in entries if entry["state"] != "done"}
+    found += [FleetMachine(name, None, problem) for name, problem in problems.items() if name not in known]
     if not found:
         raise RunError(f"{home} has no recordings; record some: perflib fleet record --scheduler ADDRESS")
     return Fleet(home, tuple(found))
 
 
-def _journal(home: Path) -> dict:
-    """The jobs that a fleet's journal names; none where there is no journal that can be read."""
+def _entries(home: Path) -> list[tuple[str, dict[str, str]]]:
+    """Machines of a fleet's journal with what it says of each; none where there is no journal that can be read."""
     try:
-        return json.loads((home / "fleet.json").read_text(encoding="utf-8"))["jobs"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        jobs = json.loads((home / "fleet.json").read_text(encoding="utf-8"))["jobs"]
+        entries = [(name, entry) for job in jobs.values() for name, entry in job["machines"].items()]
+        return [(name, entry) for name, entry in entries if {"state", "run", "problem"} <= entry.keys()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
-def _names(home: Path) -> dict[str, str]:
-    """Names of machines by their folders."""
-    return {folder_of(home, name).name: name for job in _journal(home).values() for name in job["machines"]}
+def _machine(name: str, runs: list[Path], notes: Mapping[str, str]) -> FleetMachine | None:
+    """The newest recording of a machine, sweeps aside."""
+    recordings = [path for path in runs if not path.name.endswith("-sweep")]
+    return _judged(name, recordings[-1], notes.get(recordings[-1].name, "")) if recordings else None
 
 
-def _failures(home: Path) -> dict[str, str]:
-    """Why a machine has no recording."""
-    jobs = [job["machines"] for job in _journal(home).values()]
-    return {
-        name: f"{one['state']}: {one['problem']}" for job in jobs for name, one in job.items() if one["state"] != "done"
-    }
-
-
-def _machine(name: str, path: Path) -> FleetMachine | None:
-    """The newest recording in a machine's folder, sweeps aside."""
-    runs = [one for one in runs_in(path) if not one.name.endswith("-sweep")]
-    return _judged(name, runs[-1]) if runs and not (path / "run.json").is_file() else None
-
-
-def _single(path: Path) -> FleetMachine:
-    return _judged(path.name, path)
-
-
-def _judged(name: str, path: Path) -> FleetMachine:
+def _judged(name: str, path: Path, note: str) -> FleetMachine:
     try:
         run = load_run(path)
-        return FleetMachine(name, run, not_usable(run))
+        return FleetMachine(name, run, not_usable(run), note)
     except RunError as problem:
         return FleetMachine(name, None, f"damaged: {problem}")
 

@@ -15,6 +15,7 @@ import pickle
 import platform
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -38,6 +39,8 @@ from .addresses import WITHOUT, is_loopback, require_closed
 from .packing import pack
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SUSPENDED_S, JUMP_S = 0.5, 1.0
+"""Of the clocks, from which on a job is flagged; a clock that is adjusted gently moves by less in a recording."""
 AGAIN_S = 2.0
 """Seconds before a worker looks for its scheduler again."""
 PACKAGES = ("numpy", "numba", "cloudpickle", "distributed")
@@ -51,7 +54,7 @@ class Job:
 
     def __init__(self, key: str, work: Callable[[], Iterator[str]]) -> None:
         self.key, self.state, self.run, self.problem = key, "running", "", ""
-        self._process = FreshProcess()
+        self._process, self._clocks = FreshProcess(), clocks()
         self._process.begin(work)
         Thread(target=self._follow, daemon=True).start()
 
@@ -73,9 +76,24 @@ class Job:
         owner = lock_owner() if self.state == "running" else None
         return "" if owner in (None, self._process.number) else f"process {owner}"
 
+    @property
+    def note(self) -> str:
+        """What happened to the clocks of this machine since the job began; empty where nothing did."""
+        wall, boot = (now - then for now, then in zip(clocks(), self._clocks, strict=True))
+        if boot > SUSPENDED_S:
+            return f"the machine was suspended for {boot:.0f} s"
+        return f"the clock was set by {wall - boot:+.0f} s" if abs(wall - boot) > JUMP_S else ""
+
     def end(self) -> None:
         """Kill the process."""
         self._process.end()
+
+
+def clocks() -> tuple[float, float]:
+    """Seconds of the wall clock, and of the one that runs on while the machine is suspended, beyond the monotonic clock."""
+    steady = time.monotonic()
+    awake = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else steady
+    return time.time() - steady, awake - steady
 
 
 def boot_id() -> str:
@@ -116,11 +134,11 @@ def watch(key: str) -> dict[str, Any]:
     job = _jobs.get(key)
     state = job.state if job else "unknown"
     if job and state == "running":
-        return {"state": state, "problem": "", "waits": job.waits, "blocks": _blocks()}
+        return {"state": state, "problem": "", "waits": job.waits, "blocks": _blocks(), "note": job.note}
     if _finished(key):
-        return {"state": "done", "problem": "", "waits": "", "blocks": 0}
+        return {"state": "done", "problem": "", "waits": "", "blocks": 0, "note": job.note if job else ""}
     problem = job.problem or "its run is gone or was changed" if job else ""
-    return {"state": "failed" if job else "unknown", "problem": problem, "waits": "", "blocks": 0}
+    return {"state": "failed" if job else "unknown", "problem": problem, "waits": "", "blocks": 0, "note": ""}
 
 
 def fetch(key: str) -> dict[str, bytes]:

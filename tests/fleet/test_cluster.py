@@ -6,7 +6,7 @@ import pytest
 from runs import isolate, start, write
 
 from perflib.errors import FleetError, RunError
-from perflib.fleet import gather, worker
+from perflib.fleet import gather, load_fleet, worker
 from perflib.fleet.cluster import Cluster, Silent
 from perflib.fleet.packing import pack
 from perflib.runs.store import load_run
@@ -251,3 +251,41 @@ def test_a_finished_job_is_known_after_the_worker_was_restarted(monkeypatch):
     assert worker.watch("k")["state"] == "unknown"
     with pytest.raises(RunError, match="is not finished"):
         worker.fetch("k")
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "awake_s", "note"),
+    [
+        (0.4, 0.0, ""),
+        (31.0, 30.9, "the machine was suspended for 31 s"),
+        (-3600.0, 0.0, "the clock was set by -3600 s"),
+    ],
+)
+def test_a_job_during_which_the_clocks_moved_is_flagged(wall_s, awake_s, note, home, monkeypatch):
+    class Process:
+        def begin(self, work):
+            pass
+
+        def items(self):
+            return iter(())
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(worker, "FreshProcess", Process)
+    monkeypatch.setattr(worker, "clocks", lambda: (100.0, 10.0))
+    job = worker.Job("k", None)
+    monkeypatch.setattr(worker, "clocks", lambda: (100.0 + wall_s, 10.0 + awake_s))
+
+    assert job.note == note
+
+
+def test_a_flag_stands_in_the_journal_and_beside_the_machine(home):
+    class Flagged(Machine):
+        def watch(self, key):
+            return super().watch(key) | {"note": "the machine was suspended for 31 s"}
+
+    machine = Flagged(run=finished())
+    outcomes(Known({"tcp://b:1": machine}), home)
+
+    assert load_fleet(home).machines[0].note == "the machine was suspended for 31 s"
