@@ -17,7 +17,7 @@ Each command imports what it needs, so `--help` and a wrong word answer at once.
 
 Exit status: 0 done, 1 a check failed or the command could do nothing, 2 wrong usage, 130 interrupted. Of `compare`
 also: 0 no regression, 3 at least one case is slower beyond doubt, 4 nothing comparable. `growth` ends with 1 if a curve
-is refused or inconsistent with its class. An error is one line.
+is refused or inconsistent with its class, `fleet record` if a machine has no recording that counts. An error is one line.
 """
 
 import argparse
