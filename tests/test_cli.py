@@ -129,7 +129,9 @@ def test_every_alone_is_refused_before_anything_is_recorded(capsys):
     assert capsys.readouterr().err == "perflib: --every must stand with --repeat K, K of at least 2\n"
 
 
-@pytest.mark.parametrize("words", [["--repeat", "0"], ["--repeat", "2", "--every", "-1"], ["--repeat", "2", "--every", "nan"]])
+@pytest.mark.parametrize(
+    "words", [["--repeat", "0"], ["--repeat", "2", "--every", "-1"], ["--repeat", "2", "--every", "nan"]]
+)
 def test_sessions_that_cannot_be_are_one_line(words, capsys):
     assert cli.run(["record", *words]) == 1
     printed = capsys.readouterr()

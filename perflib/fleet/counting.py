@@ -31,7 +31,7 @@ class Counts:
 
     geometries: Mapping[str, tuple[Cache, ...]]
     frame: pd.DataFrame
-    """`misses` is a tuple, nearest level first; `cost` is in multiply-adds for each of the n^3, as in `models.cache_model`."""
+    """`misses` is a tuple, nearest level first; `cost` is in multiply-adds for each of n^3, as in `models.cache_model`."""
 
     def best(self) -> pd.DataFrame:
         """The cheapest tile of each geometry, kernel and n, the model's, and what tile 64 costs beside the cheapest."""
@@ -65,7 +65,8 @@ def simulate(
     multiplications of `models.simulator`. Raises ValueError for what cannot be simulated, GeometryError for a cache that
     cannot be, FleetError without distributed.
     """
-    if unknown := [name for name in (kernels := list(kernels)) if name not in TRACES or not name.startswith("matmul")]:
+    kernels = list(kernels)
+    if unknown := [name for name in kernels if name not in TRACES or not name.startswith("matmul")]:
         known = ", ".join(name for name in TRACES if name.startswith("matmul"))
         raise ValueError(f"kernels must be among {known}; got {on_one_line(unknown[0])!r}")
     caches = {on_one_line(name): tuple(levels) for name, levels in geometries.items()}
@@ -77,7 +78,10 @@ def simulate(
     with _workers(client) as workers:
         jobs = [workers.submit(_count, *cell[1:], caches[cell[0]], pure=False) for cell in cells]  # the largest first
         rows = [(*cell, *counted) for cell, counted in zip(cells, workers.gather(jobs), strict=True)]
-    order = {cell: place for place, cell in enumerate((g, k, n, t) for g in caches for k in kernels for n in sizes for t in tiles)}
+    order = {
+        cell: place
+        for place, cell in enumerate((g, k, n, t) for g in caches for k in kernels for n in sizes for t in tiles)
+    }
     return Counts(caches, pd.DataFrame(sorted(rows, key=lambda row: order[row[:4]]), columns=COLUMNS))
 
 

@@ -26,7 +26,6 @@ from ..display.text import change, on_one_line, size_text
 from ..errors import RunError, SampleError
 from ..models.tile_choice import model_losses
 from ..runs.cases import topics
-
 from ..runs.store import Run, load_run, runs_in
 from ..runs.summaries import columns_of, read_columns
 from ..stats import Interval
@@ -44,7 +43,9 @@ KERNELS = ("matmul", "matmul_tiled_vectorised", "matmul_tiled", "matmul_naive", 
 def folder_of(fleet: Path, name: str) -> Path:
     """Where the runs of a machine lie; names of any characters have folders of their own."""
     words = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:40].strip("-")
-    return fleet / (words if words and words == name else f"{words or 'machine'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
+    return fleet / (
+        words if words and words == name else f"{words or 'machine'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,7 +53,7 @@ class Job:
     """Work in a fresh process; `state` is running, done or failed."""
 
     def __init__(self, key: str, work: Callable[[], Iterator[str]]) -> None:
-        self.key, self.state, self.run, self.problem = key, "running", "", ""
+        self.key, self.state, self.problem = key, "running", ""
         self._process, self._clocks = FreshProcess(), clocks()
         self._process.begin(work)
         Thread(target=self._follow, daemon=True).start()
@@ -61,9 +61,8 @@ class Job:
     def _follow(self) -> None:
         """Take what the process yields; the thread sleeps until something comes."""
         try:
-            for self.run in self._process.items():
-                pass
-            replace_text(_note_of(self.key), json.dumps({"run": self.run}))
+            (run,) = self._process.items()
+            replace_text(_note_of(self.key), json.dumps({"run": run}))
             self.state = "done"
         except BaseException as problem:  # whatever ends a process of its own is an answer here
             self.problem, self.state = f"{type(problem).__name__}: {on_one_line(problem)}", "failed"

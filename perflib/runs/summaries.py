@@ -117,7 +117,7 @@ def columns_of(run: Run) -> dict[str, list[Any]]:
 
 
 def read_columns(path: Path) -> dict[str, list[Any]]:
-    """The columns of summary.csv as lists, 5 ms for 900 cases; RunError names a wrong checksum, or the row and its fault."""
+    """The columns of summary.csv as lists, 5 ms for 900 cases; RunError names a wrong checksum, or a row and its fault."""
     file = path / FILE
     try:
         content, sums = file.read_bytes(), (path / SUMS).read_text(encoding="utf-8", errors="replace")
@@ -136,7 +136,9 @@ def _checked(file: Path, rows: list[list[str]]) -> dict[str, list[Any]]:
     for number, fields in enumerate(rows, start=2):
         if len(fields) != len(SUMMARY_COLUMNS):
             raise RunError(f"{file}: row {number}: must have {len(SUMMARY_COLUMNS)} fields, got {len(fields)}")
-    columns: dict[str, list[Any]] = dict(zip(SUMMARY_COLUMNS, zip(*rows, strict=True) if rows else [()] * len(SUMMARY_COLUMNS), strict=True))
+    columns: dict[str, list[Any]] = dict(
+        zip(SUMMARY_COLUMNS, zip(*rows, strict=True) if rows else [()] * len(SUMMARY_COLUMNS), strict=True)
+    )
     for name, column in SUMMARY_COLUMNS.items():
         if column.kind != "string":
             columns[name] = _integers(file, name, columns[name], column)

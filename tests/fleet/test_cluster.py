@@ -110,7 +110,9 @@ def test_a_worker_by_another_command_is_refused(refused):
 def test_another_version_is_refused_by_name_and_nothing_is_begun(name, home, refused):
     machine = Machine(**{name: "0.0"})
 
-    with refused(FleetError, f"worker tcp://b:1 has {name} 0.0, this machine {worker.versions()[name]}", "install one version"):
+    with refused(
+        FleetError, f"worker tcp://b:1 has {name} 0.0, this machine {worker.versions()[name]}", "install one version"
+    ):
         outcomes(Known({"tcp://b:1": machine}), home)
     assert machine.begun == 0
     assert not home.exists()

@@ -11,9 +11,9 @@ from synthetic import HERE, cell, full, limits, matmul, noisy, record, timing
 
 from perflib import cli
 from perflib.errors import RunError
+from perflib.fleet.machines import FleetSweep, best_shares, folder_of, load_fleet, not_usable, on_most, shares_of_many
 from perflib.sweeps.axes import axis
 from perflib.sweeps.result import Sweep
-from perflib.fleet.machines import FleetSweep, best_shares, folder_of, load_fleet, not_usable, on_most, shares_of_many
 
 OTHER = replace(HERE, cpu="Other <b>chip</b>\nof two lines", caches=())
 
@@ -86,7 +86,9 @@ def test_a_machine_whose_reference_loop_moves_shows_nothing_but_the_reason(home)
 
 
 def test_a_machine_that_finds_differences_where_none_are_is_not_usable():
-    twins = [cell(name, 512, noisy(ns, 0.001), rows=1) for name, ns in (("rms_norm_fast", 64), ("rms_norm_fast (again)", 66))]
+    twins = [
+        cell(name, 512, noisy(ns, 0.001), rows=1) for name, ns in (("rms_norm_fast", 64), ("rms_norm_fast (again)", 66))
+    ]
     blocks = [("timing", f"a-a {i:02}", twins) for i in range(5)]
 
     assert "not usable: 5 of 5 comparisons of a kernel with itself" in not_usable(record(*blocks))
@@ -167,7 +169,11 @@ def test_a_sweep_is_judged_on_each_machine_by_itself():
     """On the second everything takes ten times as long; the ratio inside is what counts."""
     runs = {}
     for name, factor in (("one", 1.0), ("two", 10.0)):
-        cells = [cell(kernel, n, noisy(factor * ns * n, 0.002), "call") for kernel, ns in (("a", 100), ("b", 50)) for n in (8, 16)]
+        cells = [
+            cell(kernel, n, noisy(factor * ns * n, 0.002), "call")
+            for kernel, ns in (("a", 100), ("b", 50))
+            for n in (8, 16)
+        ]
         run = record(("sweep", "all sizes", cells), processes=1)
         runs[name] = Sweep(run, "sweep", {"a": "a", "b": "b"}, {"n": axis("n", [8, 16])})
 
