@@ -174,6 +174,7 @@ def test_a_sweep_is_judged_on_each_machine_by_itself():
             for kernel, ns in (("a", 100), ("b", 50))
             for n in (8, 16)
         ]
+        cells.append(cell("canary", "", [2.0] * 12))
         run = record(("sweep", "all sizes", cells), processes=1)
         runs[name] = Sweep(run, "sweep", {"a": "a", "b": "b"}, {"n": axis("n", [8, 16])})
 

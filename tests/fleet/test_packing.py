@@ -50,7 +50,7 @@ def test_the_same_run_arrives_twice_and_another_of_its_name_is_refused(parcel, h
 def test_one_byte_changed_on_the_way_is_refused(parcel, home, place):
     for name in [name for name in parcel if name]:
         content = bytearray(parcel[name])
-        content[int(place * (len(content) - 1))] ^= 1
+        content[int(place * (len(content) - 1))] ^= 4
 
         with pytest.raises(RunError):
             unpack({**parcel, name: bytes(content)}, home)
