@@ -19,7 +19,8 @@ from .addresses import WITHOUT, require_closed
 
 ANSWER_S = 10.0
 """Seconds in which a worker answers; it only looks up what it knows."""
-FETCH_S = 120.0
+FIRST_S, FETCH_S = 60.0, 120.0
+"""A worker that another command started loads perflib for the first answer."""
 START = "perflib fleet worker {address}"
 
 
@@ -99,7 +100,7 @@ class Cluster:
                 raise FleetError(
                     f"worker {address} has {one['nthreads']} threads, 1 is needed; on its machine run: {self._start}"
                 )
-        members = [self.member(address) for address in workers]
+        members = [self.member(address, FIRST_S) for address in workers]
         by_boot: dict[str, Member] = {}
         for member in members:
             if (other := by_boot.setdefault(member.boot, member)) is not member:
@@ -109,10 +110,10 @@ class Cluster:
                 )
         return members
 
-    def member(self, address: str) -> Member:
+    def member(self, address: str, within_s: float = ANSWER_S) -> Member:
         """The worker at an address, whose start and versions are right."""
         try:
-            facts = self.ask(address, worker.facts)
+            facts = self.ask(address, worker.facts, within_s=within_s)
         except Silent:
             raise
         except Exception as problem:  # whatever a worker without perflib, or with another one, makes of the question
