@@ -346,7 +346,7 @@ def in_background(function, *args, **settings):
     thread.start()
 
     def result():
-        thread.join(150)
+        thread.join(600)
         assert results, "it waits for ever"
         if isinstance(results[0], BaseException):
             raise results[0]
