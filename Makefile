@@ -6,7 +6,7 @@ FULL ?=
 ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report check test test-slow fuzz lab bench readme faults clean
+.PHONY: help report check test test-slow fuzz lab bench fleet-bench readme faults clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -38,6 +38,9 @@ lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
 
 bench: .venv/peers ## multiplications, norms and a decoder against NumPy, MKL and PyTorch, into reports/bench: some minutes
 	$(BIN)/perflib bench
+
+fleet-bench: .venv/test ## read and judge the summaries of 1,000 machines: seconds and memory
+	$(RUN)/python tests/support/fleet_bench.py
 
 readme: .venv/base ## renew the README: pictures of the reference run, results of the last `make bench` in reports/
 	$(RUN)/perflib readme

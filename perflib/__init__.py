@@ -10,6 +10,7 @@
     write_pyperf                            measurements for the tools of pyperf
     described                               your own kernel, described like those in kernels
     kernels                                 what is measured, and how to describe your own
+    fleet                                   the same on many machines, over a Dask cluster
     explore                                 controls over sweep and its figures in a notebook
     %load_ext perflib                       the magics %measure and %%measure, see perflib.timing.magics
 
@@ -68,8 +69,8 @@ __all__ = [*_HOME_OF, "kernels"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "kernels":
-        return import_module(".kernels", __name__)
+    if name in ("fleet", "kernels"):
+        return import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'perflib' has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

@@ -2,23 +2,28 @@
 
 Each command imports what it needs, so `--help` and a wrong word answer at once.
 
-    perflib machine | record [--quick] [--peers] [--wait] | report [--single-file] [RUN] | readme
+    perflib machine | report [--single-file] [RUN] | readme
+    perflib record [--quick] [--peers] [--wait] [--repeat K [--every MIN]]
     perflib bench [--quick] [--targets] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib generate --gguf FILE [--prompt TEXT | --batch-file FILE] [--chat] [--tokens N] [--temperature T] [--top-k K]
                      [--seed S] [--threads N]
     perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
+    perflib history [KERNEL ...] [--html FILE]
+    perflib fleet worker ADDRESS [--name NAME] [--port N] | show [FOLDER] [--html FILE]
+    perflib fleet record --scheduler ADDRESS [--quick] [--peers] [--folder FOLDER]
     perflib growth FILE [--expect CLASS] [--at-most CLASS] [--unit UNIT] [--html FILE]
 
 Exit status: 0 done, 1 a check failed or the command could do nothing, 2 wrong usage, 130 interrupted. Of `compare`
 also: 0 no regression, 3 at least one case is slower beyond doubt, 4 nothing comparable. `growth` ends with 1 if a curve
-is refused or inconsistent with its class. An error is one line.
+is refused or inconsistent with its class, `fleet record` if a machine has no recording that counts. An error is one line.
 """
 
 import argparse
 import io
 import json
+import math
 import os
 import shlex
 import sys
@@ -31,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import NothingComparable, PerflibError, RunError, SampleError
 from .files import README as CLONE_README
+from .files import data_folder
 
 if TYPE_CHECKING:
     from .llm.gguf import GGUFWeights
@@ -69,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--quick", action="store_true", help="every series on a coarser grid: two to three minutes")
     record.add_argument("--peers", action="store_true", help="MKL and PyTorch too, those that are installed")
     record.add_argument("--wait", action="store_true", help="wait until another measurement on this machine ends")
+    record.add_argument("--repeat", type=int, default=1, metavar="K", help="sessions of the run, each a whole recording")
+    record.add_argument("--every", type=float, metavar="MIN", help="minutes from one session to the next; by default none")
 
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
     report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
@@ -126,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", type=Path, metavar="FILE", help="write the figures and every case there")
     compare.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page")
 
+    words = "how times changed from recording to recording on one machine, with commits and versions at each step"
+    history = commands.add_parser("history", help=words)
+    history.add_argument("kernels", nargs="*", metavar="KERNEL", help="by default all, steps only")
+    history.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page, with its figure")
+
     words = "how times grow with the size, from a file of any tool: CSV, pyperf or google/benchmark JSON"
     growth = commands.add_parser("growth", help=words)
     growth.add_argument("file", type=Path, metavar="FILE", help="size and time, and a name for each of several curves")
@@ -133,6 +146,30 @@ def _parser() -> argparse.ArgumentParser:
     growth.add_argument("--at-most", metavar="CLASS", help="an upper bound: what grows slower is fine")
     growth.add_argument("--unit", metavar="UNIT", help="of times that name none: ns, us, ms or s (default)")
     growth.add_argument("--html", type=Path, metavar="FILE", help="write sentences and figures there as one page")
+
+    fleet = commands.add_parser("fleet", help="the same question on every machine of a Dask cluster")
+    verbs = fleet.add_subparsers(required=True, dest="verb", metavar="VERB")
+    worker = verbs.add_parser("worker", help="let this machine take part, until Ctrl-C")
+    worker.add_argument("address", metavar="ADDRESS", help="of the scheduler, such as tcp://127.0.0.1:8786")
+    worker.add_argument("--name", default="", metavar="NAME", help="of this machine in all tables")
+    worker.add_argument("--port", type=int, default=0, metavar="N", help="that this worker listens on; by default any")
+    record_all = verbs.add_parser("record", help="one recording on each machine, collected here; continues if interrupted")
+    record_all.add_argument("--scheduler", required=True, metavar="ADDRESS", help="such as tcp://127.0.0.1:8786")
+    record_all.add_argument("--quick", action="store_true", help="as for perflib record")
+    record_all.add_argument("--peers", action="store_true", help="as for perflib record")
+    for verb in (worker, record_all):
+        for name in ("ca-file", "cert", "key"):
+            verb.add_argument(f"--tls-{name}", metavar="FILE", help="for an address that begins with tls://")
+        verb.add_argument(
+            "--insecure", action="store_true", help="an address off this machine without TLS, in a closed network"
+        )
+    show = verbs.add_parser("show", help="claims, tiles and shares of each machine's own limits, side by side")
+    show.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page")
+    for verb in (record_all, show):
+        where = {"nargs": "?"} if verb is show else {}
+        verb.add_argument(
+            "folder" if verb is show else "--folder", type=Path, metavar="FOLDER", help="by default data/fleet", **where
+        )
 
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: my-notebooks/NAME.ipynb")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
@@ -172,7 +209,12 @@ def _machine(args: argparse.Namespace) -> None:
 def _record(args: argparse.Namespace) -> None:
     from .studies.recording_plan import record
 
-    print(record(quick=args.quick, peers=args.peers, wait=args.wait).path)
+    if args.every is not None and args.repeat == 1:
+        raise PerflibError("--every must stand with --repeat K, K of at least 2")
+    if args.repeat < 1 or not 0 <= (args.every or 0) < math.inf:
+        raise PerflibError(f"--repeat must be at least 1 and --every at least 0, got {args.repeat} and {args.every or 0:g}")
+    sessions = {"repeat": args.repeat, "every_min": args.every or 0.0}
+    print(record(quick=args.quick, peers=args.peers, wait=args.wait, **sessions).path)
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -354,6 +396,17 @@ def _compare(args: argparse.Namespace) -> int:
     return comparison.status
 
 
+def _history(args: argparse.Namespace) -> None:
+    from .studies.history import history
+
+    found = history(args.kernels)
+    if args.html:
+        from .report.own_page import write_page  # half a second of figures
+
+        write_page(args.html, f"History of {found.machine.cpu}", found.figure(), found)
+    print(found)
+
+
 def _growth(args: argparse.Namespace) -> int:
     from .scaling.classes import work_of
     from .scaling.files import read_curves
@@ -395,6 +448,35 @@ def _class(text: str | None) -> float | str | None:
         return None if text is None else float(text)
     except ValueError:
         return text
+
+
+def _fleet(args: argparse.Namespace) -> int:
+    if args.verb == "show":
+        from .fleet.machines import load_fleet
+
+        fleet = load_fleet(args.folder or data_folder() / "fleet")
+        if args.html:
+            from .report.own_page import write_page  # half a second of figures
+
+            write_page(args.html, "One question, many machines", fleet)
+        print(fleet)
+        return 0
+    from .fleet.addresses import require_closed, tls
+
+    address = args.address if args.verb == "worker" else args.scheduler
+    require_closed(address, args.insecure)
+    security = tls(address, args.tls_ca_file, args.tls_cert, args.tls_key)
+    if args.verb == "worker":
+        from .fleet.worker import serve
+
+        serve(address, args.name, args.port, security, args.insecure)
+        return 0
+    from .fleet.gather import record
+
+    settings = {"quick": args.quick, "peers": args.peers, "insecure": args.insecure, "security": security}
+    fleet = record(address, args.folder, **settings)
+    print(fleet)
+    return 0 if len(fleet.usable) == len(fleet.machines) else 1
 
 
 def _new(args: argparse.Namespace) -> None:

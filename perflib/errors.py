@@ -47,6 +47,10 @@ class Interrupted(PerflibError, KeyboardInterrupt):
     """A measurement that was interrupted; what is complete is kept, and the same call goes on."""
 
 
+class FleetError(PerflibError):
+    """A cluster or a worker that must not measure, or cannot be reached."""
+
+
 class GeometryError(PerflibError, ValueError):
     """A cache that cannot be."""
 

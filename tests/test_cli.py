@@ -109,10 +109,11 @@ def test_runs_of_nothing_prints_nothing():
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
-        ([], (False, False, False)),
-        (["--quick"], (True, False, False)),
-        (["--peers"], (False, True, False)),
-        (["--wait"], (False, False, True)),
+        ([], (False, False, False, 1, 0.0)),
+        (["--quick"], (True, False, False, 1, 0.0)),
+        (["--peers"], (False, True, False, 1, 0.0)),
+        (["--wait"], (False, False, True, 1, 0.0)),
+        (["--repeat", "3", "--every", "30"], (False, False, False, 3, 30.0)),
     ],
 )
 def test_record_is_told_what_the_words_say(monkeypatch, capsys, words, asked):
@@ -121,6 +122,22 @@ def test_record_is_told_what_the_words_say(monkeypatch, capsys, words, asked):
     assert cli.run(["record", *words]) == 0
 
     assert capsys.readouterr().out == f"{asked}\n"
+
+
+def test_every_alone_is_refused_before_anything_is_recorded(capsys):
+    assert cli.run(["record", "--every", "5"]) == 1
+    assert capsys.readouterr().err == "perflib: --every must stand with --repeat K, K of at least 2\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--repeat", "0"], ["--repeat", "2", "--every", "-1"], ["--repeat", "2", "--every", "nan"]]
+)
+def test_sessions_that_cannot_be_are_one_line(words, capsys):
+    assert cli.run(["record", *words]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("perflib: --repeat must be at least 1 and --every at least 0, got ")
+    assert printed.err.count("\n") == 1
 
 
 def test_an_unknown_run_is_one_line_and_status_1():

@@ -12,6 +12,7 @@ import nbformat
 
 from ..errors import ReportError
 from ..files import CLONE, NOTEBOOKS
+from ..runs.store import NO_TOPICS
 
 TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"
 MINE = CLONE / "my-notebooks"  # ignored by git; no test, report or `perflib execute` looks there
@@ -38,9 +39,10 @@ def copy_template(name: str, folder: Path | None = None) -> Path:
 
     The name of letters, digits, - and _ names the notebook's sweeps and its page too.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name == "blocks":
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in NO_TOPICS:
         raise ReportError(
-            f"name must be letters, digits, - and _, begin with one of the first two, not blocks; got {name!r}"
+            f"name must be letters, digits, - and _, begin with one of the first two, not {' or '.join(NO_TOPICS)}; "
+            f"got {name!r}"
         )
     path = (folder or MINE) / f"{name}.ipynb"
     try:

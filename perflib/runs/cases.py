@@ -30,19 +30,24 @@ def topics(run: Run) -> list[str]:
 
 @lru_cache(maxsize=16)
 def cases(run: Run) -> Mapping[Key, dict[str, np.ndarray]]:
-    """The columns `net_ns` and `process` of every case, samples in the order taken."""
-    samples = {}
-    for topic in topics(run):
-        times = net_times(run, topic)
-        columns = [*CASE, "threads", *parameters(times)]
-        numbers = times.groupby(columns, dropna=False, sort=False).ngroup().to_numpy()
-        order = np.argsort(numbers, kind="stable")
-        places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
-        net_ns, process = times["net_ns"].to_numpy(), times["process"].to_numpy()
-        firsts = times[columns].iloc[[rows[0] for rows in places]].itertuples(index=False, name=None)
-        for values, rows in zip(firsts, places, strict=True):
-            pairs = ((name, value) for name, value in zip(columns, values, strict=True) if pd.notna(value) and value != "")
-            samples[topic, tuple(pairs)] = {"net_ns": net_ns[rows], "process": process[rows]}
+    """Every case of a run's topics, as `cases_of` has it."""
+    return {key: samples for topic in topics(run) for key, samples in cases_of(run, topic).items()}
+
+
+def cases_of(run: Run, topic: str) -> dict[Key, dict[str, np.ndarray]]:
+    """The columns `net_ns`, `process`, `compiled` and `switches` of every case of a topic, samples in the order taken."""
+    times, samples = net_times(run, topic), {}
+    if times.empty:
+        return samples
+    columns = [*CASE, "threads", *parameters(times)]
+    numbers = times.groupby(columns, dropna=False, sort=False).ngroup().to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+    arrays = {name: times[name].to_numpy() for name in ("net_ns", "process", "compiled", "switches")}
+    firsts = times[columns].iloc[[rows[0] for rows in places]].itertuples(index=False, name=None)
+    for values, rows in zip(firsts, places, strict=True):
+        pairs = ((name, value) for name, value in zip(columns, values, strict=True) if pd.notna(value) and value != "")
+        samples[topic, tuple(pairs)] = {name: array[rows] for name, array in arrays.items()}
     return samples
 
 

@@ -168,19 +168,21 @@ def record_blocks(
     progress: bool | Callable = True,
     processes: int = 1,
     keep: bool = False,
+    session: int = 1,
 ) -> None:
     """Measure every block that the run does not have yet; progress and time left go to stderr on a terminal.
 
     Several processes, fresh ones, share the rounds of each block, one process after the other through all blocks, so that
     minutes lie between the rounds of a case; one takes place here. All of them compile at the beginning, at the same time.
     seed: everything random, from fresh entropy if None. keep: an interrupted block of one process keeps what has six
-    rounds, and the next call measures the rest of it as a block of its own.
+    rounds, and the next call measures the rest of it as a block of its own. session: which of several, from 1; the
+    processes of each have numbers of their own.
     """
     keep = keep and processes == 1
-    blocks = [part for block in blocks for part in _parts(writer, block)]
+    blocks, first = [part for block in blocks for part in _parts(writer, block)], (session - 1) * processes + 1
     turns = {
-        number: [b for i, b in enumerate(blocks) if b.divided or i % processes + 1 == number]
-        for number in range(1, processes + 1)
+        first + place: [b for i, b in enumerate(blocks) if b.divided or i % processes == place]
+        for place in range(processes)
     }
     missing = {number: [b for b in turn if not writer.has(*b.key, number)] for number, turn in turns.items()}
     missing = {number: turn for number, turn in missing.items() if turn}
@@ -204,7 +206,7 @@ def record_blocks(
 
         for number, turn in missing.items():
             entropy = drawn_seed(None if seed is None else seed + number)
-            writer.note_process(number, entropy)
+            writer.note_process(number, entropy, session)
             lost = {}
             for one in writer.lost:
                 lost.setdefault((one["topic"], one["block"]), set()).add(one["case"])

@@ -4,7 +4,8 @@
     load_run("latest").table("harness")
 
 A run is `run.json` (what, where, with which settings), `<topic>.csv` (samples, or one of TABLES), `blocks.csv` (a line for
-each block that is complete) and, once finished, `SHA256SUMS`. Rows come in the order of the blocks; what follows the last
+each block that is complete) and, once finished, `summary.csv` (a row for each case) and `SHA256SUMS`. Its processes belong
+to sessions, recordings of one plan spread in time. Rows come in the order of the blocks; what follows the last
 complete block of a topic belongs to an unfinished one and does not count. `writer` writes this. Nothing is ever unpickled.
 
 Raises `RunError`, one line that names the file, the row and the reason.
@@ -37,6 +38,9 @@ READABLE = (1, 2)
 PLACED = ("process", "placement")
 COLUMNS = schema("samples")  # further columns are parameters of a topic's kernels
 BLOCK_COLUMNS = schema("blocks")
+SUMMARY_COLUMNS = schema("summary")
+NO_TOPICS = ("blocks", "summary")
+"""Names of files of a run that hold something else than the rows of a topic."""
 TABLES = {"harness": schema("harness")}  # topics that hold no samples
 PARAMETER = Column("integer")  # one that no description names
 
@@ -77,6 +81,14 @@ class Run:
             raise RunError(f"{self.path / 'run.json'}: machine: {problem}") from None
 
     @cached_property
+    def sessions(self) -> dict[int, int]:
+        """The session of each process, both from 1; one session where the run notes none."""
+        try:
+            return {one["process"]: one.get("session", 1) for one in self.meta.get("processes", ())}
+        except (AttributeError, KeyError, TypeError):
+            raise RunError(f"{self.path / 'run.json'}: processes must each have a number") from None
+
+    @cached_property
     def blocks(self) -> dict[tuple[str, str], int]:
         """Complete blocks: (topic, block) and the number of their rows, those of all processes together."""
         rows = Counter()
@@ -89,7 +101,11 @@ class Run:
         return any(t == topic for t, _ in self.blocks)
 
     def samples(self, topic: str) -> pd.DataFrame:
-        """All samples of a topic's complete blocks, in the order they were taken; see data/datapackage.json."""
+        """All samples of a topic's complete blocks, in the order they were taken; see data/datapackage.json.
+
+        `process` is the process that took a sample, and its session where the run has several: sessions differ by more than
+        the processes of one, so they are what an interval rests on.
+        """
         return self._read(topic, COLUMNS)
 
     def table(self, topic: str) -> pd.DataFrame:
@@ -105,7 +121,10 @@ class Run:
                 recorded = sorted({t for t, _ in self.blocks})
                 raise RunError(f"run {self.id} has no {topic!r}; recorded: {', '.join(recorded) or 'nothing'}")
             counts = {block: rows for (t, block), rows in self.blocks.items() if t == topic}
-            self._cached[key] = _read_table(self.path / f"{topic}.csv", columns, counts)
+            table = _read_table(self.path / f"{topic}.csv", columns, counts)
+            if "process" in table and len({*self.sessions.values()}) > 1:
+                table["process"] = [self.sessions.get(process, 1) for process in table["process"]]
+            self._cached[key] = table
         return self._cached[key]
 
     @cached_property

@@ -32,7 +32,7 @@ def record_grid(
     seed: int | None = None,
     progress: bool | Callable[[float], None] = True,
     processes: int = 1,
-    wait: bool = False,
+    wait: bool | float = False,
 ) -> Run:
     """Measure the blocks of one topic, then the limits of this machine where the work of a case is counted.
 

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -32,7 +33,19 @@ from ..errors import RunError
 from ..files import PACKAGE, recording_folder, replace_text
 from ..hardware.facts import Machine
 from .integrity import SUMS, TOPICS, digest
-from .store import BLOCK_COLUMNS, COLUMNS, SCHEMA, Run, load_run, read_blocks, read_meta, read_rows, runs_in
+from .store import (
+    BLOCK_COLUMNS,
+    COLUMNS,
+    SCHEMA,
+    SUMMARY_COLUMNS,
+    Run,
+    load_run,
+    read_blocks,
+    read_meta,
+    read_rows,
+    runs_in,
+)
+from .summaries import FILE, summary_rows
 
 LOOK_S = 0.2
 """Seconds between two looks at a lock that another process holds."""
@@ -95,8 +108,10 @@ class RunWriter:
         self._complete[topic, block, process] = total
 
     def finish(self, **results: Any) -> Run:
-        """Mark the run as finished, add results to run.json, write the checksums."""
-        text = _json(read_meta(self.path) | results | {"finished": f"{datetime.now(UTC):%FT%TZ}"})
+        """Mark the run as finished, add results to run.json, write the summary of its cases and the checksums."""
+        meta = read_meta(self.path) | results | {"finished": f"{datetime.now(UTC):%FT%TZ}"}
+        text, run = _json(meta), Run(self.path, meta)
+        _replace(self.path / FILE, "".join(map(_line, [SUMMARY_COLUMNS, *summary_rows(run)])))
         with _storing(self.path):
             sums = {f.name: digest(f.read_bytes()) for f in sorted(self.path.glob(TOPICS))}
         sums["run.json"] = digest(text.encode())
@@ -104,10 +119,23 @@ class RunWriter:
         _replace(self.path / "run.json", text)  # last: it makes the checksums count
         return load_run(self.path)
 
-    def note_process(self, process: int, entropy: int) -> None:
-        """Note in run.json that a process begins, and the number that everything random in it follows from."""
+    def reopen(self, machine: Machine) -> "RunWriter":
+        """The run as it is on the disk now, for its next session: others may have measured in between.
+
+        Raises RunError where machine or code are no longer those of its first session.
+        """
         meta = read_meta(self.path)
-        entry = {"process": process, "entropy": entropy}
+        if names := _differences(meta, json.loads(_json({"machine": machine.to_dict(), "code": _code()}))):
+            changed = f"{', '.join(names)} changed since its first session"
+            raise RunError(f"run {self.path.name} cannot go on: {changed}; record again: perflib record")
+        writer = RunWriter(self.path, self.notices)
+        return writer if meta["finished"] is not None else writer.cut_unfinished()
+
+    def note_process(self, process: int, entropy: int, session: int = 1) -> None:
+        """Note in run.json that a process of a session begins, when, and the number that its random choices follow from."""
+        meta = read_meta(self.path)
+        now = f"{datetime.now(UTC):%FT%TZ}"
+        entry = {"process": process, "session": session, "started": now, "entropy": entropy}
         _replace(self.path / "run.json", _json(meta | {"processes": [*meta.get("processes", []), entry]}))
 
     @property
@@ -152,10 +180,10 @@ class RunWriter:
 
 
 @contextmanager
-def measuring_lock(wait: bool = False) -> Iterator[None]:
+def measuring_lock(wait: bool | float = False) -> Iterator[None]:
     """Hold the machine's one measuring lock; while another process holds it, wait, or raise RunError with its number.
 
-    The system releases it when its owner ends, however it ends.
+    wait: for ever if True, else so many seconds. The system releases the lock when its owner ends, however it ends.
     """
     path = Path(tempfile.gettempdir()) / "perflib.lock"
     with _storing(path):
@@ -168,14 +196,29 @@ def measuring_lock(wait: bool = False) -> Iterator[None]:
         yield
 
 
-def _take_lock(file: io.TextIOWrapper, wait: bool) -> None:
+def lock_owner() -> int | None:
+    """Number of the process that took the measuring lock last, while it lives; the lock itself is not touched."""
+    try:
+        number = int((Path(tempfile.gettempdir()) / "perflib.lock").read_text())
+        os.kill(number, 0)
+    except PermissionError:
+        return number  # of another user
+    except (OSError, ValueError):
+        return None
+    return number
+
+
+def _take_lock(file: io.TextIOWrapper, wait: bool | float) -> None:
     if not _is_taken(file):
         return
     if not wait:
         remedy = "wait until it ends, or let this one wait: wait=True, --wait"
         raise RunError(f"another measurement runs on this machine (process {_owner(file)}); {remedy}")
+    deadline = math.inf if wait is True else time.monotonic() + wait
     with progress_bar(1, leave=False) as bar:
         while _is_taken(file):
+            if time.monotonic() >= deadline:
+                raise RunError(f"waited {wait:g} s for the measurement of process {_owner(file)} to end; try again later")
             bar.set_description_str(f"waiting for the measurement of process {_owner(file)}")
             time.sleep(LOOK_S)
 
@@ -230,6 +273,11 @@ def _differences(meta: dict[str, Any], facts: dict[str, Any]) -> list[str]:
         elif now != then:
             names.append(key)
     return names
+
+
+def code_digest() -> str:
+    """Of the package that measures; two that are equal measure the same."""
+    return str(_code().get("digest"))
 
 
 def _code() -> dict[str, Any]:

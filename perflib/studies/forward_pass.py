@@ -166,11 +166,12 @@ FORWARD_PLAN = (
 )
 
 
-def record_forward(writer: RunWriter, quick: bool, progress: bool = True, processes: int = 1) -> None:
-    """Record every series that the run does not have yet, its passes shared by so many fresh processes."""
+def record_forward(writer: RunWriter, quick: bool, progress: bool = True, processes: int = 1, session: int = 1) -> None:
+    """Record every series that the session does not have yet, its passes shared by so many fresh processes."""
     plan = tuple(series.shared(processes) for series in (QUICK_PLAN if quick else FORWARD_PLAN))
     names = ("read", *(series.name for series in plan))
-    missing = {p: {name for name in names if not writer.has("forward", name, p)} for p in range(1, processes + 1)}
+    numbers = range((session - 1) * processes + 1, session * processes + 1)
+    missing = {p: {name for name in names if not writer.has("forward", name, p)} for p in numbers}
     with progress_bar(sum(_cost(plan, wanted) for wanted in missing.values()), progress) as bar:
         for process, wanted in missing.items():
             if not wanted:

@@ -32,7 +32,7 @@ from ..runs.described import description
 from ..runs.grid import GridPoint
 from ..runs.integrity import digest
 from ..runs.recorder import Block, StopEarly
-from ..runs.store import COLUMNS
+from ..runs.store import COLUMNS, NO_TOPICS
 from ..runs.sweep import record_grid
 from ..stats import fewest_samples
 from ..timing.case import require_scope
@@ -58,7 +58,7 @@ def sweep(
     make: Callable[..., Any] | None = None,
     check: Check = True,
     limit_s: float = 10.0,
-    wait: bool = False,
+    wait: bool | float = False,
     flops: Callable[..., Any] | float | None = None,
     bytes: Callable[..., Any] | float | None = None,
     exact: Callable[..., tuple] | None = None,
@@ -83,14 +83,14 @@ def sweep(
     that gets the share done after each step; `recorder.StopEarly` from it ends. wait: for the end of another measurement on
     this machine, which else is an error.
     """
-    if not re.fullmatch(r"[\w-]+", name) or name == "blocks":
-        raise ValueError(f"name must be letters, digits, - and _, and not blocks; got {name!r}")
+    if not re.fullmatch(r"[\w-]+", name) or name in NO_TOPICS:
+        raise ValueError(f"name must be letters, digits, - and _, and not {' or '.join(NO_TOPICS)}; got {name!r}")
     for argument, amount in {"budget_s": budget_s, "limit_s": limit_s}.items():
         if not amount > 0:
             raise ValueError(f"{argument} must be above 0, got {amount}")
     positive_integer("processes", processes)
     functions = named(kernels)
-    axes = _axes(functions, sizes, dtype, threads, values, make)
+    axes = axes_of(functions, sizes, dtype, threads, values, make)
     counted = {"flops": flops, "bytes": bytes, "exact": exact, "output": output}
     described, plain = _points(functions, axes, scope, make, counted)
     cells = list(dict.fromkeys(point.label for point in (*described, *plain)))
@@ -123,7 +123,7 @@ def _restored(points: Sequence[GridPoint]) -> Iterator[None]:
             state.restore()
 
 
-def _axes(
+def axes_of(
     functions: Mapping[str, Function],
     sizes: Iterable[Label],
     dtype: str | Sequence[str],

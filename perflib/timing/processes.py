@@ -86,6 +86,11 @@ class FreshProcess:
         self._process.stdout.close()
         self._process.wait()
 
+    @property
+    def number(self) -> int:
+        """Of the process, as the system counts."""
+        return self._process.pid
+
     def begin(self, job: Callable[[], Iterator[Any]]) -> None:
         """Hand over a job; `items` has what it yields."""
         request = io.BytesIO()

@@ -14,12 +14,13 @@ import numpy as np
 
 from ..display.progress import progress_bar, step
 from ..display.table import Table
-from ..errors import NothingComparable, SampleError
+from ..errors import NothingComparable
 from ..runs.cases import Key, cases
 from ..runs.compare import RunComparison, compare_runs
-from ..runs.queries import process_medians, topic_prior
+from ..runs.queries import topic_prior
 from ..runs.store import Run
-from ..stats import Interval, median_interval
+from ..runs.summaries import interval_of_case
+from ..stats import Interval
 from ..studies.recording_plan import record
 from .interval_coverage import recording_coverage
 from .scorecard import Score, Scorecard, Target, at_most
@@ -101,18 +102,9 @@ def judge_pair(before: Run, after: Run) -> Between:
 
 
 def case_intervals(run: Run) -> dict[Key, Interval]:
-    """Of every case that has one: from several processes by the spread between them, from one by its rounds."""
-    medians = {key: found for key, samples in cases(run).items() if (found := process_medians(samples))}
-    intervals = {}
-    for key, found in medians.items():
-        if found.freedom:
-            intervals[key] = found.interval(topic_prior(run, key[0]))
-            continue
-        try:
-            intervals[key] = median_interval(cases(run)[key]["net_ns"], serial=True)
-        except SampleError:
-            continue  # too few rounds
-    return {key: interval for key, interval in intervals.items() if interval.low > 0}
+    """Of every case that has one, above 0."""
+    found = {key: interval_of_case(samples, topic_prior(run, key[0])) for key, samples in cases(run).items()}
+    return {key: interval for key, interval in found.items() if interval and interval.low > 0}
 
 
 def _count(outcomes: Mapping[Key, str], pairs: Mapping[Key, tuple[Interval, Interval]]) -> dict[str, Any]:

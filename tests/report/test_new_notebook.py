@@ -68,7 +68,9 @@ def test_the_copy_runs_in_an_empty_folder_and_ends_in_its_own_page(tmp_path):
     assert not (tmp_path / "data" / "runs").exists(), "what an executed notebook records is removed"
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a b", ".hidden", "-x", "x.ipynb", "a/b", "x\ny", "<script>", "blocks"])
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a b", ".hidden", "-x", "x.ipynb", "a/b", "x\ny", "<script>", "blocks", "summary"]
+)
 def test_a_bad_name_is_refused_and_nothing_is_written(tmp_path, name, refused):
     with refused(ReportError, "name must be letters, digits, - and _", f"got {name!r}"):
         copy_template(name, tmp_path)

@@ -63,6 +63,7 @@ def test_the_import_writes_nothing(tmp_path):
 def test_every_public_name_is_there_once():
     assert len(set(perflib.__all__)) == len(perflib.__all__)
     assert all(hasattr(perflib, name) for name in perflib.__all__)
+    assert perflib.fleet.__name__ == "perflib.fleet"
 
 
 KERNEL_EXAMPLES = ["kernels.gemm.textbook", "kernels.rmsnorm.textbook", "kernels.probes.chase"]

@@ -79,7 +79,7 @@ def test_constraints_are_exact_versions_and_hold_every_bound():
 
 
 def test_the_tests_install_the_harnesses_and_the_laboratory_that_they_ask():
-    assert "perflib[harnesses,lab]" in PROJECT["optional-dependencies"]["test"]
+    assert "perflib[fleet,harnesses,lab]" in PROJECT["optional-dependencies"]["test"]
 
 
 def test_every_package_of_ours_is_installed():
@@ -160,7 +160,7 @@ def test_every_topic_is_described_and_has_the_columns_that_are_written():
     resources = {resource["name"]: resource for resource in package()["resources"]}
     topics = {block.topic for quick in (True, False) for block in plan(quick, MACHINE)} | {"clock", "forward"}
 
-    assert resources.keys() == topics | TABLES.keys() | {"blocks", "published"}
+    assert resources.keys() == topics | TABLES.keys() | {"blocks", "published", "summary"}
     for topic in topics | TABLES.keys():
         columns = TABLES.get(topic, COLUMNS)
         further = {c for b in plan(True, MACHINE) if b.topic == topic for cell in b.cells for c in cell.columns()}

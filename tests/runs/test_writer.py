@@ -18,7 +18,7 @@ from runs import MACHINE, isolate, row, start, write
 from perflib.errors import RunError
 from perflib.runs import writer
 from perflib.runs.store import list_runs, load_run
-from perflib.runs.writer import RunWriter, measuring_lock
+from perflib.runs.writer import RunWriter, lock_owner, measuring_lock
 
 HOLD_LOCK = """
 import sys
@@ -322,3 +322,19 @@ def test_start_is_given_what_it_compares():
     run = RunWriter.start("quick", {"sizes": (1, 2)}, MACHINE)
 
     assert RunWriter.start("quick", {"sizes": [1, 2]}, MACHINE).path == run.path
+
+
+def test_a_second_measurement_waits_no_longer_than_it_may(other, refused):
+    words = f"waited 0.3 s for the measurement of process {other.pid} to end"
+
+    with refused(RunError, words), measuring_lock(wait=0.3):
+        pass
+
+
+def test_who_measures_is_known_without_touching_the_lock(other, data):
+    assert lock_owner() == other.pid
+
+    other.communicate()
+    assert lock_owner() is None, "it has ended"
+    (data / "perflib.lock").write_text("no number")
+    assert lock_owner() is None

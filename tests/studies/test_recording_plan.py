@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import datetime, timedelta
 
 import pandas as pd
 import pytest
@@ -16,9 +17,10 @@ from runs import MACHINE, isolate, tell, told
 from perflib.errors import RunError
 from perflib.kernels.catalog import find
 from perflib.models.tile_choice import worst_ratio
+from perflib.runs import writer
 from perflib.runs.grid import GridPoint
 from perflib.runs.recorder import Block
-from perflib.runs.store import list_runs, load_run
+from perflib.runs.store import list_runs, load_run, read_blocks
 from perflib.runs.writer import measuring_lock
 from perflib.studies import matmul_scaling
 from perflib.studies import recording_plan as program
@@ -292,3 +294,101 @@ def test_the_instructions_of_every_rung_are_counted():
 
     assert {"matmul_naive", "matmul_tiled", "matmul_tiled, strict", "matmul_ikj", "rms_norm_fast"} <= counts.keys()
     assert all(isinstance(n, int) for kernel in counts.values() for n in kernel.values())
+
+
+class Clock(datetime):
+    """A wall clock that stands until a test moves it."""
+
+    shift = timedelta()
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + cls.shift
+
+
+@pytest.fixture
+def pauses(tiny, monkeypatch):
+    """What happens while a recording sleeps: minutes pass, then the function that a test appends is called.
+
+    Sessions are of one process, this one: fresh ones take seconds to begin.
+    """
+    monkeypatch.setitem(program.PROCESSES, "quick", 1)
+    hooks = []
+
+    def sleep(seconds):
+        Clock.shift += timedelta(minutes=10)
+        for hook in hooks[:1]:
+            hooks.remove(hook)
+            hook()
+
+    monkeypatch.setattr(Clock, "shift", timedelta())
+    monkeypatch.setattr(program, "datetime", Clock)
+    monkeypatch.setattr(program.time, "sleep", sleep)
+    return hooks
+
+
+def test_a_run_holds_its_sessions(pauses):
+    run = record(quick=True, progress=False, repeat=2, every_min=25)
+
+    assert Clock.shift == timedelta(minutes=30), "three naps of ten minutes"
+    assert run.finished
+    assert run.meta["settings"]["sessions"] == 2
+    assert run.sessions == {1: 1, 2: 2}
+    assert set(run.samples("rmsnorm")["process"]) == {1, 2}
+    assert len({one["entropy"] for one in run.meta["processes"]}) == 2
+
+
+def test_others_may_measure_between_two_sessions(pauses):
+    held = []
+
+    def measure():
+        with measuring_lock():
+            held.append(True)
+
+    pauses.append(measure)
+    record(quick=True, progress=False, repeat=2, every_min=5)
+
+    assert held == [True]
+
+
+def test_a_session_is_not_measured_twice_where_the_next_was_interrupted(pauses, monkeypatch):
+    def interrupt(*words):
+        if words[-1] == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "record_forward", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            record(quick=True, progress=False, repeat=3)
+    (path,) = list_runs()
+    before = read_blocks(path)
+
+    run = record(quick=True, progress=False, repeat=3)
+
+    assert run.path == path
+    assert {number for topic, _, number in before if topic == "rmsnorm"} == {1, 2}
+    assert [one["process"] for one in run.meta["processes"]] == [1, 2, 3]
+
+
+def test_code_that_changes_between_sessions_ends_the_recording(pauses, monkeypatch, refused):
+    pauses.append(lambda: monkeypatch.setattr(writer, "_code", lambda: {"digest": "1", "commit": None, "clean": None}))
+
+    with refused(RunError, "cannot go on: code.digest changed since its first session", "perflib record"):
+        record(quick=True, progress=False, repeat=2, every_min=5)
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_the_result(pauses):
+    others = []
+    pauses.append(lambda: others.append(record(quick=True, progress=False, repeat=2, every_min=5)))
+
+    run = record(quick=True, progress=False, repeat=2, every_min=5)
+
+    assert [run.path] == [other.path for other in others] == list_runs()
+    assert len(run.meta["processes"]) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"repeat": 0}, {"every_min": -1.0}, {"every_min": float("nan")}])
+def test_sessions_that_cannot_be_are_refused_before_anything_is_recorded(wrong, refused):
+    with refused(ValueError, next(iter(wrong)), "got"):
+        record(quick=True, **wrong)
+    assert list_runs() == []

@@ -175,6 +175,7 @@ def test_double_precision_is_recorded_as_such():
         ({"dtype": "float31"}, TypeError, ("float31",)),
         ({"name": "../x"}, ValueError, ("name must be letters, digits, - and _", "got '../x'")),
         ({"name": "blocks"}, ValueError, ("name must be", "got 'blocks'")),
+        ({"name": "summary"}, ValueError, ("name must be", "got 'summary'")),
         ({"budget_s": 0}, ValueError, ("budget_s must be above 0, got 0",)),
     ],
 )
