@@ -45,8 +45,8 @@ def measured(monkeypatch):
         "notes": ["huge pages are refused"],
     }
     seen = []
-    monkeypatch.setattr("perflib.hardware.limits._measure", lambda machine, progress: seen.append("limits") or told)
-    monkeypatch.setattr("perflib.hardware.hierarchy._measure", lambda machine, progress: seen.append("levels") or found)
+    monkeypatch.setattr("perflib.hardware.limits._measure", lambda machine, progress: seen.append("limits") or (told, True))
+    monkeypatch.setattr("perflib.hardware.hierarchy._measure", lambda machine, progress: seen.append("levels") or (found, True))
     return seen
 
 
