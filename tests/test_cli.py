@@ -45,8 +45,9 @@ def measured(monkeypatch):
         "notes": ["huge pages are refused"],
     }
     seen = []
-    monkeypatch.setattr("perflib.hardware.limits._measure", lambda machine, progress: seen.append("limits") or (told, True))
-    monkeypatch.setattr("perflib.hardware.hierarchy._measure", lambda machine, progress: seen.append("levels") or (found, True))
+    for name, content in (("limits", told), ("hierarchy", found)):
+        measured = (name, content, True)
+        monkeypatch.setattr(f"perflib.hardware.{name}._measure", lambda *_, m=measured: seen.append(m[0]) or m[1:])
     return seen
 
 
@@ -71,7 +72,7 @@ def test_machine_is_measured_once_and_anew_when_asked(measured, capsys):
     for words in (["machine"], ["machine"], ["machine", "--fresh"]):
         assert cli.run(words) == 0
 
-    assert measured == ["levels", "limits"] * 2
+    assert measured == ["hierarchy", "limits"] * 2
 
 
 def test_machine_as_json_is_read_by_a_program(measured, capsys):

@@ -103,7 +103,7 @@ def loop(name):
 
 @needs_fma
 def test_the_register_tile_multiplies_more_than_it_reads_and_spills_nothing():
-    """A step of MR x NV sums takes NV vectors of B and MR numbers of A; the busiest loop may be two steps of an edge tile."""
+    """A step of MR x NV sums takes NV vectors of B and MR numbers of A; the busiest loop may be that of an edge tile."""
     mr, nr = register_tile("float32")
     found, plain = loop("matmul_register_blocked"), loop("matmul_ikj")
 
