@@ -29,7 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NothingComparable, PerflibError, RunError, SampleError
+from .errors import NothingComparable, PerflibError, RunError, SampleError, on_one_line
+from .files import CLONE
 from .files import README as CLONE_README
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
         print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
         return 130
     except (PerflibError, OSError) as problem:
-        print(f"perflib: {problem}", file=sys.stderr)
+        print(f"perflib: {on_one_line(problem)}", file=sys.stderr)
         return 1
 
 
@@ -190,7 +191,8 @@ def _bench(args: argparse.Namespace) -> int:
         environment = {name: value for name, value in os.environ.items() if name not in settings}
         flags = [f"--{name}" for name in ("quick", "targets") if vars(args)[name]]
         words = ["bench", *flags, *(["--json", str(args.json)] if args.json else [])]
-        os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], environment | note)
+        note["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(CLONE)]))
+        os.execve(sys.executable, [sys.executable, "-P", "-m", "perflib", *words], environment | note)
     card = _measure(args, bench)
     if CLONE_README.is_file():
         print(f"written to {card.save(SAVED)}", file=sys.stderr)
@@ -410,7 +412,7 @@ def _runs(args: argparse.Namespace) -> None:
         try:
             run = _load(path)
             state = "complete" if run.finished else "unfinished"
-            facts = f"{state}  {sum(run.blocks.values())} samples  {run.machine.cpu}"
+            facts = state, f"{sum(run.blocks.values())} samples", run.machine.cpu
         except RunError as problem:
-            facts = f"damaged: {problem}"
-        print(f"{path.name}  {path.parent.name}  {facts}")
+            facts = (f"damaged: {problem}",)
+        print("  ".join(map(on_one_line, (path.name, path.parent.name, *facts))))

@@ -37,6 +37,7 @@ from .cases import Key, cases, label, spread_within, topics
 from .queries import CASE, copy_gb_per_s, peak_gflops, process_medians, work
 from .repeatability import earlier_recordings, not_repeatable
 from .store import Run
+from .tables import TABLES
 
 CLAIM = 0.03
 """The smallest change between recordings of several processes that is claimed."""
@@ -205,28 +206,29 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
 
 
 def require_plausible(run: Run) -> None:
-    """Read every table of a run and refuse what cannot be: no machine, limits of nothing, rates above its own peak."""
-    caches = run.machine.caches  # raises where there is no machine
-    for name, limit in run.meta.get("limits", {}).items():
-        if not isinstance(limit, dict) or not all(0 < limit.get(end, 0) < np.inf for end in ("value", "low", "high")):
-            raise RunError(f"{run.path / 'run.json'}: limits: {name} must be above 0 and finite, got {limit!r}")
-    if not isinstance(run.meta["code"], dict):
-        raise RunError(f"{run.path / 'run.json'}: code must be an object, got {run.meta['code']!r}")
-    if any(cache.size_bytes < 1 for cache in caches):
-        raise RunError(f"{run.path / 'run.json'}: machine: caches must have a size of at least 1")
-    try:
-        peaks = {dtype: ABOVE_PEAK * peak_gflops(run, dtype).high for dtype in ("float32", "float64")}
-    except RunError:
-        peaks = {}
-    threads = {topic: int(run.samples(topic)["threads"].max()) for topic in topics(run)}
+    """Read every table of a run and refuse what cannot be: medians above its own peak, or without a peak beside them."""
+    for topic in dict.fromkeys(topic for topic, _ in run.blocks):
+        run.table(topic) if topic in TABLES else run.samples(topic)
     for (topic, case), samples in cases(run).items():
         columns = {**dict.fromkeys(CASE), **dict(case)}
-        ceiling = threads[topic] * peaks.get(columns["dtype"], np.inf)
-        if ceiling == np.inf or (ns := float(np.median(samples["net_ns"]))) <= 0 or not (amounts := work(run, columns)):
+        flops = (work(run, columns) or (0,))[0]
+        if not flops or columns["dtype"] not in ("float32", "float64"):
             continue
-        if (gflops := amounts[0] / ns) > ceiling:
-            rate = f"{on_one_line(columns['kernel'])} at n = {columns['n']} reaches {gflops:.3g} GFLOP/s"
-            raise RunError(f"{run.path / topic}.csv: {rate}, above the {ceiling:.3g} of this run's machine")
+        rate = f"{run.path / topic}.csv: {columns['kernel']} at n = {columns['n']}"
+        if (peak := _peak(run, columns["dtype"])) is None:
+            raise RunError(f"{rate} counts flops, and the run has no peak of {columns['dtype']} to hold them against")
+        ceiling = min(columns["threads"], run.machine.logical_cpus) * ABOVE_PEAK * peak.high
+        if 0 < (ns := float(np.median(samples["net_ns"]))) < flops / ceiling:
+            raise RunError(f"{rate} reaches {flops / ns:.3g} GFLOP/s, above the {ceiling:.3g} of this run's machine")
+
+
+@lru_cache(maxsize=64)
+def _peak(run: Run, dtype: str) -> Interval | None:
+    """The peak of a finished run; an unfinished one may not have measured it yet, so that it is without a bound."""
+    try:
+        return peak_gflops(run, dtype)
+    except RunError:
+        return None if run.finished else Interval(np.inf, np.inf, np.inf, 1.0)
 
 
 Pairs = Mapping[Key, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]

@@ -10,35 +10,32 @@ complete block of a topic belongs to an unfinished one and does not count. `writ
 Raises `RunError`, one line that names the file, the row and the reason.
 """
 
-import csv
-import io
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..display.html import table
-from ..display.text import aligned, on_one_line
+from ..display.text import aligned, on_one_line, shortened
 from ..errors import RunError
 from ..files import data_folder
 from ..hardware.facts import Machine
-from .columns import Column, schema, topic_columns
-from .integrity import damage, foreign_link
+from ..kernels.catalog import KERNELS
+from .columns import Column, document, field_problem
+from .integrity import MOST_DOCUMENT_BYTES, read_file, require_sound, require_unchanged
+from .tables import COLUMNS, HIDDEN, OF_SAMPLE, PLACED, TABLES, read_blocks, read_table
 
 SCHEMA = 2
 READABLE = (1, 2)
 """Schema 1: one process, which placed its arrays once; its samples have neither of the columns of PLACED."""
-PLACED = ("process", "placement")
-COLUMNS = schema("samples")  # further columns are parameters of a topic's kernels
-BLOCK_COLUMNS = schema("blocks")
-TABLES = {"harness": schema("harness")}  # topics that hold no samples
-PARAMETER = Column("integer")  # one that no description names
+MOST_RATE = 1e4
+"""GFLOP/s or GB/s that no core of any machine reaches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +48,7 @@ class Run:
     @property
     def id(self) -> str:
         """Name of the folder."""
-        return self.path.name
+        return Path(os.path.abspath(self.path)).name
 
     def __repr__(self) -> str:
         state = "" if self.finished else ", unfinished"
@@ -71,10 +68,7 @@ class Run:
     @cached_property
     def machine(self) -> Machine:
         """The machine that the run was recorded on."""
-        try:
-            return Machine.from_dict(self.meta["machine"])
-        except (KeyError, TypeError) as problem:
-            raise RunError(f"{self.path / 'run.json'}: machine: {problem}") from None
+        return Machine.from_dict(self.meta["machine"])
 
     @cached_property
     def blocks(self) -> dict[tuple[str, str], int]:
@@ -90,7 +84,7 @@ class Run:
 
     def samples(self, topic: str) -> pd.DataFrame:
         """All samples of a topic's complete blocks, in the order they were taken; see data/datapackage.json."""
-        return self._read(topic, COLUMNS)
+        return self._read(topic, COLUMNS, () if self.draws_placements else PLACED)
 
     def table(self, topic: str) -> pd.DataFrame:
         """A topic of TABLES: the rows of its complete blocks, in the order they were written."""
@@ -98,19 +92,75 @@ class Run:
             raise ValueError(f"topic must be one of {', '.join(TABLES)}; got {topic!r}")
         return self._read(topic, TABLES[topic])
 
-    def _read(self, topic: str, columns: Mapping[str, Column]) -> pd.DataFrame:
+    def _read(self, topic: str, columns: Mapping[str, Column], optional: tuple[str, ...] = ()) -> pd.DataFrame:
         key = topic, *columns
         if key not in self._cached:
             if not self.has(topic):
                 recorded = sorted({t for t, _ in self.blocks})
                 raise RunError(f"run {self.id} has no {topic!r}; recorded: {', '.join(recorded) or 'nothing'}")
             counts = {block: rows for (t, block), rows in self.blocks.items() if t == topic}
-            self._cached[key] = _read_table(self.path / f"{topic}.csv", columns, counts)
+            content = read_table(self.path / f"{topic}.csv", columns, counts, self.finished, optional)
+            if "elapsed_ns" in content:
+                self._require_reachable(topic, content)
+            self._cached[key] = content
         return self._cached[key]
+
+    def _require_reachable(self, topic: str, samples: pd.DataFrame) -> None:
+        """Refuse a sample that is faster than any machine, or than twice the best sample of this machine's peak."""
+        samples = samples[~samples["kernel"].isin(HIDDEN)]
+        columns = [name for name in samples.columns if name not in (*OF_SAMPLE, "block", "process", "round")]
+        per_run_ns = samples["elapsed_ns"] / samples["reps"]
+        fastest = samples.loc[per_run_ns.groupby([samples[name] for name in columns], dropna=False).idxmin()]
+        for number, row in zip(fastest.index, fastest.to_dict("records"), strict=True):
+            cores = min(row["threads"], self.machine.logical_cpus)
+            peak = MOST_RATE if topic == "limits" else min(MOST_RATE, 2 * self._peaks.get(row["dtype"], MOST_RATE))
+            limits = {"GFLOP/s": cores * peak, "GB/s": cores * MOST_RATE}
+            for amount, (unit, limit) in zip(work(self, row) or (), limits.items(), strict=False):
+                if (rate := amount * row["reps"] / row["elapsed_ns"]) > limit:
+                    what = f"row {number + 2}: {row['kernel']} at n = {row['n']} reaches {rate:.3g} {unit}"
+                    raise RunError(f"{self.path / topic}.csv: {what}, above the {limit:.3g} of this run's machine")
+
+    @cached_property
+    def _peaks(self) -> dict[str, float]:
+        """The fastest multiply-adds that this run saw on one core, GFLOP/s by type; of its limits, whichever it has."""
+        if not self.has("limits"):
+            limits = self.meta.get("limits", {})
+            return {name.removeprefix("peak_gflops_"): limit["high"] for name, limit in limits.items()}
+        samples = self.samples("limits")
+        samples = samples[samples["kernel"] == "fma_peak"]
+        rates = samples["n"].astype(float) * 2 * samples["reps"] / samples["elapsed_ns"]
+        return rates.groupby(samples["dtype"]).max().to_dict()
 
     @cached_property
     def _cached(self) -> dict[tuple[str, ...], pd.DataFrame]:
         return {}
+
+
+@lru_cache(maxsize=16)
+def _counted(run: Run) -> dict[tuple[str, ...], dict[tuple, tuple[int, int]]]:
+    """Flops and bytes as the run counted them, by the names and then the values of a case's columns."""
+    counts: dict[tuple[str, ...], dict[tuple, tuple[int, int]]] = {}
+    for entry in run.meta.get("work", ()):
+        names = tuple(name for name in entry if name not in ("flops", "bytes"))
+        counts.setdefault(names, {}).setdefault(tuple(entry[name] for name in names), (entry["flops"], entry["bytes"]))
+    return counts
+
+
+def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Flops and bytes of a case: as its run counted them, else as the built-in kernel counts them, else unknown."""
+    for names, counts in _counted(run).items():
+        if amounts := counts.get(tuple(case.get(name) for name in names)):
+            return amounts
+    kernel = KERNELS.get(case["kernel"])
+    if kernel is None or pd.isna(case["n"]):
+        return None
+    n = int(case["n"])
+    try:
+        params = {name: int(case[name]) for name in kernel.params}
+        return kernel.flops(n, **params), kernel.bytes(n, np.dtype(case["dtype"]).itemsize, **params)
+    except (KeyError, TypeError, ValueError):  # a parameter that is missing, a type that NumPy does not have
+        values = {name: case.get(name) for name in ("dtype", *kernel.params)}
+        raise RunError(f"run {run.id}: {kernel.name} at n = {n} cannot be counted by {values}") from None
 
 
 class Runs(list[Path]):
@@ -145,8 +195,19 @@ def recorded_runs() -> list[Path]:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """Folders of the runs in a folder, oldest first."""
-    return [file.parent for file in sorted(folder.glob("*/run.json"))]
+    """Folders of the runs in a folder, oldest first, and those that cannot be read."""
+    return sorted(path for path in folder.glob("*") if _is_run(path))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder has a run.json, whatever that is, or cannot be looked into, such as a link to itself."""
+    try:
+        os.lstat(folder / "run.json")
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def load_run(run: str | Path | None = None) -> Run:
@@ -155,11 +216,10 @@ def load_run(run: str | Path | None = None) -> Run:
     A finished run is checked against its checksums, an unfinished one offers its complete blocks.
     """
     path = _find(run)
-    if problem := foreign_link(path):
-        raise RunError(problem)
+    require_sound(path)
     meta = read_meta(path)
-    if meta["finished"] is not None and (problem := damage(path)):
-        raise RunError(problem)
+    if meta["finished"] is not None:
+        require_unchanged(path)
     return Run(path, meta)
 
 
@@ -177,90 +237,29 @@ def _find(run: str | Path | None) -> Path:
         raise RunError(f"{origin}no recorded run yet; record one: perflib record --quick")
     if paths := [path for path in list_runs() if path.name == str(run)]:
         return paths[0]
-    if (Path(run) / "run.json").is_file():
+    if _is_run(Path(run)):
         return Path(run)
     names = ", ".join(path.name for path in list_runs()) or "none"
     raise RunError(f"{origin}no run {str(run)!r}; recorded: {names}")
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Contents of a run's run.json."""
+    """Contents of a run's run.json, every field of its type."""
     file = path / "run.json"
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+        meta = document(read_file(file, MOST_DOCUMENT_BYTES))
+    except (ValueError, RecursionError) as problem:
         raise RunError(f"{file}: cannot be read: {problem}") from None
     schema = meta.get("schema") if isinstance(meta, dict) else type(meta).__name__
     if schema not in READABLE:
-        raise RunError(f"{file}: schema must be {' or '.join(map(str, READABLE))}, got {schema!r}")
+        raise RunError(f"{file}: schema must be {' or '.join(map(str, READABLE))}, got {shortened(repr(schema), 60)}")
     if missing := {"finished", "command", "settings", "machine", "code"} - meta.keys():
         raise RunError(f"{file}: {', '.join(sorted(missing))} missing")
+    if problem := field_problem(meta):
+        raise RunError(f"{file}: {problem}")
+    for name, limit in meta.get("limits", {}).items():
+        if not limit["low"] <= limit["value"] <= limit["high"] <= MOST_RATE:
+            raise RunError(f"{file}: limits.{name} must rise from low to high, at most to {MOST_RATE:g}, got {limit}")
+    if (meta["finished"] or "9") < meta.get("started", ""):
+        raise RunError(f"{file}: finished {meta['finished']}, before it was started: {meta['started']}")
     return meta
-
-
-def read_blocks(path: Path) -> dict[tuple[str, str, int], int]:
-    """Number of rows of each complete block, by topic, block and process; a torn last line does not count."""
-    file = path / "blocks.csv"
-    if not file.is_file():
-        return {}
-    header, rows, whole = read_rows(file)
-    blocks = {}
-    for number, fields in enumerate(rows, start=2):
-        last = number == len(rows) + 1
-        numbers = [int(field) for field in fields[2:] if field.isdecimal()]
-        if len(fields) == len(header) and len(numbers) == len(fields) - 2 and (whole or not last):
-            blocks[fields[0], fields[1], numbers[0] if len(numbers) > 1 else 1] = numbers[-1]
-        elif not last:
-            raise RunError(f"{file}: row {number}: must be {','.join(header)}; got {','.join(fields)!r}")
-    return blocks
-
-
-def read_rows(file: Path) -> tuple[list[str], list[list[str]], bool]:
-    """Header and rows of a CSV file, and whether its last line is whole."""
-    try:
-        text = file.read_bytes().decode(errors="replace")  # the last character may be torn
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    except (OSError, csv.Error) as problem:
-        raise RunError(f"{file}: cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
-    return header, rows, text.endswith("\n")
-
-
-def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, int]) -> pd.DataFrame:
-    """The rows of the complete blocks, whose number `counts` gives."""
-    header, rows, whole = read_rows(file)
-    columns = {name: column for name, column in columns.items() if name in header or name not in PLACED}
-    if missing := [name for name in columns if name not in header]:
-        raise RunError(f"{file}: row 1: column {missing[0]!r} missing")
-    if len(set(header)) < len(header):
-        raise RunError(f"{file}: row 1: a column stands there twice")
-    total = sum(counts.values())
-    if len(rows) == total and not whole:
-        raise RunError(f"{file}: row {total + 1}: torn, its end of line is missing")
-    for number, fields in enumerate(rows[:total], start=2):
-        if len(fields) != len(header):
-            raise RunError(f"{file}: row {number}: must have {len(header)} fields, got {len(fields)}")
-    table = pd.DataFrame(rows[:total], columns=header, index=range(2, min(total, len(rows)) + 2), dtype="object")
-    for block, count in counts.items():
-        if (got := int((table["block"] == block).sum())) != count:
-            raise RunError(f"{file}: block {block!r} must have {count} rows, got {got}")
-    described = topic_columns(file.stem)
-    columns = {**columns, **{name: described.get(name, PARAMETER) for name in header if name not in columns}}
-    table = table[[*columns]]
-    for name, column in columns.items():
-        table[name] = table[name].astype("str") if column.kind == "string" else _integers(file, table[name], column)
-    return table.assign(**{name: 0 for name in PLACED if "elapsed_ns" in table and name not in table}).reset_index(
-        drop=True
-    )
-
-
-def _integers(file: Path, texts: pd.Series, column: Column) -> pd.Series:
-    """The column as integers; its index is the row in the file."""
-    digits = texts.str.fullmatch("[0-9]{1,18}").astype(bool)
-    values = texts.where(digits, "0").astype("int64")
-    empty = texts == ""
-    allowed = digits & (values >= column.minimum) | (empty & (not column.required))
-    if not allowed.all():
-        row = allowed.idxmin()
-        requirement = f"{texts.name} must be an integer of at least {column.minimum}"
-        raise RunError(f"{file}: row {row}: {requirement}, got {texts[row]!r}")
-    return values if column.required else values.astype("Int64").mask(empty)

@@ -149,7 +149,7 @@ def test_versions_and_dates_make_no_other_machine_and_are_listed():
 
 def test_an_interval_that_the_samples_cannot_give_is_unresolved():
     def short(ns):
-        run = record(("matmul", "all sizes", [cell("matmul_ikj", n, [ns * n] * 3) for n in SIZES]))
+        run = record(("matmul", "all sizes", [cell("k", n, [ns * n] * 3) for n in SIZES]))
         return load_run(sealed(run.path, schema=1))
 
     found = compare_runs(short(10.0), short(20.0))
@@ -442,17 +442,27 @@ def test_a_rate_above_the_peak_of_its_own_machine_is_refused(refused):
         require_plausible(run)
 
 
-@pytest.mark.parametrize("limit", [{"value": 0, "low": 0, "high": 0}, {"value": 1, "low": -1, "high": 2}, 7, {}])
+@pytest.mark.parametrize(
+    "limit", [{"value": 0, "low": 0, "high": 0}, {"value": 1, "low": -1, "high": 2, "coverage": 1}, 7, {}, {"value": 1e300}]
+)
 def test_a_limit_that_cannot_be_is_refused(limit, refused):
     folder = sealed(product().path, limits={"peak_gflops_float32": limit})
 
-    with refused(RunError, "limits: peak_gflops_float32 must be above 0 and finite"):
-        require_plausible(load_run(folder))
+    with refused(RunError, "run.json: limits.peak_gflops_float32"):
+        load_run(folder)
+
+
+def test_the_ends_of_a_limit_lie_on_either_side_of_it(refused):
+    run = record(("matmul", "all sizes", [cell("matmul_ikj", 128, noisy(2 * 128**3 / 50))]))
+    limit = {"value": 100.0, "low": 101.0, "high": 102.0, "coverage": 0.95}
+
+    with refused(RunError, "run.json: limits.peak_gflops_float32 must rise from low to high"):
+        load_run(sealed(run.path, limits={"peak_gflops_float32": limit}))
 
 
 def test_code_that_is_no_object_is_refused(refused):
-    with refused(RunError, "run.json: code must be an object, got 'a1'"):
-        require_plausible(load_run(sealed(product().path, code="a1")))
+    with refused(RunError, "run.json: code must be object, got 'a1'"):
+        load_run(sealed(product().path, code="a1"))
 
 
 def spoilt(how, folder):
@@ -477,8 +487,8 @@ def spoilt(how, folder):
         ("schema", "run.json: schema must be 1 or 2, got 9"),
         ("missing", "matmul.csv: missing"),
         ("checksum", "matmul.csv: checksum differs from SHA256SUMS"),
-        ("link", "matmul.csv: must lie in the folder of its run, got a link out of it"),
-        ("listed", "SHA256SUMS: must list files of its folder, got '../outside.csv'"),
+        ("link", "matmul.csv: must be a regular file in the folder of its run, got a link"),
+        ("listed", "must list a file of its folder, got '../outside.csv'"),
     ],
 )
 def test_a_folder_from_elsewhere_is_refused_where_it_is_not_what_was_written(tmp_path, how, words, capsys):

@@ -5,7 +5,7 @@ import tempfile
 from perflib.hardware.facts import Machine
 from perflib.kernels.caches import Cache
 from perflib.runs import writer
-from perflib.runs.store import TABLES
+from perflib.runs.tables import TABLES
 from perflib.runs.writer import RunWriter
 
 MACHINE = Machine(

@@ -7,6 +7,7 @@ full(**chosen)                              all blocks, those named replaced
 """
 
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 from runs import MACHINE, row, start, tell, told
@@ -49,13 +50,18 @@ def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True, processes=1):
         if topic == "harness":
             tell(run, *cells)
             continue
-        rows = []
+        rows, reps = [], 1 if topic == "clock" else REPS
         for columns, times in [*cells, *(_floors(cells) if floors else ())]:
             floor = FLOOR_NS[columns["scope"]] if floors and columns["kernel"] != "floor" else 0
             for number, ns in enumerate(times):
                 if ns is not None:
                     drawn = {"process": number * processes // len(times) + 1, "placement": number + 1}
-                    rows.append(row(block, number, reps=REPS, elapsed_ns=round((ns + floor) * REPS), **drawn | columns))
+                    drawn |= {"reps": reps, "elapsed_ns": round((ns + floor) * reps)}
+                    rows.append(row(block, number, **drawn | columns))
+        rows.sort(key=lambda one: one["round"])
+        for _, of_round in groupby(rows, key=lambda one: one["round"]):
+            for position, one in enumerate(of_round):
+                one["position"] = position
         further = sorted({name for columns, _ in cells for name in columns} & FURTHER)
         with run.block(topic, block, further) as append:
             append(rows)
@@ -173,7 +179,7 @@ def places(aligned=140.0, off=170.0, behind=1.5):
 
 def clock(step_ns=40):
     """Smallest steps: one observation per row, no loop."""
-    step = step_ns / REPS - FLOOR_NS["call"]
+    step = step_ns - FLOOR_NS["call"]
     return "clock", "steps", [cell("perf_counter_ns", "", [step] * 30, "call", dtype="")]
 
 
