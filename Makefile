@@ -6,7 +6,7 @@ FULL ?=
 ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report check test test-slow lab bench readme faults clean
+.PHONY: help report check test test-slow fuzz-runs lab bench readme faults clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -29,6 +29,9 @@ test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks 
 test-slow: .venv/test ## the tests that take longer, then perflib against its own targets: half an hour
 	$(RUN)/python -m pytest -n auto --dist loadfile -m slow
 	$(RUN)/perflib selfcheck
+
+fuzz-runs: .venv/test ## a thousand mutated runs, by SEED: each must be refused in one line or read as what it says: an hour
+	$(RUN)/python tests/support/mutations.py --count 1000 --seed $(or $(SEED),1)
 
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
 	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. notebooks/00-start-here.ipynb

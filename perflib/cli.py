@@ -7,7 +7,7 @@ Each command imports what it needs, so `--help` and a wrong word answer at once.
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib generate --gguf FILE [--prompt TEXT | --batch-file FILE] [--chat] [--tokens N] [--temperature T] [--top-k K]
                      [--seed S] [--threads N]
-    perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
+    perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME | lab [FOLDER]
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
     perflib growth FILE [--expect CLASS] [--at-most CLASS] [--unit UNIT] [--html FILE]
 
@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +138,9 @@ def _parser() -> argparse.ArgumentParser:
 
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: my-notebooks/NAME.ipynb")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
+
+    lab = commands.add_parser("lab", help="copy the notebooks to a folder of yours and open JupyterLab there")
+    lab.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="by default perflib-notebooks/ here")
 
     commands.add_parser("runs", help="what is recorded")
     return parser
@@ -405,10 +409,24 @@ def _new(args: argparse.Namespace) -> None:
     print(copy_template(args.name))
 
 
+def _lab(args: argparse.Namespace) -> None:
+    from .report.new_notebook import copy_notebooks
+
+    if find_spec("jupyterlab") is None:
+        raise PerflibError("JupyterLab is not installed; install it: pip install 'perflib[lab]'")
+    folder = copy_notebooks(args.folder)
+    options = [f"--ServerApp.root_dir={folder}", "--ip=127.0.0.1", "--LabApp.news_url=None"]
+    if os.geteuid() == 0:
+        options.append("--allow-root")
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options])
+
+
 def _runs(args: argparse.Namespace) -> None:
     from .runs.store import list_runs
 
-    for path in list_runs():
+    if not (runs := list_runs()):
+        print("nothing is recorded; record a run: perflib record --quick")
+    for path in runs:
         try:
             run = _load(path)
             state = "complete" if run.finished else "unfinished"

@@ -74,3 +74,14 @@ class CallError(PerflibError, TypeError):
 
 class WrongResult(PerflibError, ValueError):
     """A kernel's result lies outside the error bound of its oracle."""
+
+
+LACKS = (RunError, SampleError, GeometryError, LookupError)
+"""What a figure or table of a run may raise where the run lacks a series: of its name, size or case a LookupError."""
+
+
+def lack(problem: Exception) -> str:
+    """What a run lacks, by one of LACKS."""
+    if isinstance(problem, KeyError):
+        return f"it has no {on_one_line(problem)[:80]}"
+    return "it has too few cases" if isinstance(problem, LookupError) else str(problem)

@@ -9,11 +9,15 @@ import platformdirs
 
 PACKAGE = Path(__file__).parent
 CLONE = PACKAGE.parent
-NOTEBOOKS = CLONE / "notebooks"
-REPORTS = CLONE / "reports"
+_IS_CLONE = (CLONE / "pyproject.toml").is_file()
+_DATA = CLONE / "data" if _IS_CLONE else PACKAGE / "schemas"  # what an installed perflib carries of it
+HOME = CLONE if _IS_CLONE else Path()
+"""Where reports and notebooks of a user go: the clone, else the current folder."""
+NOTEBOOKS = (CLONE if _IS_CLONE else PACKAGE) / "notebooks"
+REPORTS = HOME / "reports"
 README = CLONE / "README.md"
-PUBLISHED = CLONE / "data" / "published" / "published.csv"
-SCALING_CASES = CLONE / "data" / "scaling"
+PUBLISHED = _DATA / "published" / "published.csv"
+SCALING_CASES = _DATA / "scaling"
 
 
 def data_folder() -> Path:
@@ -21,6 +25,12 @@ def data_folder() -> Path:
     if folder := os.environ.get("PERFLIB_DATA"):
         return Path(folder)
     return CLONE / "data" if (CLONE / "pyproject.toml").is_file() else platformdirs.user_data_path("perflib")
+
+
+def reference_folder() -> Path:
+    """`reference` of the data folder, else the reference runs that an installed perflib carries."""
+    folder, carried = data_folder() / "reference", PACKAGE / "schemas" / "reference"
+    return carried if carried.is_dir() and not folder.is_dir() else folder
 
 
 def recording_folder() -> Path:

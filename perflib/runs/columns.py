@@ -22,6 +22,8 @@ from ..files import CLONE, PACKAGE
 
 MOST = 10**15
 """The largest integer of a table unless its field says otherwise: two of them add up without an overflow."""
+MOST_LETTERS = 1000
+"""Of a word of a table."""
 MOST_DIGITS = 100
 """Of an integer: a seed may be longer than a word of the machine."""
 
@@ -38,6 +40,8 @@ class Column:
 
     def problem(self, text: str) -> str | None:
         """What is wrong with the text of a field; None for one that may be."""
+        if self.kind == "string" and len(text) > MOST_LETTERS:
+            return f"must have at most {MOST_LETTERS} letters"
         if self.kind == "string":
             return None if not self.pattern or re.fullmatch(self.pattern, text) else f"must match {self.pattern}"
         if text == "" and not self.required:

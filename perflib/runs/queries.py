@@ -149,7 +149,7 @@ def copy_gb_per_s(run: Run) -> Interval:
         return limit
     limits = summary(run, "limits")
     copies = limits[limits["kernel"].isin(COPIES)]
-    if copies.empty:
+    if copies.empty or "gb_per_s" not in copies or copies["gb_per_s"].isna().all():
         raise RunError(f"run {run.id} has no copy in limits")
     return interval_of(copies.loc[copies["gb_per_s"].idxmax()], "gb_per_s")
 
@@ -180,6 +180,8 @@ def _columns(name: str, interval: Interval) -> dict[str, float]:
 
 def interval_of(row: Mapping[str, Any], column: str = "ns") -> Interval:
     """The 95 % interval of a row of `summary`: of its time, or of the rate `gflops` or `gb_per_s`."""
+    if pd.isna(row.get(column)):  # the work is not counted, or the time is no longer than the loop's own
+        raise RunError(f"{row.get('kernel')} at n = {row.get('n')} has no {column}")
     return Interval(row[column], row[f"low_{column}"], row[f"high_{column}"], 0.95)
 
 

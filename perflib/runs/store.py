@@ -24,16 +24,18 @@ import pandas as pd
 from ..display.html import table
 from ..display.text import aligned, on_one_line, shortened
 from ..errors import RunError
-from ..files import data_folder
+from ..files import data_folder, reference_folder
 from ..hardware.facts import Machine
 from ..kernels.catalog import KERNELS
 from .columns import Column, document, field_problem
 from .integrity import MOST_DOCUMENT_BYTES, read_file, require_sound, require_unchanged
-from .tables import COLUMNS, HIDDEN, OF_SAMPLE, PLACED, TABLES, read_blocks, read_table
+from .tables import COLUMNS, OF_SAMPLE, PLACED, TABLES, read_blocks, read_table
 
 SCHEMA = 2
 READABLE = (1, 2)
 """Schema 1: one process, which placed its arrays once; its samples have neither of the columns of PLACED."""
+MOST_CACHE_BYTES = {1: 4 << 20, 2: 256 << 20}
+"""By level; of those beyond 4 GiB. The models count every set and line of a cache."""
 MOST_RATE = 1e4
 """GFLOP/s or GB/s that no core of any machine reaches."""
 
@@ -47,8 +49,8 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Name of the folder."""
-        return Path(os.path.abspath(self.path)).name
+        """Name of the folder, as it may be shown."""
+        return on_one_line(Path(os.path.abspath(self.path)).name)
 
     def __repr__(self) -> str:
         state = "" if self.finished else ", unfinished"
@@ -106,14 +108,20 @@ class Run:
         return self._cached[key]
 
     def _require_reachable(self, topic: str, samples: pd.DataFrame) -> None:
-        """Refuse a sample that is faster than any machine, or than twice the best sample of this machine's peak."""
-        samples = samples[~samples["kernel"].isin(HIDDEN)]
+        """Refuse a sample of a built-in kernel that is faster than any machine; if compiled here, than twice the peak.
+
+        Who counts the work of a function may miscount: that is a state of the result, and no reason against the run.
+        """
+        samples = samples[samples["kernel"].isin(KERNELS.keys())]
+        if samples.empty:
+            return
         columns = [name for name in samples.columns if name not in (*OF_SAMPLE, "block", "process", "round")]
         per_run_ns = samples["elapsed_ns"] / samples["reps"]
         fastest = samples.loc[per_run_ns.groupby([samples[name] for name in columns], dropna=False).idxmin()]
         for number, row in zip(fastest.index, fastest.to_dict("records"), strict=True):
             cores = min(row["threads"], self.machine.logical_cpus)
-            peak = MOST_RATE if topic == "limits" else min(MOST_RATE, 2 * self._peaks.get(row["dtype"], MOST_RATE))
+            is_bound = topic != "limits" and KERNELS[row["kernel"]].compiled  # libraries may have other units
+            peak = min(MOST_RATE, 2 * self._peaks.get(row["dtype"], MOST_RATE)) if is_bound else MOST_RATE
             limits = {"GFLOP/s": cores * peak, "GB/s": cores * MOST_RATE}
             for amount, (unit, limit) in zip(work(self, row) or (), limits.items(), strict=False):
                 if (rate := amount * row["reps"] / row["elapsed_ns"]) > limit:
@@ -152,15 +160,15 @@ def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
         if amounts := counts.get(tuple(case.get(name) for name in names)):
             return amounts
     kernel = KERNELS.get(case["kernel"])
-    if kernel is None or pd.isna(case["n"]):
+    if kernel is None:
         return None
-    n = int(case["n"])
     try:
+        n = int(case["n"])
         params = {name: int(case[name]) for name in kernel.params}
         return kernel.flops(n, **params), kernel.bytes(n, np.dtype(case["dtype"]).itemsize, **params)
     except (KeyError, TypeError, ValueError):  # a parameter that is missing, a type that NumPy does not have
-        values = {name: case.get(name) for name in ("dtype", *kernel.params)}
-        raise RunError(f"run {run.id}: {kernel.name} at n = {n} cannot be counted by {values}") from None
+        values = {name: str(case.get(name)) for name in ("n", "dtype", *kernel.params)}
+        raise RunError(f"run {run.id}: the work of {kernel.name} cannot be counted by {values}") from None
 
 
 class Runs(list[Path]):
@@ -186,7 +194,7 @@ def _facts(path: Path) -> tuple[str, str, str]:
 
 def list_runs() -> Runs:
     """Folders of the committed and of the recorded runs, oldest first within each."""
-    return Runs([*runs_in(data_folder() / "reference"), *recorded_runs()])
+    return Runs([*runs_in(reference_folder()), *recorded_runs()])
 
 
 def recorded_runs() -> list[Path]:
@@ -228,9 +236,9 @@ def _find(run: str | Path | None) -> Path:
     if run is None and (run := os.environ.get("PERFLIB_RUN") or None):
         origin = "PERFLIB_RUN: "
     if run is None:
-        if committed := runs_in(data_folder() / "reference"):
+        if committed := runs_in(reference_folder()):
             return committed[-1]
-        raise RunError(f"no reference run in {data_folder() / 'reference'}; record one: perflib record")
+        raise RunError(f"no reference run in {reference_folder()}; record one: perflib record")
     if run == "latest":
         if recorded := [path for path in recorded_runs() if not path.name.endswith("-sweep")]:
             return recorded[-1]
@@ -257,6 +265,11 @@ def read_meta(path: Path) -> dict[str, Any]:
         raise RunError(f"{file}: {', '.join(sorted(missing))} missing")
     if problem := field_problem(meta):
         raise RunError(f"{file}: {problem}")
+    for cache in meta["machine"]["caches"]:
+        if cache["size_bytes"] > (most := MOST_CACHE_BYTES.get(cache["level"], 4 << 30)):
+            raise RunError(
+                f"{file}: machine.caches: level {cache['level']} has {cache['size_bytes']} bytes, more than {most}"
+            )
     for name, limit in meta.get("limits", {}).items():
         if not limit["low"] <= limit["value"] <= limit["high"] <= MOST_RATE:
             raise RunError(f"{file}: limits.{name} must rise from low to high, at most to {MOST_RATE:g}, got {limit}")

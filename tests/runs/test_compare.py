@@ -452,6 +452,35 @@ def test_a_limit_that_cannot_be_is_refused(limit, refused):
         load_run(folder)
 
 
+def test_a_rate_that_no_machine_reaches_is_refused_without_limits_too(refused):
+    run = record(("matmul", "all sizes", [cell("matmul_ikj", 128, [1e5, 1e5, 1, 1e5])]))
+
+    with refused(RunError, "matmul.csv: row 6: matmul_ikj at n = 128 reaches", "GFLOP/s, above the 1e+04"):
+        run.samples("matmul")
+
+
+def test_flops_without_a_peak_to_hold_them_against_are_refused(refused):
+    run = record(("matmul", "all sizes", [cell("matmul_ikj", 128, noisy(2 * 128**3 / 50))]))
+
+    with refused(RunError, "matmul_ikj at n = 128 counts flops, and the run has no peak of float32"):
+        require_plausible(run)
+
+
+def test_one_row_does_not_switch_the_limits_off(refused):
+    run = record(*limits(100.0), ("matmul", "all sizes", [cell("matmul_ikj", 128, noisy(2 * 128**3 / 150))]))
+    for name, change in {
+        "limits.csv": lambda lines: lines[:-1],
+        "matmul.csv": lambda lines: [*lines[:-1], lines[-1].replace(",float32,1,", ",float32,2,")],
+    }.items():
+        copied = Path(shutil.copytree(run.path, run.path.with_name(f"{run.id}-{name}")))
+        lines = (copied / name).read_text().splitlines(keepends=True)
+        kernel_last = sorted(lines[1:], key=lambda line: "matmul_ikj" in line)
+        (copied / name).write_text("".join(change([lines[0], *(kernel_last if name == "matmul.csv" else lines[1:])])))
+
+        with refused(RunError, f"{name}: "):
+            require_plausible(load_run(sealed(copied)))
+
+
 def test_the_ends_of_a_limit_lie_on_either_side_of_it(refused):
     run = record(("matmul", "all sizes", [cell("matmul_ikj", 128, noisy(2 * 128**3 / 50))]))
     limit = {"value": 100.0, "low": 101.0, "high": 102.0, "coverage": 0.95}

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from runs import isolate, row, start
 
@@ -53,10 +54,23 @@ def test_a_sample_that_no_measurement_gives_is_refused_with_its_row(what, refuse
 
 
 def test_a_block_whose_threads_computed_longer_than_it_lasted_is_refused(refused):
-    run = recorded(*(calm(number, elapsed_ns=10**6, cpu_ns=2 * 10**6) for number in range(100)))
+    run = recorded(*(calm(number, elapsed_ns=10**6, cpu_ns=2 * 10**6 + 1) for number in range(100)))
 
-    with refused(RunError, "tiles.csv: row 2: is of a block with more CPU time than time"):
+    with refused(RunError, "tiles.csv: row 2: has more CPU time than time, as other samples of its block"):
         run.samples("tiles")
+
+
+def test_times_that_change_places_do_not_go_with_their_cpu_times(refused):
+    rng = np.random.default_rng(0)
+    times = (10**6 * rng.uniform(1, 1.2, 60)).astype(int)
+    whole = recorded(*(calm(i, elapsed_ns=ns, cpu_ns=ns + 1500) for i, ns in enumerate(times)))
+    moved = recorded(
+        *(calm(i, elapsed_ns=ns, cpu_ns=cpu) for i, (ns, cpu) in enumerate(zip(rng.permutation(times), times, strict=True)))
+    )
+
+    assert len(whole.samples("tiles")) == 60
+    with refused(RunError, "has more CPU time than time, as other samples of its block"):
+        moved.samples("tiles")
 
 
 def test_the_loop_overhead_and_the_reference_loop_have_one_thread_beside_any_number():

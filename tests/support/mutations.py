@@ -64,7 +64,17 @@ NUMBERS = (
     "9" * 30,
 )
 NUMBERS += ("9" * 5000, str(10**17), str(2**63 - 1), str(2**63), "1\n2")
-WORDS = ("", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u202egnp.exe", "\x00", "a\nb", "=1+1", "<script>alert(1)</script>")
+WORDS = (
+    "",
+    "$\\frac{x",
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "\u202egnp.exe",
+    "\x00",
+    "a\nb",
+    "=1+1",
+    "<script>alert(1)</script>",
+)
 WORDS += (
     "../outside",
     "x" * 5000,
