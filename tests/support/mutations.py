@@ -742,7 +742,7 @@ def bases(home):
         matmul=[matmul(sizes=small), matmul_called()],
         tiles=tiles({n: {t: n**3 * (1 + 1 / t) for t in (16, 32, 64)} for n in (64, 128)}),
         conflicts=[conflicts(sizes=(64, 80))],
-        packing=[packing({(mc, kc): 1e6 * (1 + mc / 1e3) for mc in (24, 96) for kc in (64, 256)}, n=128)],
+        packing=[packing({(mc, kc): 1e2 * (1 + mc / 1e3) for mc in (24, 96) for kc in (64, 256)}, n=128)],
     )
     part = start()
     for n in (64, 128):

@@ -7,10 +7,9 @@ full(**chosen)                              all blocks, those named replaced
 """
 
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
-from runs import MACHINE, row, start, tell, told
+from runs import MACHINE, in_order, row, start, tell, told
 
 from perflib.kernels.caches import Cache
 from perflib.kernels.catalog import find
@@ -58,13 +57,9 @@ def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True, processes=1):
                     drawn = {"process": number * processes // len(times) + 1, "placement": number + 1}
                     drawn |= {"reps": reps, "elapsed_ns": round((ns + floor) * reps)}
                     rows.append(row(block, number, **drawn | columns))
-        rows.sort(key=lambda one: one["round"])
-        for _, of_round in groupby(rows, key=lambda one: one["round"]):
-            for position, one in enumerate(of_round):
-                one["position"] = position
         further = sorted({name for columns, _ in cells for name in columns} & FURTHER)
         with run.block(topic, block, further) as append:
-            append(rows)
+            append(in_order(rows))
     return run.finish(codegen=codegen)
 
 
@@ -127,8 +122,8 @@ def tiles(sizes):
 
 
 def packing(times, n=768):
-    """{(MC, KC): ns} of the packed product in one block."""
-    cells = [cell("matmul_packed", n, ns, mc=mc, kc=kc, nc=1024) for (mc, kc), ns in times.items()]
+    """{(MC, KC): time in tens of microseconds} of the packed product in one block."""
+    cells = [cell("matmul_packed", n, 1e4 * ns, mc=mc, kc=kc, nc=1024) for (mc, kc), ns in times.items()]
     return "packing", f"n={n}", cells
 
 
@@ -207,7 +202,7 @@ def full(codegen=CODEGEN, machine=HERE, **chosen):
         "timing": timing(),
         "matmul": [matmul(), matmul_called()],
         "tiles": tiles({n: {16: n**3 * 1.1, 32: n**3, 64: n**3 * 1.2} for n in (128, 256, 512)}),
-        "packing": [packing({(mc, kc): 1e7 * (1 + abs(mc - 96) / 1e3) * (1 + 9 / kc) for mc in MCS for kc in KCS})],
+        "packing": [packing({(mc, kc): 1e3 * (1 + abs(mc - 96) / 1e3) * (1 + 9 / kc) for mc in MCS for kc in KCS})],
         "conflicts": [conflicts()],
         "rmsnorm": [
             rmsnorm(),
