@@ -711,6 +711,8 @@ def judge(base, folder, must, rng, figures):
         took = time.process_time() - began
         if took > MOST_S:
             slow.append(f"{name}: took {took:.1f} s")
+    if refused:  # `compare` alone holds rates against the peak of the machine
+        wrong = [sentence for sentence in wrong if "faster than its machine" not in sentence]
     if must and not refused:
         wrong.append(f"accepted: {must}")
     if before is not None and outside.read_bytes() != before:
