@@ -8,7 +8,7 @@ Each command imports what it needs, so `--help` and a wrong word answer at once.
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib generate --gguf FILE [--prompt TEXT | --batch-file FILE] [--chat] [--tokens N] [--temperature T] [--top-k K]
                      [--seed S] [--threads N]
-    perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
+    perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME | lab [FOLDER]
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
     perflib history [KERNEL ...] [--html FILE]
     perflib fleet worker ADDRESS [--name NAME] [--port N] | show [FOLDER] [--html FILE]
@@ -31,10 +31,12 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NothingComparable, PerflibError, RunError, SampleError
+from .errors import NothingComparable, PerflibError, RunError, SampleError, on_one_line
+from .files import CLONE
 from .files import README as CLONE_README
 from .files import data_folder
 
@@ -58,7 +60,7 @@ def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
         print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
         return 130
     except (PerflibError, OSError) as problem:
-        print(f"perflib: {problem}", file=sys.stderr)
+        print(f"perflib: {on_one_line(problem)}", file=sys.stderr)
         return 1
 
 
@@ -174,6 +176,9 @@ def _parser() -> argparse.ArgumentParser:
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: my-notebooks/NAME.ipynb")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
 
+    lab = commands.add_parser("lab", help="copy the notebooks to a folder of yours and open JupyterLab there")
+    lab.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="by default perflib-notebooks/ here")
+
     commands.add_parser("runs", help="what is recorded")
     return parser
 
@@ -232,7 +237,8 @@ def _bench(args: argparse.Namespace) -> int:
         environment = {name: value for name, value in os.environ.items() if name not in settings}
         flags = [f"--{name}" for name in ("quick", "targets") if vars(args)[name]]
         words = ["bench", *flags, *(["--json", str(args.json)] if args.json else [])]
-        os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], environment | note)
+        note["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(CLONE)]))
+        os.execve(sys.executable, [sys.executable, "-P", "-m", "perflib", *words], environment | note)
     card = _measure(args, bench)
     if CLONE_README.is_file():
         print(f"written to {card.save(SAVED)}", file=sys.stderr)
@@ -485,14 +491,28 @@ def _new(args: argparse.Namespace) -> None:
     print(copy_template(args.name))
 
 
+def _lab(args: argparse.Namespace) -> None:
+    from .report.new_notebook import copy_notebooks
+
+    if find_spec("jupyterlab") is None:
+        raise PerflibError("JupyterLab is not installed; install it: pip install 'perflib[lab]'")
+    folder = copy_notebooks(args.folder)
+    options = [f"--ServerApp.root_dir={folder}", "--ip=127.0.0.1", "--LabApp.news_url=None"]
+    if os.geteuid() == 0:
+        options.append("--allow-root")
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options])
+
+
 def _runs(args: argparse.Namespace) -> None:
     from .runs.store import list_runs
 
-    for path in list_runs():
+    if not (runs := list_runs()):
+        print("nothing is recorded; record a run: perflib record --quick")
+    for path in runs:
         try:
             run = _load(path)
             state = "complete" if run.finished else "unfinished"
-            facts = f"{state}  {sum(run.blocks.values())} samples  {run.machine.cpu}"
+            facts = state, f"{sum(run.blocks.values())} samples", run.machine.cpu
         except RunError as problem:
-            facts = f"damaged: {problem}"
-        print(f"{path.name}  {path.parent.name}  {facts}")
+            facts = (f"damaged: {problem}",)
+        print("  ".join(map(on_one_line, (path.name, path.parent.name, *facts))))

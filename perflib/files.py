@@ -9,11 +9,15 @@ import platformdirs
 
 PACKAGE = Path(__file__).parent
 CLONE = PACKAGE.parent
-NOTEBOOKS = CLONE / "notebooks"
-REPORTS = CLONE / "reports"
+_IS_CLONE = (CLONE / "pyproject.toml").is_file()
+_DATA = CLONE / "data" if _IS_CLONE else PACKAGE / "schemas"  # what an installed perflib carries of it
+HOME = CLONE if _IS_CLONE else Path()
+"""Where reports and notebooks of a user go: the clone, else the current folder."""
+NOTEBOOKS = (CLONE if _IS_CLONE else PACKAGE) / "notebooks"
+REPORTS = HOME / "reports"
 README = CLONE / "README.md"
-PUBLISHED = CLONE / "data" / "published" / "published.csv"
-SCALING_CASES = CLONE / "data" / "scaling"
+PUBLISHED = _DATA / "published" / "published.csv"
+SCALING_CASES = _DATA / "scaling"
 
 
 def data_folder() -> Path:
@@ -21,6 +25,12 @@ def data_folder() -> Path:
     if folder := os.environ.get("PERFLIB_DATA"):
         return Path(folder)
     return CLONE / "data" if (CLONE / "pyproject.toml").is_file() else platformdirs.user_data_path("perflib")
+
+
+def reference_folder() -> Path:
+    """`reference` of the data folder, else the reference runs that an installed perflib carries."""
+    folder, carried = data_folder() / "reference", PACKAGE / "schemas" / "reference"
+    return carried if carried.is_dir() and not folder.is_dir() else folder
 
 
 def recording_folder() -> Path:
@@ -37,10 +47,12 @@ def cache_folder() -> Path:
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, whose name ends as that of `path`, then put it in its place at once.
 
-    Whatever is raised, the file that was there before is untouched and nothing is left beside it.
+    Whatever is raised, the file that was there before is untouched and nothing is left beside it. A link that stands where
+    the new file is made, or at `path`, is replaced: what it points to stays.
     """
     part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
+        part.unlink(missing_ok=True)
         write(part)
         os.replace(part, path)
     finally:
@@ -52,7 +64,7 @@ def replace_text(path: Path, text: str) -> None:
     """Replace the text of a file, as it is and on the disk before it counts."""
 
     def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as stream:
+        with part.open("x", newline="", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from perflib.timing.results import Measurement
 from perflib.timing.sampling import Sample
 
 os.environ.pop("PERFLIB_RUN", None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background shell: programs that tests start would not hear it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("perflib", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("perflib")

@@ -102,8 +102,8 @@ def test_runs_lists_what_is_recorded_and_what_is_damaged(data, capsys):
     ]
 
 
-def test_runs_of_nothing_prints_nothing():
-    assert perflib("runs") == (0, "", "")
+def test_runs_of_nothing_say_how_to_record_one():
+    assert perflib("runs") == (0, "nothing is recorded; record a run: perflib record --quick\n", "")
 
 
 @pytest.mark.parametrize(

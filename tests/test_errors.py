@@ -37,3 +37,24 @@ def test_every_other_exception_is_a_signal_inside_one_module():
 
 def is_exception(value):
     return isinstance(value, type) and issubclass(value, BaseException)
+
+
+@pytest.mark.parametrize("kind", OWN, ids=lambda kind: kind.__name__)
+def test_what_an_error_shows_of_names_and_values_has_no_terminal_escape_and_one_line(kind):
+    problem = kind("/tmp/\x1b[31mred\x1b[0m\n\u202efile: \x07not \ud800read")
+
+    assert str(problem) == "/tmp/red file: not read"
+    assert problem._render_traceback_() == [f"{kind.__name__}: /tmp/red file: not read"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "sentence"),
+    [
+        (KeyError("gflops"), "it has no 'gflops'"),
+        (IndexError("list index out of range"), "it has too few cases"),
+        (errors.RunError("run a has no b"), "run a has no b"),
+    ],
+)
+def test_what_a_run_lacks_is_a_sentence(problem, sentence):
+    assert isinstance(problem, errors.LACKS)
+    assert errors.lack(problem) == sentence

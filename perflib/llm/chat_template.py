@@ -18,6 +18,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
+from ..children import command
 from ..display.text import first_line
 from ..errors import TextError
 
@@ -33,8 +34,8 @@ def render(template: str, prompts: Sequence[str], names: Mapping[str, str]) -> l
     if find_spec("jinja2") is None:
         raise TextError("a chat template needs the package jinja2; pip install 'perflib[text]'")
     job = json.dumps({"template": template, "prompts": list(prompts), "names": dict(names)})
-    command = [sys.executable, "-c", f"from {__name__} import _work; _work()"]
-    done = subprocess.run(command, input=job, capture_output=True, encoding="utf-8", check=False)
+    words = command(f"from {__name__} import _work; _work()")
+    done = subprocess.run(words, input=job, capture_output=True, encoding="utf-8", check=False)
     if done.returncode == 0:
         answer = json.loads(done.stdout)
     elif -done.returncode in (signal.SIGKILL, signal.SIGXCPU):

@@ -6,16 +6,17 @@ Raises `ReportError` for a name that is no name of a file, for a file that is th
 """
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 
 from ..errors import ReportError
-from ..files import CLONE, NOTEBOOKS
-from ..runs.store import NO_TOPICS
+from ..files import HOME, NOTEBOOKS
+from ..runs.tables import NO_TOPICS
 
 TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"
-MINE = CLONE / "my-notebooks"  # ignored by git; no test, report or `perflib execute` looks there
+MINE = HOME / "my-notebooks"  # ignored by git; no test, report or `perflib execute` looks there
 MEASURED = """sizes = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024]
 by_size = perflib.sweep([kernel], sizes, name="{name}").run
 by_tile = perflib.sweep([kernel], [256, 1024], tile=[1, 4, 16, 64, 256], name="{name}-tiles").run"""
@@ -48,7 +49,7 @@ def copy_template(name: str, folder: Path | None = None) -> Path:
     try:
         notebook = nbformat.reads(TEMPLATE.read_text(encoding="utf-8"), as_version=4)
     except OSError as problem:
-        raise ReportError(f"the template is only in a clone of the repository: {TEMPLATE}: {problem.strerror}") from None
+        raise ReportError(f"the template is not installed: {TEMPLATE}: {problem.strerror}") from None
     for cell in notebook.cells:
         cell.source = _adapt(cell, name)
         if cell.cell_type == "code":
@@ -78,3 +79,19 @@ def _adapt(cell: nbformat.NotebookNode, name: str) -> str:
     if cell.id in ("kernel", "inputs-and-oracle", "description"):
         return cell.source
     return cell.source.replace("08-your-kernel", name).replace('"stencil', f'"{name}').replace("the stencil", name)
+
+
+def copy_notebooks(folder: Path | None = None) -> Path:
+    """Copy the notebooks of perflib into a folder of the user's, by default perflib-notebooks/ here; return the folder.
+
+    A notebook that is there already stays as it is.
+    """
+    folder = (folder or Path("perflib-notebooks")).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for notebook in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb")):
+            if not (folder / notebook.name).exists():
+                shutil.copyfile(notebook, folder / notebook.name)
+    except OSError as problem:
+        raise ReportError(f"cannot write {folder}: {problem.strerror}") from None
+    return folder

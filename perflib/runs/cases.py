@@ -16,7 +16,8 @@ import pandas as pd
 from ..display.text import on_one_line
 from ..stats import Medians
 from .queries import CASE, net_times, parameters
-from .store import TABLES, Run
+from .store import Run
+from .tables import TABLES
 
 Key = tuple[str, tuple[tuple[str, object], ...]]
 ASIDE = {"clock", "limits", "places", *TABLES}

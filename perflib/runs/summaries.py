@@ -20,9 +20,10 @@ from ..stats import Interval, median_interval
 from ..timing.diagnostics import HALF_WIDTH, OFTEN
 from .cases import Key, cases_of, topics
 from .columns import Column
-from .integrity import SUMS, digest
+from .integrity import MOST_DOCUMENT_BYTES, SUMS, digest, read_file
 from .queries import CASE, process_medians, topic_prior, work
-from .store import SUMMARY_COLUMNS, Run, read_rows
+from .store import Run
+from .tables import SUMMARY_COLUMNS, read_rows
 
 FILE = "summary.csv"
 STATES = ("stable", "noisy", "invalid")
@@ -119,10 +120,7 @@ def columns_of(run: Run) -> dict[str, list[Any]]:
 def read_columns(path: Path) -> dict[str, list[Any]]:
     """The columns of summary.csv as lists, 5 ms for 900 cases; RunError names a wrong checksum, or a row and its fault."""
     file = path / FILE
-    try:
-        content, sums = file.read_bytes(), (path / SUMS).read_text(encoding="utf-8", errors="replace")
-    except OSError as problem:
-        raise RunError(f"{problem.filename}: cannot be read: {problem.strerror}") from None
+    content, sums = read_file(file), read_file(path / SUMS, MOST_DOCUMENT_BYTES).decode(errors="replace")
     if f"{digest(content)}  {FILE}" not in sums.splitlines():
         raise RunError(f"{file}: checksum differs from {SUMS}; the file was changed after it was recorded")
     header, rows, _ = read_rows(file)

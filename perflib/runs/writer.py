@@ -11,6 +11,7 @@ Raises `RunError`, one line that says what to do.
 """
 
 import csv
+import errno
 import fcntl
 import hashlib
 import io
@@ -18,6 +19,8 @@ import json
 import math
 import os
 import re
+import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -32,20 +35,10 @@ from ..display.progress import progress_bar
 from ..errors import RunError
 from ..files import PACKAGE, recording_folder, replace_text
 from ..hardware.facts import Machine
-from .integrity import SUMS, TOPICS, digest
-from .store import (
-    BLOCK_COLUMNS,
-    COLUMNS,
-    SCHEMA,
-    SUMMARY_COLUMNS,
-    Run,
-    load_run,
-    read_blocks,
-    read_meta,
-    read_rows,
-    runs_in,
-)
+from .integrity import SUMS, TOPICS, digest, opened, read_file, require_own
+from .store import SCHEMA, Run, load_run, read_meta, runs_in
 from .summaries import FILE, summary_rows
+from .tables import BLOCK_COLUMNS, COLUMNS, SUMMARY_COLUMNS, read_blocks, read_rows
 
 LOOK_S = 0.2
 """Seconds between two looks at a lock that another process holds."""
@@ -68,6 +61,7 @@ class RunWriter:
                 if meta["finished"] is not None or meta["command"] != command:
                     continue
                 if not (names := _differences(meta, facts)):
+                    require_own(path)
                     return cls(path, [f"continuing run {path.name}"]).cut_unfinished()
                 reason = f"{', '.join(names)} changed since"
             except RunError as problem:
@@ -113,7 +107,7 @@ class RunWriter:
         text, run = _json(meta), Run(self.path, meta)
         _replace(self.path / FILE, "".join(map(_line, [SUMMARY_COLUMNS, *summary_rows(run)])))
         with _storing(self.path):
-            sums = {f.name: digest(f.read_bytes()) for f in sorted(self.path.glob(TOPICS))}
+            sums = {f.name: digest(read_file(f)) for f in sorted(self.path.glob(TOPICS))}
         sums["run.json"] = digest(text.encode())
         _replace(self.path / SUMS, "".join(f"{value}  {name}\n" for name, value in sums.items()))
         _replace(self.path / "run.json", text)  # last: it makes the checksums count
@@ -186,7 +180,7 @@ def measuring_lock(wait: bool | float = False) -> Iterator[None]:
     wait: for ever if True, else so many seconds. The system releases the lock when its owner ends, however it ends.
     """
     path = Path(tempfile.gettempdir()) / "perflib.lock"
-    with _storing(path):
+    with _storing(path, "set TMPDIR to a folder where the lock can be made"):
         lock = _open_lock(path)
     with lock as file:
         _take_lock(file, wait)
@@ -233,20 +227,25 @@ def _is_taken(file: io.TextIOWrapper) -> bool:
 
 
 def _owner(file: io.TextIOWrapper) -> str:
+    """The number of a process; what else the file says is not shown."""
     file.seek(0)
-    owner = file.read().strip() or "unknown"
+    owner = re.match(r"([0-9]{1,10})\s*$", file.read(16))
     file.seek(0)
-    return owner
+    return owner[1] if owner else "unknown"
 
 
 def _open_lock(path: Path) -> io.TextIOWrapper:
     """The lock file, opened without creating it first: Linux refuses O_CREAT on another user's file in /tmp."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT), "r+")
-        os.fchmod(file.fileno(), 0o666)  # every user of the machine takes the same lock
-        return file
+        descriptor = os.open(path, flags | os.O_CREAT)
+        os.fchmod(descriptor, 0o666)  # every user of the machine takes the same lock
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return os.fdopen(descriptor, "r+", errors="replace")
 
 
 def _new_folder(facts: dict[str, Any]) -> Path:
@@ -258,8 +257,12 @@ def _new_folder(facts: dict[str, Any]) -> Path:
     path = runs / "-".join([stamp, *words[:3], facts["command"]])
     with _storing(path):
         path.mkdir(parents=True)
-    _append(path / "blocks.csv", [_line(BLOCK_COLUMNS)])
-    _replace(path / "run.json", _json({"schema": SCHEMA, "started": f"{now:%FT%TZ}", "finished": None, **facts}))
+    try:
+        _append(path / "blocks.csv", [_line(BLOCK_COLUMNS)])
+        _replace(path / "run.json", _json({"schema": SCHEMA, "started": f"{now:%FT%TZ}", "finished": None, **facts}))
+    except RunError:
+        shutil.rmtree(path, ignore_errors=True)  # a folder without run.json is no run
+        raise
     return path
 
 
@@ -299,14 +302,12 @@ def _code() -> dict[str, Any]:
 
 
 @contextmanager
-def _storing(path: Path) -> Iterator[None]:
+def _storing(path: Path, remedy: str = "make room there or set PERFLIB_DATA to another folder") -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        raise RunError(
-            f"cannot write {path}: {problem.strerror or problem}; make room there or set PERFLIB_DATA to another folder; "
-            "complete blocks are kept"
-        ) from None
+        reason = problem.strerror or problem
+        raise RunError(f"cannot write {path}: {reason}; {remedy}; complete blocks are kept") from None
 
 
 def _line(fields: Iterable[Any]) -> str:
@@ -317,8 +318,8 @@ def _line(fields: Iterable[Any]) -> str:
 
 
 def _append(file: Path, lines: Iterable[str]) -> None:
-    with _storing(file), file.open("a", newline="", encoding="utf-8") as stream:
-        stream.write("".join(lines))
+    with _storing(file), opened(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as stream:
+        stream.write("".join(lines).encode())
         stream.flush()
         os.fsync(stream.fileno())
 

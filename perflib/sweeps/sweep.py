@@ -32,8 +32,8 @@ from ..runs.described import description
 from ..runs.grid import GridPoint
 from ..runs.integrity import digest
 from ..runs.recorder import Block, StopEarly
-from ..runs.store import COLUMNS, NO_TOPICS
 from ..runs.sweep import record_grid
+from ..runs.tables import COLUMNS, NO_TOPICS
 from ..stats import fewest_samples
 from ..timing.case import require_scope
 from ..timing.fresh_arguments import State

@@ -17,6 +17,8 @@ from numba.core import cgutils, event
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, overload
 
+from ..kernels.jit.compile import cached
+
 
 @intrinsic
 def _barrier(typingctx):
@@ -219,14 +221,14 @@ def call_each_with(fn: Callable, runs: Iterable[tuple[tuple, dict]]) -> None:
         fn(*args, **kwargs)
 
 
-@njit(cache=True)
+@cached
 def empty_loop(reps):
     """The loop of `compiled_loop` around no kernel."""
     for _ in range(reps):
         _barrier()
 
 
-@njit(cache=True)
+@cached
 def canary(steps):
     """`steps` rounds of Marsaglia's xorshift: six dependent operations each that no compiler can shorten, no memory."""
     state = np.uint64(88172645463325252)

@@ -27,6 +27,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
+from ..children import command
 from ..display.text import on_one_line
 from ..errors import Unmeasurable
 from ..kernels.description import Kernel
@@ -68,8 +69,8 @@ class FreshProcess:
     """A process that runs the jobs it is given, one after the other, until `end` or the end of the `with`."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-c", f"from {__name__} import _work; _work()"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        words = command(f"from {__name__} import _work; _work()")
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._send(pickle.dumps(sys.path))
 
     def __enter__(self) -> "FreshProcess":

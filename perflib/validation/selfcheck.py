@@ -10,7 +10,6 @@ import itertools
 import math
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..children import command
 from ..display.progress import progress_bar, step
 from ..kernels.buffers import aligned_random
 from ..kernels.rmsnorm.textbook import _rms_norm_fast
@@ -36,6 +36,12 @@ from .interval_coverage import interval_coverage
 from .scaling_coverage import scaling_figures
 from .scorecard import Score, Scorecard, Target, at_least, at_most
 
+BUSY = """
+import threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+while True:
+    pass
+"""
 ROUNDS = 101
 TIMES = 300, 315  # the inserted slow-down; so many that a call from Python weighs nothing
 TARGETS: dict[str, tuple[str, Target]] = {
@@ -175,13 +181,13 @@ def _false_positive(number: int) -> bool:
 @contextmanager
 def _busy_cores() -> Iterator[None]:
     """A process per core that does nothing but compute."""
-    neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    neighbours = [subprocess.Popen(command(BUSY), stdin=subprocess.PIPE) for _ in range(os.cpu_count() or 1)]
     try:
         yield
     finally:
         for neighbour in neighbours:
             neighbour.kill()
-            neighbour.wait()
+            neighbour.communicate()
 
 
 def _norm_args() -> tuple:

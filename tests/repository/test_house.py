@@ -17,6 +17,7 @@ import pytest
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 FLOORS = (  # the lowest first; nothing imports what stands after it
     ("errors", "files", "startup"),
+    ("children",),
     ("timer", "stats"),
     ("display",),
     ("section_timer", "performance_stats"),

@@ -17,7 +17,8 @@ from packaging.requirements import Requirement
 from runs import MACHINE
 
 from perflib.runs.columns import topic_columns
-from perflib.runs.store import BLOCK_COLUMNS, COLUMNS, TABLES, load_run
+from perflib.runs.store import load_run
+from perflib.runs.tables import BLOCK_COLUMNS, COLUMNS, TABLES
 from perflib.studies.recording_plan import plan
 
 ROOT = Path(__file__).parents[2]
@@ -86,17 +87,19 @@ def test_every_package_of_ours_is_installed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
 
     folders = [file.parent.relative_to(ROOT) for file in ROOT.glob("perflib/**/__init__.py")]
-    assert sorted(listed) == sorted([*(".".join(folder.parts) for folder in folders), "perflib.schemas"])
+    assert sorted(listed) == sorted(
+        [*(".".join(folder.parts) for folder in folders), "perflib.notebooks", "perflib.schemas"]
+    )
 
 
-def test_the_descriptions_of_columns_are_installed_and_no_run():
+def test_descriptions_reference_runs_and_notebooks_are_installed_and_no_run_of_this_clone():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
-    assert settings["package-dir"] == {"perflib.schemas": "data"}
-    assert settings["package-data"]["perflib.schemas"] == ["*.json"]
+    assert settings["package-dir"] == {"perflib.notebooks": "notebooks", "perflib.schemas": "data"}
+    assert settings["package-data"]["perflib.schemas"] == ["*.json", "published/*", "reference/*/*", "scaling/*"]
     names = {file.name for file in (ROOT / "data").glob("*.json")}
     texts = {resource["schema"] for resource in package()["resources"] if isinstance(resource["schema"], str)}
-    assert names == texts | {"datapackage.json"}, "each schema belongs to a resource"
+    assert names == texts | {"datapackage.json", "run.document.json"}, "each schema belongs to a resource"
 
 
 @NEEDS_MAKE

@@ -14,6 +14,8 @@ from perflib.errors import RunError
 from perflib.files import data_folder
 from perflib.runs.store import COLUMNS, Run, list_runs, load_run
 
+COUNTS = {"packed_fma": 4, "scalar_fma": 0, "gathers": 0, "vector_bits": 256}
+
 
 @pytest.fixture(autouse=True)
 def data(tmp_path, monkeypatch):
@@ -34,7 +36,7 @@ def unfinished():
 def finished():
     run = start()
     write(run, "tiles", "n=64")
-    return run.finish(codegen={"k": {"packed": 4}}).path
+    return run.finish(codegen={"k": COUNTS}).path
 
 
 def edit(file, old, new):
@@ -48,7 +50,7 @@ def test_a_finished_run_reads_back_what_was_recorded(finished):
 
     assert (run.id, run.finished, run.machine) == (finished.name, True, MACHINE)
     assert run.meta["settings"] == {"seed": 0}
-    assert run.meta["codegen"] == {"k": {"packed": 4}}
+    assert run.meta["codegen"] == {"k": COUNTS}
     assert run.blocks == {("tiles", "n=64"): 3}
     samples = run.samples("tiles")
     assert list(samples.columns) == list(COLUMNS)
@@ -207,8 +209,8 @@ def test_a_machine_that_is_not_described_is_refused(unfinished, refused):
     meta = json.loads((unfinished / "run.json").read_text())
     (unfinished / "run.json").write_text(json.dumps(meta | {"machine": {"cpu": "x"}}))
 
-    with refused(RunError, "run.json: machine"):
-        _ = load_run(unfinished).machine
+    with refused(RunError, "run.json: machine must contain"):
+        load_run(unfinished)
 
 
 def test_one_digit_changed_in_a_finished_run_is_refused(finished, refused):
@@ -337,3 +339,95 @@ def test_runs_can_be_keys(finished):
 
     assert isinstance(run, Run)
     assert {run: 1}[run] == 1
+
+
+def changed(folder, change):
+    """run.json of an unfinished run, changed by a function."""
+    meta = json.loads((folder / "run.json").read_text())
+    change(meta)
+    (folder / "run.json").write_text(json.dumps(meta))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda meta: meta["machine"]["caches"][0].update(ways=0),
+            "machine.caches[0].ways must be bigger than or equal to 1, got 0",
+        ),
+        (
+            lambda meta: meta["machine"]["caches"][0].update(ways=8.0),
+            "machine.caches[0].ways must be integer or null, got 8.0",
+        ),
+        (
+            lambda meta: meta["machine"]["caches"][0].update(size_bytes=True),
+            "machine.caches[0].size_bytes must be integer, got True",
+        ),
+        (
+            lambda meta: meta["machine"]["caches"][0].update(class_="x"),
+            "machine.caches[0] must not contain {'class_'} properties",
+        ),
+        (lambda meta: meta["machine"].update(isa="avx2"), "machine.isa must be array, got 'avx2'"),
+        (lambda meta: meta["machine"].update(packages={"numpy": 2}), "machine.packages.numpy must be string, got 2"),
+        (
+            lambda meta: meta["machine"].update(memory_bytes=-1),
+            "machine.memory_bytes must be bigger than or equal to 1, got -1",
+        ),
+        (lambda meta: meta.update(settings=[]), "settings must be object, got []"),
+        (lambda meta: meta.update(command=None), "command must be string, got None"),
+        (lambda meta: meta.update(code="a1"), "code must be object, got 'a1'"),
+        (lambda meta: meta.update(schema=2.0), "schema must be integer, got 2.0"),
+        (lambda meta: meta.update(started="yesterday"), "started must match pattern"),
+        (
+            lambda meta: meta.update(work=[{"kernel": "k", "dtype": "", "n": 1, "flops": -1, "bytes": 0}]),
+            "work[0].flops must be",
+        ),
+        (lambda meta: meta.update(limits={"peak_gflops_float32": 7}), "limits.peak_gflops_float32 must be object, got 7"),
+        (
+            lambda meta: meta.update(lost=[{"topic": "t"}]),
+            "lost[0] must contain ['block', 'case', 'reason'] properties",
+        ),
+        (lambda meta: meta.update(wrk=[]), "must not contain {'wrk'} properties"),
+        (lambda meta: meta.update(settings=json.loads("[" * 500 + "]" * 500)), "settings must be object"),
+    ],
+)
+def test_a_field_that_is_not_of_its_type_is_refused_by_its_name(unfinished, refused, change, words):
+    with refused(RunError, f"{unfinished / 'run.json'}: {words}"):
+        load_run(changed(unfinished, change))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("NaN", "a number must be finite, got NaN"),
+        ("1e999", "a number must be finite, got 1e999"),
+        ("9" * 5000, "an integer must have at most 100 digits, got 5000"),
+        ('{"a": 1, "a": 2}', "field 'a' stands there twice"),
+        ('"\\ud800"', "surrogates not allowed"),
+        ("[" * 100_000 + "]" * 100_000, "recursion"),
+    ],
+)
+def test_what_json_does_not_have_or_has_without_bounds_is_refused(unfinished, refused, value, words):
+    file = unfinished / "run.json"
+    file.write_text(file.read_text().replace('"seed": 0', f'"seed": {value}'))
+
+    with refused(RunError, "run.json: cannot be read: ", words):
+        load_run(unfinished)
+
+
+def test_a_run_that_ended_before_it_began_is_refused(unfinished, refused):
+    change = {"started": "2026-01-01T00:00:01Z", "finished": "2026-01-01T00:00:00Z"}
+
+    with refused(RunError, "finished 2026-01-01T00:00:00Z, before it was started: 2026-01-01T00:00:01Z"):
+        load_run(changed(unfinished, lambda meta: meta.update(change)))
+
+
+def test_the_columns_of_a_place_may_be_missing_in_schema_1_only(unfinished, refused):
+    table = pd.read_csv(unfinished / "tiles.csv", dtype=str, keep_default_na=False).drop(columns=["process", "placement"])
+    table.to_csv(unfinished / "tiles.csv", index=False)
+
+    with refused(RunError, "tiles.csv: row 1: column 'process' missing"):
+        load_run(unfinished).samples("tiles")
+    old = load_run(changed(unfinished, lambda meta: meta.update(schema=1)))
+    assert set(old.samples("tiles")["process"]) == {0}

@@ -8,7 +8,8 @@ from synthetic import cell, full, limits, noisy, packing, record
 from perflib.errors import RunError
 from perflib.runs.cases import cases
 from perflib.runs.integrity import digest
-from perflib.runs.store import SUMMARY_COLUMNS, load_run
+from perflib.runs.store import load_run
+from perflib.runs.tables import SUMMARY_COLUMNS
 from perflib.runs.summaries import read_summary, summaries, summary_of
 from perflib.validation.between import case_intervals
 

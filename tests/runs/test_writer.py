@@ -222,6 +222,18 @@ def test_a_full_disk_is_one_line_and_loses_nothing(monkeypatch, refused):
     assert again.finish().samples("tiles")["block"].tolist() == 3 * ["n=64"] + 3 * ["n=128"]
 
 
+def test_a_full_disk_at_the_start_leaves_no_folder(data, monkeypatch, refused):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with refused(RunError, "No space left on device"):
+            start()
+
+    assert list((data / "runs").iterdir()) == []
+
+
 def test_a_full_disk_at_the_end_leaves_a_run_that_can_be_finished(monkeypatch, refused):
     run = start()
     write(run, "tiles", "n=64")
@@ -296,6 +308,20 @@ def test_the_lock_is_free_again_after_an_error(refused):
 def test_the_lock_is_open_to_every_user(data):
     with measuring_lock():
         assert (data / "perflib.lock").stat().st_mode & 0o777 == 0o666
+
+
+def test_the_lock_shows_the_number_of_a_process_and_nothing_else_of_its_file(other, data, refused):
+    for content, shown in (("\x1b[31m7", "unknown"), ("7; rm -rf", "unknown"), ("9" * 99, "unknown"), ("42\n", "42")):
+        (data / "perflib.lock").write_text(content)
+        with refused(RunError, f"(process {shown}); wait"), measuring_lock():
+            pass
+
+
+def test_a_lock_that_is_a_pipe_is_refused_and_the_way_out_named(data, refused):
+    os.mkfifo(data / "perflib.lock")
+
+    with refused(RunError, "perflib.lock: it is no regular file; set TMPDIR to a folder"), measuring_lock():
+        pass
 
 
 def test_the_lock_does_not_follow_a_link(data, refused):

@@ -60,3 +60,21 @@ def test_code_of_another_signature_under_the_name_of_this_one_is_not_called(tmp_
     expected, double = halves("another at the same time", "float64")
     shutil.copy(single, double)  # both gave their code the number 1, and the first was the last to write
     assert halves("another at the same time", "float64")[0] == expected == ["1.5"]
+
+
+def test_without_a_folder_for_compiled_code_it_goes_to_a_temporary_one_and_a_line_says_so(tmp_path):
+    copy, temporary = tmp_path / "perflib", tmp_path / "temporary"
+    shutil.copytree(Path(perflib.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in {source.parent for source in copy.rglob("*.py")}:
+        (folder / "__pycache__").touch()  # a file where Numba would make its folder
+    temporary.mkdir()
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME"), "/dev/null") | {"TMPDIR": str(temporary)}
+    alone = {**os.environ, **nowhere, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    alone.pop("NUMBA_CACHE_DIR", None)
+
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, env=alone, capture_output=True, text=True)
+
+    assert done.stdout.split() == ["0", "1", "True"], done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("perflib: no folder can be written to keep compiled code")
+    assert list(temporary.iterdir()) == [], "the folder ends with its process"
