@@ -1,6 +1,8 @@
 """What is counted over a cluster is what is counted here."""
 
+import socket
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -77,7 +79,11 @@ def test_without_distributed_the_remedy_is_named(monkeypatch, refused):
 def test_a_local_cluster_counts_the_same():
     pytest.importorskip("distributed")
 
-    over = simulate({"small": SMALL}, sizes=[24], tiles=[8, 16])
+    with socket.socket() as dashboard:
+        with suppress(OSError):  # another cluster has it
+            dashboard.bind(("", 8787))
+            dashboard.listen()
+        over = simulate({"small": SMALL}, sizes=[24], tiles=[8, 16])
     here = simulate({"small": SMALL}, sizes=[24], tiles=[8, 16], client=Here())
 
     assert over.frame.equals(here.frame)
