@@ -101,6 +101,6 @@ def _workers(client: Any) -> Iterator[Any]:
         from distributed import Client, LocalCluster  # an extra, which only a fleet needs
     except ImportError:
         raise FleetError(WITHOUT) from None
-    settings = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": ":0"}}  # 8787 may be somebody's
+    settings = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": ":0"}}  # another cluster may have 8787
     with LocalCluster(threads_per_worker=1, **settings) as local, Client(local, set_as_default=False) as own:
         yield own

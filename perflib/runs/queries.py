@@ -189,7 +189,7 @@ def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
         if all(case.get(name) == value for name, value in entry.items() if name not in ("flops", "bytes")):
             return entry["flops"], entry["bytes"]
     kernel = KERNELS.get(case["kernel"])
-    if kernel is None or pd.isna(case["n"]):
+    if kernel is None or any(pd.isna(case.get(name)) for name in ("n", *kernel.params)):
         return None
     n, params = int(case["n"]), {name: int(case[name]) for name in kernel.params}
     return kernel.flops(n, **params), kernel.bytes(n, np.dtype(case["dtype"]).itemsize, **params)
