@@ -36,7 +36,6 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import NothingComparable, PerflibError, RunError, SampleError
 from .files import README as CLONE_README
-from .files import data_folder
 
 if TYPE_CHECKING:
     from .llm.gguf import GGUFWeights
@@ -165,11 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     show = verbs.add_parser("show", help="claims, tiles and shares of each machine's own limits, side by side")
     show.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page")
-    for verb in (record_all, show):
-        where = {"nargs": "?"} if verb is show else {}
-        verb.add_argument(
-            "folder" if verb is show else "--folder", type=Path, metavar="FOLDER", help="by default data/fleet", **where
-        )
+    where = {"type": Path, "metavar": "FOLDER", "help": "by default data/fleet"}
+    record_all.add_argument("--folder", **where)
+    show.add_argument("folder", nargs="?", **where)
 
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: my-notebooks/NAME.ipynb")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
@@ -454,7 +451,7 @@ def _fleet(args: argparse.Namespace) -> int:
     if args.verb == "show":
         from .fleet.machines import load_fleet
 
-        fleet = load_fleet(args.folder or data_folder() / "fleet")
+        fleet = load_fleet(args.folder)
         if args.html:
             from .report.own_page import write_page  # half a second of figures
 

@@ -25,7 +25,7 @@ import cloudpickle
 from ..display.progress import progress_bar
 from ..display.text import on_one_line
 from ..errors import FleetError, PerflibError, RunError
-from ..files import data_folder, replace_text
+from ..files import replace_text
 from ..runs.store import load_run
 from ..sweeps.result import Sweep
 from ..sweeps.subjects import named, recorded
@@ -33,7 +33,7 @@ from ..sweeps.sweep import axes_of
 from ..sweeps.sweep import sweep as sweep_here
 from . import worker
 from .cluster import FETCH_S, Cluster, Silent, cluster
-from .machines import Fleet, FleetSweep, folder_of, load_fleet
+from .machines import JOURNAL, Fleet, FleetSweep, folder_of, home_of, load_fleet
 from .packing import unpack
 
 LOOK_S = 0.5
@@ -41,7 +41,6 @@ DEADLINE_S = 900.0
 """Without a sign of progress: the longest block of a full recording takes a minute."""
 WAIT_S = 2 * 3600.0
 """For other measurements on a machine."""
-JOURNAL = "fleet.json"
 
 
 def record(
@@ -64,7 +63,7 @@ def record(
     folder. deadline_s: how long a machine may give no sign of progress. wait_s: how long it may wait for another
     measurement there. Raises FleetError for a cluster or a worker that must not measure, before anything is measured.
     """
-    home = Path(folder) if folder else data_folder() / "fleet"
+    home = home_of(folder)
     with cluster(client, insecure, security) as machines:
         _gather(machines, home, "record", {"quick": quick, "peers": peers}, progress, deadline_s, wait_s)
     return load_fleet(home)
@@ -88,7 +87,7 @@ def sweep(
     Further keywords are those of `perflib.sweep`, the rest is as for `record`. Raises FleetError too for a function that
     cannot travel.
     """
-    home = Path(folder) if folder else data_folder() / "fleet"
+    home = home_of(folder)
     functions, sizes = named(kernels), list(sizes)
     values = {key: value for key, value in keywords.items() if key not in signature(sweep_here).parameters}
     settings = (keywords.get(key, default) for key, default in (("dtype", "float32"), ("threads", 1)))
@@ -200,7 +199,7 @@ def _gather(
             for name in waiting:
                 one = outcomes[name]
                 begin = (journal.key(name), kind, request, wait_s)
-                _step(machines, folder / folder_of(folder, name).name, name, one, begin)
+                _step(machines, folder_of(folder, name), name, one, begin)
                 if one.state == "open" and time.monotonic() - one.alive_s > deadline_s:
                     one.state, one.problem = "gone", f"no sign of progress in {deadline_s:g} s"
                 if one.state != "open":

@@ -24,6 +24,7 @@ from ..display.html import table as html_table
 from ..display.table import Table
 from ..display.text import change, on_one_line, size_text
 from ..errors import RunError, SampleError
+from ..files import data_folder
 from ..models.tile_choice import model_losses
 from ..runs.cases import topics
 from ..runs.store import Run, load_run, runs_in
@@ -35,9 +36,16 @@ from ..sweeps.result import Sweep
 from ..timing.diagnostics import CANARY_SPREAD, verdict
 from ..timing.measure import MARGIN
 
+JOURNAL = "fleet.json"
+"""In the folder of a fleet: what is known of its jobs."""
 CHANCE = 0.001
 """Of a sound machine that is called not usable."""
 KERNELS = ("matmul", "matmul_tiled_vectorised", "matmul_tiled", "matmul_naive", "rms_norm")
+
+
+def home_of(folder: str | Path | None) -> Path:
+    """The folder of a fleet, by default `fleet` in the data folder."""
+    return Path(folder) if folder else data_folder() / "fleet"
 
 
 def folder_of(fleet: Path, name: str) -> Path:
@@ -140,9 +148,9 @@ class Fleet:
         return f"<p>{escape(self.headline)}</p>" + "".join(html_table(part.header, part.rows) for part in self.tables())
 
 
-def load_fleet(folder: str | Path) -> Fleet:
-    """The machines of a fleet's folder, or of any folder of runs; RunError where it has none."""
-    home = Path(folder)
+def load_fleet(folder: str | Path | None = None) -> Fleet:
+    """The machines of a fleet's folder, see `home_of`, or of any folder of runs; RunError where it has none."""
+    home = home_of(folder)
     entries = _entries(home)
     names = {folder_of(home, name).name: name for name, _ in entries}
     notes = {entry["run"]: str(entry.get("note", "")) for _, entry in entries}
@@ -160,7 +168,7 @@ def load_fleet(folder: str | Path) -> Fleet:
 def _entries(home: Path) -> list[tuple[str, dict[str, str]]]:
     """Machines of a fleet's journal with what it says of each; none where there is no journal that can be read."""
     try:
-        jobs = json.loads((home / "fleet.json").read_text(encoding="utf-8"))["jobs"]
+        jobs = json.loads((home / JOURNAL).read_text(encoding="utf-8"))["jobs"]
         entries = [(name, entry) for job in jobs.values() for name, entry in job["machines"].items()]
         return [(name, entry) for name, entry in entries if {"state", "run", "problem"} <= entry.keys()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
