@@ -185,7 +185,7 @@ def measuring_lock(wait: bool | float = False) -> Iterator[None]:
 
     wait: for ever if True, else so many seconds. The system releases the lock when its owner ends, however it ends.
     """
-    path = Path(tempfile.gettempdir()) / "perflib.lock"
+    path = _lock_path()
     with _storing(path):
         lock = _open_lock(path)
     with lock as file:
@@ -196,10 +196,14 @@ def measuring_lock(wait: bool | float = False) -> Iterator[None]:
         yield
 
 
+def _lock_path() -> Path:
+    return Path(tempfile.gettempdir()) / "perflib.lock"
+
+
 def lock_owner() -> int | None:
     """Number of the process that took the measuring lock last, while it lives; the lock itself is not touched."""
     try:
-        number = int((Path(tempfile.gettempdir()) / "perflib.lock").read_text())
+        number = int(_lock_path().read_text())
         os.kill(number, 0)
     except PermissionError:
         return number  # of another user
@@ -277,14 +281,14 @@ def _differences(meta: dict[str, Any], facts: dict[str, Any]) -> list[str]:
 
 def code_digest() -> str:
     """Of the package that measures; two that are equal measure the same."""
-    return str(_code().get("digest"))
+    sources = hashlib.sha256()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        sources.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
+    return sources.hexdigest()[:16]
 
 
 def _code() -> dict[str, Any]:
     """Which code measures: a digest of the package, and in a clone its commit and whether it was clean."""
-    sources = hashlib.sha256()
-    for file in sorted(PACKAGE.rglob("*.py")):
-        sources.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
 
     def git(*words: str) -> str | None:
         result = subprocess.run(["git", "-C", PACKAGE, *words], capture_output=True, text=True, check=False)
@@ -295,7 +299,7 @@ def _code() -> dict[str, Any]:
         commit, changes = (git("rev-parse", "HEAD"), git("status", "--porcelain")) if tracked else (None, None)
     except OSError:  # no git here
         commit = changes = None
-    return {"digest": sources.hexdigest()[:16], "commit": commit, "clean": None if changes is None else not changes}
+    return {"digest": code_digest(), "commit": commit, "clean": None if changes is None else not changes}
 
 
 @contextmanager
