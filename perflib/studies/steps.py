@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 import scipy  # loads scipy.stats, half a second, when it is used
@@ -100,9 +101,8 @@ def _places(values: np.ndarray, weights: np.ndarray, first: int, last: int) -> I
     if last - first < 2 * LEAST:
         return
     squares = {name: table[0] for name, table in _statistics(values[None, first:last], weights[first:last]).items()}
-    kind, p = min(
-        ((name, _p_value(name, last - first, float(table.max()))) for name, table in squares.items()), key=_second
-    )
+    chances = {name: _p_value(name, last - first, float(table.max())) for name, table in squares.items()}
+    kind, p = min(chances.items(), key=itemgetter(1))
     if p > FALSE_ALARMS:
         return
     if kind == "stretch":
@@ -125,10 +125,6 @@ def _places(values: np.ndarray, weights: np.ndarray, first: int, last: int) -> I
         yield first + place, first + min(likely), first + max(likely), p
     for a, b in zip(bounds, bounds[1:], strict=False):
         yield from _places(values, weights, a, b)
-
-
-def _second(pair: tuple[str, float]) -> float:
-    return pair[1]
 
 
 def _likely(squares: dict[int, float], count: int) -> list[int]:
