@@ -182,7 +182,9 @@ def test_a_worker_of_another_version_is_refused_by_name(machines, home, name, re
 def test_a_local_cluster_is_refused_for_timing(home, refused):
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(1, processes=False, dashboard_address=None) as local,
+        distributed.LocalCluster(
+            1, processes=False, dashboard_address=None, scheduler_kwargs={"dashboard_address": ":0"}
+        ) as local,
         distributed.Client(local) as client,
         refused(FleetError, "LocalCluster starts workers that share a machine", "perflib fleet worker"),
     ):
