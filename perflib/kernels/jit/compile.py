@@ -1,6 +1,7 @@
 """Compile every kernel here with one decorator and one set of floating-point permissions."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,17 +24,25 @@ def compiled(function: Callable | None = None, **options: object) -> Callable:
     return stamped(function, SOURCES, fastmath=FASTMATH, error_model="numpy", **options)
 
 
-class CheckedCode(IndexDataCacheFile):
-    """Files of compiled code that say what they hold, for Numba numbers them: two processes that save at once can give one
-    number to two signatures, and a call of the other signature's code jumps anywhere.
+class CodeBySignature(IndexDataCacheFile):
+    """One file of compiled code per signature, named after it, which says what it holds.
+
+    Numba keeps an index per function and numbers the files: of two processes that save at once one loses its entry, so
+    that the next process compiles again, or both give one number to two signatures, and a call runs the other one's code.
     """
 
     def save(self, key: tuple, data: tuple) -> None:
-        super().save(key, (self._source_stamp, key, data))
+        self._save_data(self._name_of(key), (self._source_stamp, key, data))
 
     def load(self, key: tuple) -> tuple | None:
-        stamp, held, data = super().load(key) or (None, None, None)
-        return data if (stamp, held) == (self._source_stamp, key) else None
+        with suppress(FileNotFoundError):
+            stamp, held, data = self._load_data(self._name_of(key))
+            if (stamp, held) == (self._source_stamp, key):
+                return data
+        return None
+
+    def _name_of(self, key: tuple) -> str:
+        return self._data_name(int(sha256(repr((self._version, key)).encode()).hexdigest()[:16], 16))
 
 
 def stamped(function: Callable, stamp: str, **options: object) -> Callable:
@@ -42,5 +51,5 @@ def stamped(function: Callable, stamp: str, **options: object) -> Callable:
     if dispatcher is not function:  # with NUMBA_DISABLE_JIT it is
         cache = dispatcher._cache
         source = (*cache._impl.locator.get_source_stamp(), stamp)
-        cache._cache_file = CheckedCode(cache._cache_path, cache._impl.filename_base, source)
+        cache._cache_file = CodeBySignature(cache._cache_path, cache._impl.filename_base, source)
     return dispatcher

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import perflib
 
 PROGRAM = """
@@ -43,20 +45,36 @@ def half(x):
     return x[0] / 2
 for dtype in sys.argv[1:]:
     print(half(np.full(1, 3, dtype)))
+print(sum(half.stats.cache_hits.values()), "from the cache")
 """
 
 
-def test_code_of_another_signature_under_the_name_of_this_one_is_not_called(tmp_path):
+@pytest.fixture
+def halves(tmp_path):
+    """Runs `half` for each dtype in a process of its own, with a folder of compiled code; returns what it printed."""
     (tmp_path / "half.py").write_text(HALF)
 
-    def halves(cache, *dtypes):
+    def run(cache, *dtypes):
         cached = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / cache)}
         done = subprocess.run(
             [sys.executable, tmp_path / "half.py", *dtypes], env=cached, capture_output=True, text=True, check=True
         )
-        return done.stdout.split(), next((tmp_path / cache).rglob("half*.1.nbc"))
+        return done.stdout.splitlines()
 
-    _, single = halves("one process", "float32")
-    expected, double = halves("another at the same time", "float64")
-    shutil.copy(single, double)  # both gave their code the number 1, and the first was the last to write
-    assert halves("another at the same time", "float64")[0] == expected == ["1.5"]
+    return run
+
+
+def test_code_of_another_signature_under_the_name_of_this_one_is_not_called(tmp_path, halves):
+    for dtype in ("float32", "float64"):
+        halves(dtype, dtype)
+    single, double = (next((tmp_path / dtype).rglob("half*.nbc")) for dtype in ("float32", "float64"))
+    shutil.copy(single, double)
+    assert halves("float64", "float64") == ["1.5", "0 from the cache"]
+
+
+def test_two_processes_that_compile_at_once_leave_the_code_of_both(tmp_path, halves):
+    for dtype in ("float32", "float64"):
+        halves(dtype, dtype)
+    shutil.copytree(tmp_path / "float32", tmp_path / "both")
+    shutil.copytree(tmp_path / "float64", tmp_path / "both", dirs_exist_ok=True)  # the last to write
+    assert halves("both", "float32", "float64") == ["1.5", "1.5", "2 from the cache"]
