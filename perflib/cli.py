@@ -2,7 +2,7 @@
 
 Each command imports what it needs, so `--help` and a wrong word answer at once.
 
-    perflib machine | report [--single-file] [RUN] | readme
+    perflib machine | report [--single-file] [--fleet FOLDER] [RUN] | readme
     perflib record [--quick] [--peers] [--wait] [--repeat K [--every MIN]]
     perflib bench [--quick] [--targets] [--json FILE]
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
@@ -10,7 +10,7 @@ Each command imports what it needs, so `--help` and a wrong word answer at once.
                      [--seed S] [--threads N]
     perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
-    perflib history [KERNEL ...] [--html FILE]
+    perflib history [KERNEL ...] [--machine NAME] [--folder FOLDER] [--html FILE]
     perflib fleet worker ADDRESS [--name NAME] [--port N] | show [FOLDER] [--html FILE]
     perflib fleet record --scheduler ADDRESS [--quick] [--peers] [--folder FOLDER]
     perflib growth FILE [--expect CLASS] [--at-most CLASS] [--unit UNIT] [--html FILE]
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="execute the notebooks on a run and write reports/index.html")
     report.add_argument("run", nargs="?", metavar="RUN", help="id or path; else PERFLIB_RUN, else the latest recorded")
     report.add_argument("--single-file", action="store_true", help="one HTML file to mail, <run-id>.html in this folder")
+    report.add_argument("--fleet", type=Path, metavar="FOLDER", help="and a page on the machines of a fleet or any runs")
 
     bench = commands.add_parser("bench", help="the fast kernels against the libraries installed here: some minutes")
     bench.add_argument("--quick", action="store_true", help="fewer sizes and less time for each: two minutes")
@@ -136,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     words = "how times changed from recording to recording on one machine, with commits and versions at each step"
     history = commands.add_parser("history", help=words)
     history.add_argument("kernels", nargs="*", metavar="KERNEL", help="by default all, steps only")
+    history.add_argument("--machine", default="", metavar="NAME", help="part of a machine's name; by default this one")
+    history.add_argument("--folder", type=Path, metavar="FOLDER", help="of runs; by default data/reference and data/runs")
     history.add_argument("--html", type=Path, metavar="FILE", help="write the result there as one page, with its figure")
 
     words = "how times grow with the size, from a file of any tool: CSV, pyperf or google/benchmark JSON"
@@ -215,10 +218,15 @@ def _record(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
+    more = {}
+    if args.fleet:
+        from .studies.machines import load_fleet
+
+        more = {"fleet": load_fleet(args.fleet)}
     run = _load(args.run or (None if os.environ.get("PERFLIB_RUN") else "latest"))
     from .report.build import build, build_single  # takes seconds, a wrong name does not
 
-    print(build_single(run) if args.single_file else build(run))
+    print(build_single(run, **more) if args.single_file else build(run, **more))
 
 
 def _bench(args: argparse.Namespace) -> int:
@@ -394,9 +402,10 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _history(args: argparse.Namespace) -> None:
+    from .runs.store import runs_in
     from .studies.history import history
 
-    found = history(args.kernels)
+    found = history(args.kernels, runs_in(args.folder) if args.folder else None, args.machine)
     if args.html:
         from .report.own_page import write_page  # half a second of figures
 
@@ -449,7 +458,7 @@ def _class(text: str | None) -> float | str | None:
 
 def _fleet(args: argparse.Namespace) -> int:
     if args.verb == "show":
-        from .fleet.machines import load_fleet
+        from .studies.machines import load_fleet
 
         fleet = load_fleet(args.folder)
         if args.html:

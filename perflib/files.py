@@ -13,6 +13,7 @@ NOTEBOOKS = CLONE / "notebooks"
 REPORTS = CLONE / "reports"
 README = CLONE / "README.md"
 PUBLISHED = CLONE / "data" / "published" / "published.csv"
+GEOMETRIES = CLONE / "data" / "geometries" / "misses.csv"
 SCALING_CASES = CLONE / "data" / "scaling"
 
 

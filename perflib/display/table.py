@@ -1,13 +1,15 @@
 """Make a table of text for notebook, report and terminal, or a sentence where there is no table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from html import escape
 from typing import Any
 
 import pandas as pd
 
 from ..errors import RunError, SampleError
+from .html import table as html_table
 from .text import aligned, on_one_line
 
 MISSING = "Not in this run: "
@@ -27,6 +29,29 @@ class Table:
 
     def _repr_html_(self) -> str:
         return pd.DataFrame(list(self.rows), columns=list(self.header)).to_html(index=False, border=0, escape=True)
+
+
+class Answer:
+    """A result that is a headline, sentences and tables, in a terminal, a notebook and a page alike.
+
+    A subclass has `headline`, `notes` if there are any, and `tables()`.
+    """
+
+    headline: str
+    notes: Sequence[str] = ()
+
+    def tables(self) -> list[Table]:
+        """Those that have rows, in order."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return "\n\n".join(["\n".join([self.headline, *self.notes]), *map(repr, self.tables())])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        sentences = "".join(f"<p>{escape(on_one_line(sentence))}</p>" for sentence in (self.headline, *self.notes))
+        return sentences + "".join(html_table(part.header, part.rows) for part in self.tables())
 
 
 @dataclass(frozen=True)

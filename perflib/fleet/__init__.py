@@ -13,18 +13,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..studies.machines import load_fleet as load_fleet
     from .counting import simulate as simulate
     from .gather import record as record
     from .gather import sweep as sweep
-    from .machines import load_fleet as load_fleet
 
-_HOMES = {"record": "gather", "sweep": "gather", "simulate": "counting", "load_fleet": "machines"}
+_HOMES = {"record": ".gather", "sweep": ".gather", "simulate": ".counting", "load_fleet": "..studies.machines"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'perflib.fleet' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(_HOMES[name], __name__), name)
 
 
 def __dir__() -> list[str]:

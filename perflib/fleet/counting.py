@@ -1,55 +1,23 @@
-"""Count the misses of kernels in the caches of any machines, over the workers of a cluster.
+"""Count the misses of kernels in the caches of any machines, with all cores of this one or over the workers of a cluster.
 
     simulate({"small": caches, "large": others}, sizes=[128, 200, 256]).table()
 
-Nothing is timed here, so workers may share a machine: without a client it starts a LocalCluster and ends it again.
+Nothing is timed here, so workers may share a machine and a LocalCluster is right. The simulator runs without Python's
+lock, so that threads of this process do as well and need nothing installed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
-import pandas as pd
-
-from ..display.table import Table
 from ..display.text import on_one_line
-from ..errors import FleetError
-from ..kernels.caches import FLOAT32_BYTES, Cache
+from ..kernels.caches import Cache
 from ..kernels.checks import positive_integer
-from ..models.cache_model import MISS_COSTS, START, TILES, model_tile
+from ..models.cache_model import TILES
+from ..models.geometry_counts import Counts, count_cell, counts_of
 from ..models.simulator import TRACES
-from ..models.simulator import simulate as count
-from .addresses import WITHOUT
-
-COLUMNS = ("geometry", "kernel", "n", "tile", "accesses", "misses", "cost")
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """What was counted: a row for each geometry, kernel, n and tile, in `frame`."""
-
-    geometries: Mapping[str, tuple[Cache, ...]]
-    frame: pd.DataFrame
-    """`misses` is a tuple, nearest level first; `cost` is in multiply-adds for each of n^3, as in `models.cache_model`."""
-
-    def best(self) -> pd.DataFrame:
-        """The cheapest tile of each geometry, kernel and n, the model's, and what tile 64 costs beside the cheapest."""
-        rows = []
-        for (name, kernel, n), group in self.frame.groupby(["geometry", "kernel", "n"], sort=False):
-            costs = group.set_index("tile")["cost"]
-            model = model_tile(int(n), FLOAT32_BYTES, self.geometries[name], [int(tile) for tile in costs.index])
-            loss = float(costs[64] / costs.min()) if 64 in costs.index else float("nan")
-            rows.append((name, kernel, int(n), int(costs.idxmin()), model, loss))
-        return pd.DataFrame(rows, columns=["geometry", "kernel", "n", "best", "model", "loss_of_64"])
-
-    def table(self) -> Table:
-        """The same as text."""
-        rows = ((*map(str, row[:5]), f"{row[5]:.2f}") for row in self.best().itertuples(index=False, name=None))
-        return Table(("geometry", "kernel", "n", "best tile", "model's tile", "cost of 64 / best"), tuple(rows))
-
-    def __repr__(self) -> str:
-        return repr(self.table())
 
 
 def simulate(
@@ -61,9 +29,8 @@ def simulate(
 ) -> Counts:
     """Simulate every kernel at every size with every tile in the caches of every geometry, nearest level first.
 
-    client: a distributed.Client; by default a LocalCluster of as many workers as there are CPUs. Kernels: matrix
-    multiplications of `models.simulator`. Raises ValueError for what cannot be simulated, GeometryError for a cache that
-    cannot be, FleetError without distributed.
+    client: a distributed.Client; by default as many threads as this machine has CPUs. Kernels: matrix multiplications of
+    `models.simulator`. Raises ValueError for what cannot be simulated, GeometryError for a cache that cannot be.
     """
     kernels = list(kernels)
     if unknown := [name for name in kernels if name not in TRACES or not name.startswith("matmul")]:
@@ -74,33 +41,17 @@ def simulate(
     for argument, several in {"geometries": caches, "kernels": kernels, "sizes": sizes, "tiles": tiles}.items():
         if not several:
             raise ValueError(f"{argument} must have at least one, got none")
-    cells = [(g, name, n, tile) for n in sorted(sizes, reverse=True) for g in caches for name in kernels for tile in tiles]
-    with _workers(client) as workers:
-        jobs = [workers.submit(_count, *cell[1:], caches[cell[0]], pure=False) for cell in cells]  # the largest first
-        rows = [(*cell, *counted) for cell, counted in zip(cells, workers.gather(jobs), strict=True)]
-    order = {
-        cell: place
-        for place, cell in enumerate((g, k, n, t) for g in caches for k in kernels for n in sizes for t in tiles)
-    }
-    return Counts(caches, pd.DataFrame(sorted(rows, key=lambda row: order[row[:4]]), columns=COLUMNS))
+    cells = list(product(caches, kernels, sizes, tiles))
+    largest_first = sorted(range(len(cells)), key=lambda place: -cells[place][2])  # the last ones fill the gaps
+    jobs = [(*cells[place][1:], caches[cells[place][0]]) for place in largest_first]
+    counted = dict(zip(largest_first, _counted(jobs, client), strict=True))
+    return counts_of(caches, [(*cell, *counted[place]) for place, cell in enumerate(cells)])
 
 
-def _count(kernel: str, n: int, tile: int, caches: Sequence[Cache]) -> tuple[int, tuple[int, ...], float]:
-    """On a worker: accesses, misses, and the cost of misses and of starts of inner loops for each multiply-add."""
-    counted = count(kernel, (n, n, n), caches, tile)
-    missed = sum(cost * misses for cost, misses in zip(MISS_COSTS, counted.misses, strict=False))
-    return counted.accesses, counted.misses, 1 + missed / n**3 + START * -(-n // tile) / n
-
-
-@contextmanager
-def _workers(client: Any) -> Iterator[Any]:
+def _counted(jobs: Sequence[tuple], client: Any) -> Sequence[tuple[int, tuple[int, ...]]]:
+    """What `count_cell` gives for each job, in their order."""
     if client is not None:
-        yield client
-        return
-    try:
-        from distributed import Client, LocalCluster  # an extra, which only a fleet needs
-    except ImportError:
-        raise FleetError(WITHOUT) from None
-    settings = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": ":0"}}  # another cluster may have 8787
-    with LocalCluster(threads_per_worker=1, **settings) as local, Client(local, set_as_default=False) as own:
-        yield own
+        return client.gather([client.submit(count_cell, *job, pure=False) for job in jobs])
+    count_cell(jobs[-1][0], 8, 8, jobs[-1][-1])  # compiles once, before threads would all do
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(lambda job: count_cell(*job), jobs))

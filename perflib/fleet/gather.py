@@ -27,13 +27,14 @@ from ..display.text import on_one_line
 from ..errors import FleetError, PerflibError, RunError
 from ..files import replace_text
 from ..runs.store import load_run
+from ..studies.machines import JOURNAL, Fleet, folder_of, home_of, load_fleet
 from ..sweeps.result import Sweep
 from ..sweeps.subjects import named, recorded
 from ..sweeps.sweep import axes_of
 from ..sweeps.sweep import sweep as sweep_here
 from . import worker
 from .cluster import FETCH_S, Cluster, Silent, cluster
-from .machines import JOURNAL, Fleet, FleetSweep, folder_of, home_of, load_fleet
+from .machines import FleetSweep
 from .packing import unpack
 
 LOOK_S = 0.5
@@ -196,10 +197,11 @@ def _gather(
         outcomes[one.name].address = one.address
     with progress_bar(len(outcomes), progress) as bar:
         while waiting := [name for name, one in outcomes.items() if one.state == "open"]:
+            addresses = _addresses(machines)
             for name in waiting:
                 one = outcomes[name]
                 begin = (journal.key(name), kind, request, wait_s)
-                _step(machines, folder_of(folder, name), name, one, begin)
+                _step(machines, folder_of(folder, name), addresses.get(name, ""), one, begin)
                 if one.state == "open" and time.monotonic() - one.alive_s > deadline_s:
                     one.state, one.problem = "gone", f"no sign of progress in {deadline_s:g} s"
                 if one.state != "open":
@@ -222,11 +224,17 @@ def _known(folder: Path, name: str, noted: Mapping[str, str]) -> Outcome:
     return Outcome()
 
 
-def _step(machines: Cluster, home: Path, name: str, one: Outcome, begin: tuple) -> None:
-    """Look once at a machine's job and do what is due."""
+def _addresses(machines: Cluster) -> dict[str, str]:
+    """Of all workers by their names, once for a look at all of them; none where the scheduler is silent."""
+    with suppress(Silent):
+        return machines.addresses()
+    return {}
+
+
+def _step(machines: Cluster, home: Path, address: str, one: Outcome, begin: tuple) -> None:
+    """Look once at a machine's job and do what is due; an empty address is that of a machine that is gone."""
     key = begin[0]
     try:
-        address = machines.addresses().get(name, "")
         if not address:
             one.seen = ("gone",)
             return

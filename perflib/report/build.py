@@ -27,7 +27,9 @@ from ..display.figure import ON_PAGES
 from ..errors import ReportError
 from ..files import NOTEBOOKS, REPORTS, replace_text
 from ..runs.store import Run
+from ..studies.machines import Fleet
 from .api_page import api_page
+from .fleet_page import fleet_page
 from .glossary_page import finish, glossary_page
 from .guide_page import guide_page
 from .index_page import first_page
@@ -40,15 +42,15 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date of a zip: the same samples give 
 BENCH = "bench"  # where `make bench` writes; not of the report
 
 
-def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
+def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS, fleet: Fleet | None = None) -> Path:
     """Write the report of a run into `out` (by default reports/ of the clone) and return its index.
 
     The folder is replaced as a whole, but for its folder `bench`, when everything else is done; one that is not a report
-    of perflib is refused.
+    of perflib is refused. fleet: machines that get a page of their own.
     """
     out = (out or REPORTS).resolve()
     _require_replaceable(out)
-    pages = _pages(run, notebooks)
+    pages = _pages(run, notebooks, fleet)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".report-", dir=out.parent) as beside:
         fresh = Path(beside) / out.name
@@ -61,10 +63,10 @@ def build(run: Run, out: Path | None = None, notebooks: Path = NOTEBOOKS) -> Pat
     return out / "index.html"
 
 
-def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
+def build_single(run: Run, file: Path | None = None, notebooks: Path = NOTEBOOKS, fleet: Fleet | None = None) -> Path:
     """Write the report of a run as one HTML file (by default <run-id>.html here) and return its path."""
     file = (file or Path(f"{run.id}.html")).resolve()
-    pages, archive = _pages(run, notebooks), _zip_samples(run)
+    pages, archive = _pages(run, notebooks, fleet), _zip_samples(run)
     link = "data:application/zip;base64," + base64.b64encode(archive).decode()
     samples = {"name": f"{run.id}.zip", "link": link, "size": len(archive)}
     all_pages = join_pages([finish(page) for page in (first_page(run, pages, samples), *pages)])
@@ -80,14 +82,15 @@ def _require_replaceable(out: Path) -> None:
         raise ReportError(f"{out} is not a report of perflib; remove it or name another folder")
 
 
-def _pages(run: Run, notebooks: Path) -> list[Page]:
-    """Every page but the first: the guide, the notebooks, the glossary, the reference."""
+def _pages(run: Run, notebooks: Path, fleet: Fleet | None) -> list[Page]:
+    """Every page but the first: the guide, the fleet, the notebooks, the glossary, the reference."""
     paths = [path for path in find_notebooks(notebooks) if path.stem != ENTRANCE]
     environment = {**os.environ, "PERFLIB_RUN": str(run.path.resolve()), ON_PAGES: "page"}
     results = execute_all(paths, environment)
     convert = exporter()
     pages = [page(convert, path.stem, notebook) for path, notebook in results]
-    return [guide_page(run, {page.stem: page for page in pages}), *pages, glossary_page(), api_page()]
+    guide = guide_page(run, {page.stem: page for page in pages})
+    return [guide, *([fleet_page(fleet)] if fleet else []), *pages, glossary_page(), api_page()]
 
 
 def _zip_samples(run: Run) -> bytes:

@@ -24,6 +24,7 @@ from ..studies.timing import self_ratios
 from .markup import render
 from .page import Page, contents, gather_missing, parse, to_markup
 
+MACHINES = "09-machines"
 SIZE = 512  # of the comparisons: the largest that every run has
 
 
@@ -43,7 +44,7 @@ class Step:
 def guide_page(run: Run, pages: Mapping[str, Page]) -> Page:
     """The guide, with what the run shows of each step."""
     steps = [_describe(number, step, run, pages) for number, step in enumerate(STEPS, start=1)]
-    tree = parse(render("guide.html.j2", steps=steps))
+    tree = parse(render("guide.html.j2", steps=steps, machines=pages.get(MACHINES)))
     gather_missing(tree)
     opening = "What to try in which order, from the cheapest question to the most work, each step with what it gained here."
     title = "My kernel is slow: what to try, in which order?"

@@ -72,7 +72,7 @@ def page(exporter: HTMLExporter, stem: str, notebook: nbformat.NotebookNode) -> 
         paragraph.decompose()
     gather_missing(tree)
     for block in tree(class_="scroll"):
-        _align(block)
+        align(block)
     heading = tree.h1.extract().decode_contents(formatter=AS_READ) if tree.h1 else escape(stem)
     opening = re.match(r"(?s)(.*[.?!])?", tree.p.get_text().strip() if tree.p else "")[0]  # whole sentences
     toc = contents(tree)
@@ -131,7 +131,7 @@ def exporter() -> HTMLExporter:
     return exporter
 
 
-def _align(block: Tag) -> None:
+def align(block: Tag) -> None:
     """Take the style sheet of pandas away, mark verdicts, columns of numbers, and tables that a phone stacks."""
     for style in block("style"):
         style.decompose()

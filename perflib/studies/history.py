@@ -13,7 +13,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpec
 
 from ..display.figure import COLOURS, Picture, is_narrow, label_point, most_ticks, picture, plain_ticks
-from ..display.html import table as html_table
-from ..display.table import Table
+from ..display.table import Answer, Table
 from ..display.text import change, duration, on_one_line, shortened, unit_of
 from ..errors import RunError
 from ..hardware.facts import Machine, hardware_differences, machine, software
@@ -88,8 +86,8 @@ class Series:
         return self.recordings[step.earliest - 1], self.recordings[step.latest]
 
 
-@dataclass(frozen=True)
-class History:
+@dataclass(frozen=True, repr=False)
+class History(Answer):
     """The recordings of one machine in the order of time."""
 
     machine: Machine
@@ -146,31 +144,22 @@ class History:
         """The steps, then every series where kernels were named, else their number by topic."""
         return [part for part in (self.table(), self.cases() if self.kernels else self.counts()) if part.rows]
 
-    def __str__(self) -> str:
-        return "\n\n".join(["\n".join([self.headline, *self.notes]), *map(repr, self.tables())])
 
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in (self.headline, *self.notes))
-        return sentences + "".join(html_table(part.header, part.rows) for part in self.tables())
-
-
-def history(kernels: Iterable[str] = (), folders: Sequence[Path] | None = None) -> History:
+def history(kernels: Iterable[str] = (), folders: Sequence[Path] | None = None, cpu: str = "") -> History:
     """The recordings of one machine: this one if it has any, else that of the newest.
 
-    kernels: names of those to show, all by default. folders: of runs, by default all that are listed. Left out and counted:
+    kernels: names of those to show, all by default. folders: of runs, by default all that are listed. cpu: part of the
+    name of a machine, `AMD EPYC, 2 cores`: the newest such machine is shown. Left out, counted and named:
     runs of other machines, unfinished or damaged ones, and those of one process and one place.
     """
     runs, notes = _readable(list_runs() if folders is None else folders)
     if not runs:
         raise RunError(" ".join(["no finished recording; record one: perflib record", *notes]))
-    here = machine()
-    if not any(_is_of(run, here) for run in runs):
-        here = runs[-1].machine
+    here = _chosen([run.machine for run in runs], cpu)
     mine = [run for run in runs if _is_of(run, here)]
-    if others := len(runs) - len(mine):
-        notes.append(f"{others} recordings are of other machines.")
+    if others := Counter(_name(run.machine) for run in runs if not _is_of(run, here)):
+        words = ", ".join(f"{count} of {name}" for name, count in others.items())
+        notes.append(f"Recordings of other machines: {words}; --machine NAME shows them.")
     if len(mine) > MOST_RECORDINGS:
         notes.append(f"Only the newest {MOST_RECORDINGS} of {len(mine)} recordings are shown.")
     names, cases = tuple(dict.fromkeys(kernels)), {}
@@ -185,6 +174,21 @@ def history(kernels: Iterable[str] = (), folders: Sequence[Path] | None = None) 
         raise RunError(" ".join(["no recording can be read.", *notes]))
     series = _series(cases, names)
     return History(here, tuple(cases), series, names, tuple(map(on_one_line, notes)))
+
+
+def _chosen(machines: Sequence[Machine], cpu: str) -> Machine:
+    """The newest machine whose name has these words; without any this one if it is there, else the newest."""
+    if cpu:
+        if known := [one for one in machines if cpu.casefold() in _name(one).casefold()]:
+            return known[-1]
+        names = ", ".join(dict.fromkeys(map(_name, machines)))
+        raise RunError(on_one_line(f"no recording is of a machine {cpu!r}; recorded: {names}"))
+    here = machine()
+    return here if any(not hardware_differences(one, here) for one in machines) else machines[-1]
+
+
+def _name(machine: Machine) -> str:
+    return on_one_line(f"{machine.cpu}, {machine.logical_cpus} cores")
 
 
 def _readable(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:

@@ -114,6 +114,11 @@ def best_pages(run: Run) -> int:
     return HUGE_KIB if ("memory", _latency_block(HUGE_KIB)) in run.blocks else BASE_KIB
 
 
+def latency_curve(run: Run) -> pd.DataFrame:
+    """As `chase`, on the pages that speak for the caches."""
+    return chase(run, _latency_block(best_pages(run)))
+
+
 @lru_cache(maxsize=8)  # three figures and tables of a notebook ask
 def levels(run: Run, page_kib: int | None = None) -> tuple[MeasuredLevel, ...]:
     """Levels of the run's latency curve on these pages (the largest recorded), matched with those that are reported."""

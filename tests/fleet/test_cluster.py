@@ -164,6 +164,21 @@ def test_a_machine_without_progress_is_given_up_at_its_deadline_and_its_job_ende
     assert stuck.cancelled == 1
 
 
+def test_a_look_at_many_machines_wants_their_addresses_once(home):
+    run, looks = finished(), []
+    machines = Known({f"tcp://b:{n}": Machine(f"m{n}", f"boot {n}", looks=4, run=run) for n in range(5)})
+    addresses = machines.addresses
+
+    def counted():
+        looks.append(1)
+        return addresses()
+
+    machines.addresses = counted
+
+    assert {one.state for one in outcomes(machines, home, deadline_s=5).values()} == {"done"}
+    assert len(looks) == 4, "and not once for each of five machines"
+
+
 def test_waiting_for_another_measurement_is_no_silence(home):
     class Waiting(Machine):
         def watch(self, key):

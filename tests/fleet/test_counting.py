@@ -1,12 +1,10 @@
 """What is counted over a cluster is what is counted here."""
 
-import socket
 import sys
-from contextlib import suppress
 
 import pytest
 
-from perflib.errors import FleetError, GeometryError
+from perflib.errors import GeometryError
 from perflib.fleet import simulate
 from perflib.kernels.caches import Cache
 from perflib.models.simulator import simulate as count
@@ -67,23 +65,22 @@ def test_a_cache_that_cannot_be_is_refused():
         simulate({"odd": (Cache(1, "Data", 1000, 64, 3),)}, sizes=[8], tiles=[4], client=Here())
 
 
-def test_without_distributed_the_remedy_is_named(monkeypatch, refused):
+def test_without_a_client_threads_count_and_nothing_must_be_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
 
-    with refused(FleetError, "distributed must be installed", "pip install 'perflib[fleet]'"):
-        simulate({"small": SMALL}, sizes=[8], tiles=[4])
+    found = simulate({"small": SMALL}, sizes=[8, 24], tiles=[4, 8])
+
+    assert found.frame.equals(simulate({"small": SMALL}, sizes=[8, 24], tiles=[4, 8], client=Here()).frame)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 def test_a_local_cluster_counts_the_same():
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
 
-    with socket.socket() as dashboard:
-        with suppress(OSError):  # another cluster has it
-            dashboard.bind(("", 8787))
-            dashboard.listen()
-        over = simulate({"small": SMALL}, sizes=[24], tiles=[8, 16])
+    settings = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": ":0"}}
+    with distributed.LocalCluster(2, threads_per_worker=1, **settings) as local, distributed.Client(local) as client:
+        over = simulate({"small": SMALL}, sizes=[24], tiles=[8, 16], client=client)
     here = simulate({"small": SMALL}, sizes=[24], tiles=[8, 16], client=Here())
 
     assert over.frame.equals(here.frame)

@@ -1,21 +1,31 @@
 """Every machine records or sweeps once; what is in the folder is not measured again, and a lost machine is named."""
 
 import json
+import os
+import re
+import shlex
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fleets import until
 
 from perflib.errors import FleetError
-from perflib.fleet import gather, load_fleet
+from perflib.files import README
+from perflib.fleet import gather, load_fleet, worker
 from perflib.fleet.cluster import cluster
 from perflib.fleet.gather import by_value, record, sweep
 from perflib.runs.store import load_run, runs_in
+from perflib.timing.processes import FreshProcess
+from perflib.timing.race import race
 
 QUIET = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 pytestmark = QUIET
@@ -319,6 +329,112 @@ worker.pack = changed
     assert one.run is None
     assert "checksum differs" in one.problem
     assert list(home.rglob("*.csv")) == []
+
+
+PACED = """
+def paced(ask, reply):
+    import time
+
+    with open(ask) as questions, open(reply, "w") as replies:
+        for line in questions:
+            reps, start = int(line), time.perf_counter_ns()
+            for _ in range(reps):
+                pass
+            print(time.perf_counter_ns() - start, file=replies, flush=True)
+    yield "done"
+"""
+
+
+class Paced:
+    """A process that times so many runs of an empty loop whenever it gets their number; `total_ns` adds all up."""
+
+    total_ns = 0
+
+    def __init__(self, folder, name):
+        self.paths = [folder / f"{name}.{end}" for end in ("ask", "reply")]
+        for path in self.paths:
+            os.mkfifo(path)
+
+    def open(self):
+        self.ask, self.reply = self.paths[0].open("w"), self.paths[1].open()  # waits until the other side opens them
+
+    def __call__(self, reps):
+        print(reps, file=self.ask, flush=True)
+        Paced.total_ns += int(self.reply.readline())
+
+    def close(self):
+        self.ask.close()
+        self.reply.close()
+
+
+@pytest.mark.slow
+def test_a_child_of_a_worker_measures_as_a_process_without_dask_does(machines, tmp_path):
+    """Raced on the wall clock, which sees what a worker takes from its child: within 5 % either way, as two others are."""
+    child, plain, again = arms = [Paced(tmp_path, name) for name in ("child", "plain", "again")]
+    more = PACED + f"worker._WORK['record'] = lambda *_: paced({str(child.paths[0])!r}, {str(child.paths[1])!r})"
+    machines.worker("a", more=more)
+    namespace = {"__name__": "__main__"}
+    exec(PACED, namespace)
+
+    with cluster(machines.address) as reached, FreshProcess() as first, FreshProcess() as second:
+        (address,) = reached.addresses().values()
+        reached.ask(address, worker.begin, "k", "record", {}, 1.0)
+        first.begin(partial(namespace["paced"], *map(str, plain.paths)))
+        second.begin(partial(namespace["paced"], *map(str, again.paths)))
+        for arm in arms:
+            arm.open()
+        bound, clock = 1 / 1.05, lambda: Paced.total_ns
+        verdicts = [
+            race(slow, fast, bound, clock, 1_000_000) for slow, fast in ((plain, again), (plain, child), (child, plain))
+        ]
+        for arm in arms:
+            arm.close()
+
+    assert verdicts == ["HOLDS"] * 3
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_record_two_machines_and_show_them(tmp_path):
+    """As a user types them, but for the installation, the port, and a second worker with a boot id and data of its own."""
+    pytest.importorskip("distributed")
+    install, scheduler, serve, collect = re.search(
+        r"(?m)^    (pip install -e '\.\[fleet\]')\n    (dask .*) &\n    (perflib .*) &\n    (perflib .*)$",
+        README.read_text(),
+    ).groups()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PERFLIB")}
+    kept |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    kept |= {"PYTHONPATH": str(README.parent)}
+    processes, at = [], {"env": kept, "cwd": tmp_path}
+
+    def start(words, name, **more):
+        log = (tmp_path / f"{name}.log").open("w")
+        words = [*shlex.split(words.replace("8786", port))]
+        processes.append(subprocess.Popen(words, **at | {"env": kept | more}, stdout=log, stderr=log))
+        return tmp_path / f"{name}.log"
+
+    try:
+        start(scheduler, "scheduler")
+        logs = [
+            start(serve, name, PERFLIB_BOOT_ID=name, PERFLIB_DATA=str(tmp_path / name)) for name in ("boot-a", "boot-b")
+        ]
+        until(lambda: all("serves" in log.read_text() for log in logs))
+        here = at | {"env": kept | {"PERFLIB_DATA": str(tmp_path / "here")}}
+        done = subprocess.run(collect.replace("8786", port), shell=True, **here, capture_output=True, text=True)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("2 machines, 2 usable.") == 2, "recorded, and shown again"
+    runs = [
+        load_run(path) for folder in (tmp_path / "here" / "fleet").iterdir() if folder.is_dir() for path in runs_in(folder)
+    ]
+    assert [run.meta["command"] for run in runs] == ["quick", "quick"]
+    assert all(run.finished and run.has("tiles") for run in runs)
 
 
 def workers_of(machines):

@@ -20,7 +20,7 @@ def shown(tmp_path_factory):
         ladder += [cell("matmul", n, noisy(2 * n**3 / 80), dtype="float32") for n in SIZES]
         return guide_page(
             full(matmul=[(topic, block, ladder), matmul_called()]),
-            {"03-tile-size": Page("03-tile-size", "Which tile?", "", "", (), "tile")},
+            {stem: Page(stem, "Which tile?", "", "", (), "tile") for stem in ("03-tile-size", "09-machines")},
         )
 
 
@@ -49,7 +49,7 @@ def test_the_ratios_are_those_of_the_run(shown):
 
 
 def test_a_step_leads_to_its_page_where_there_is_one(shown):
-    assert re.findall(r'href="([\w-]+\.html)"', shown.body) == ["03-tile-size.html"]
+    assert re.findall(r'href="([\w-]+\.html)"', shown.body) == ["03-tile-size.html", "09-machines.html"]
 
 
 def test_without_samples_the_advice_stays(tmp_path, monkeypatch):

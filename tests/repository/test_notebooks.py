@@ -19,7 +19,7 @@ FOLDER = notebooks.NOTEBOOKS
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 PAGES = [path.stem for path in PATHS if path.stem != ENTRANCE]
 STEMS = ["00-start-here", "01-timing", "02-matmul-scaling", "03-tile-size", "04-rmsnorm"]
-STEMS += ["05-memory", "06-roofline", "08-your-kernel", "90-summary"]
+STEMS += ["05-memory", "06-roofline", "08-your-kernel", "09-machines", "90-summary"]
 CHECKS = re.compile(r"\b(judge_all|claims_table|settle|race|race_settings)\(|^assert ", re.M)
 MEASURED = re.compile(r"\d\s*(GFLOP/s|GB/s|GiB/s|ns|us|µs|μs|ms)\b")
 HOST = socket.gethostname()  # looked for unless it could be an ordinary word

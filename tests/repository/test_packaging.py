@@ -160,7 +160,7 @@ def test_every_topic_is_described_and_has_the_columns_that_are_written():
     resources = {resource["name"]: resource for resource in package()["resources"]}
     topics = {block.topic for quick in (True, False) for block in plan(quick, MACHINE)} | {"clock", "forward"}
 
-    assert resources.keys() == topics | TABLES.keys() | {"blocks", "published", "summary"}
+    assert resources.keys() == topics | TABLES.keys() | {"blocks", "geometries", "published", "summary"}
     for topic in topics | TABLES.keys():
         columns = TABLES.get(topic, COLUMNS)
         further = {c for b in plan(True, MACHINE) if b.topic == topic for cell in b.cells for c in cell.columns()}

@@ -12,7 +12,7 @@ from perflib import cli
 from perflib.errors import RunError
 from perflib.runs import writer
 from perflib.runs.integrity import digest
-from perflib.runs.store import list_runs
+from perflib.runs.store import list_runs, load_run
 from perflib.studies import history as study
 from perflib.studies.history import history
 
@@ -130,7 +130,8 @@ def test_other_machines_unfinished_and_damaged_runs_are_left_out_and_counted(rec
 
     assert len(found.recordings) == 1
     assert any("summary.csv: checksum differs" in note for note in found.notes)
-    assert "3 recordings are of other machines." in found.notes
+    others = f"3 of Other <b>chip</b>, {HERE.logical_cpus} cores; --machine NAME shows them."
+    assert f"Recordings of other machines: {others}" in found.notes
     assert any("1 run is left out, unfinished." in note for note in found.notes)
     assert any(note.startswith("Left out: ") and "cannot be read" in note for note in found.notes)
 
@@ -143,6 +144,43 @@ def test_without_a_recording_of_this_machine_the_newest_says_which(recorded):
     assert found.machine.cpu == ELSEWHERE.cpu
     assert "Other <b>chip</b>" not in found._repr_html_()
     assert "Other &lt;b&gt;chip" in found._repr_html_()
+
+
+def test_a_machine_is_chosen_by_a_part_of_its_name(recorded, refused, capsys):
+    recorded(3)
+    recorded(2, machine=ELSEWHERE, first=5)
+    recorded(1, machine=replace(ELSEWHERE, logical_cpus=96), first=8)
+
+    assert len(history().recordings) == 3
+    assert len(history(cpu="other").recordings) == 1, "the newest one so called"
+    assert len(history(cpu=f"chip</b>, {HERE.logical_cpus} c").recordings) == 2
+    with refused(
+        RunError, "no recording is of a machine 'Intel'; recorded: Test(R) Chip 9000, ", "Other <b>chip</b>, 96 cores"
+    ):
+        history(cpu="Intel")
+    assert cli.run(["history", "matmul", "--machine", "Test(R)"]) == 0
+    assert capsys.readouterr().out.startswith("3 recordings of Test(R) Chip 9000")
+
+
+def test_a_folder_of_runs_has_a_history(recorded, data, tmp_path, capsys):
+    recorded(2)
+    (data / "runs").rename(tmp_path / "kept")
+
+    assert cli.run(["history", "matmul", "--folder", str(tmp_path / "kept")]) == 0
+    assert capsys.readouterr().out.startswith("2 recordings of ")
+    assert cli.run(["history", "--folder", str(tmp_path / "nowhere")]) == 1
+    assert "no finished recording" in capsys.readouterr().err
+
+
+def test_the_reference_run_has_a_history_on_any_machine(monkeypatch):
+    monkeypatch.delenv("PERFLIB_DATA")
+    reference = load_run()
+
+    found = history(["matmul_tiled"], [reference.path])
+
+    assert found.machine == reference.machine
+    assert len(found.series) > 10
+    assert all(series.reason == "1 recordings, 16 are needed" for series in found.series)
 
 
 def test_runs_of_before_are_read_from_their_samples(recorded):

@@ -14,7 +14,17 @@ from perflib.display.colours import DARK_GROUND, WHITE, contrast, in_the_dark
 from perflib.display.figure import Picture
 from perflib.display.marks import data_lines, levels, marks, name_of
 from perflib.display.table import Missing
-from perflib.studies import forward_pass, grid_figures, matmul_scaling, memory, rmsnorm, roofline, tile_size, timing
+from perflib.studies import (
+    forward_pass,
+    grid_figures,
+    machines,
+    matmul_scaling,
+    memory,
+    rmsnorm,
+    roofline,
+    tile_size,
+    timing,
+)
 from perflib.studies.published import published_figures
 
 each_figure = pytest.mark.parametrize("name", sorted(FIGURES))
@@ -242,7 +252,7 @@ def test_a_part_of_a_run_gives_drawings_or_a_sentence_and_no_error(data, unsaved
 
 
 def test_every_figure_of_a_study_is_looked_at():
-    modules = (forward_pass, grid_figures, matmul_scaling, memory, rmsnorm, roofline, tile_size, timing)
+    modules = (forward_pass, grid_figures, machines, matmul_scaling, memory, rmsnorm, roofline, tile_size, timing)
     drawing = {name for module in modules for name, value in vars(module).items() if drawn_by(value) == module.__name__}
 
     looked_at = {getattr(draw, "func", draw).__name__ for draw in FIGURES.values()}

@@ -4,11 +4,22 @@ both(picture)       the figure for a wide page, and that for a narrow one
 texts(figure)       the texts that are drawn
 """
 
-from functools import partial
+from functools import partial, wraps
 
 from labels import drawn_texts
 
-from perflib.studies import forward_pass, grid_figures, matmul_scaling, memory, rmsnorm, roofline, tile_size, timing
+from perflib.models.geometry_counts import load_counts
+from perflib.studies import (
+    forward_pass,
+    grid_figures,
+    machines,
+    matmul_scaling,
+    memory,
+    rmsnorm,
+    roofline,
+    tile_size,
+    timing,
+)
 
 FIGURES = {
     name: getattr(module, name)
@@ -25,6 +36,20 @@ FIGURES = {
 }
 FIGURES |= {f"growth of {name}": partial(matmul_scaling.matmul_growth, kernel=name) for name in ("matmul_naive", "matmul")}
 FIGURES |= {f"growth of {name}": partial(rmsnorm.rms_growth, kernel=name) for name in ("rms_norm_standard", "rms_norm")}
+
+
+def of_machines(draw, *first):
+    """A figure of the machine of a run, beside those of the reference."""
+
+    @wraps(draw)
+    def draw_known(run):
+        return draw(*first, machines.known_machines(run))
+
+    return draw_known
+
+
+FIGURES |= {"shares": of_machines(machines.shares_figure), "bends": of_machines(machines.bends)}
+FIGURES |= {"tile 64": of_machines(machines.tile_64, load_counts())}
 FIGURES |= {f"{name} of stencil": partial(getattr(grid_figures, name), topic="stencil") for name in ("times", "rates")}
 FIGURES |= {f"{name} 15M": partial(getattr(forward_pass, name), shape="15M") for name in ("breakdown", "gain_map")}
 

@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from perflib.fleet.machines import shares_of_many
 from perflib.runs.integrity import digest
 from perflib.runs.store import load_run
 from perflib.runs.summaries import FILE, SUMMARY_COLUMNS, summary_rows
 from perflib.runs.writer import _line
+from perflib.studies.machines import shares_of_many
 
 
 def copies(folder, count):

@@ -33,15 +33,17 @@ def tiny(request, wait_s):
 if {blocks}:
     worker._WORK["record"] = tiny
 {more}
-worker.serve(sys.argv[1], sys.argv[2])
+from perflib.fleet.addresses import tls
+worker.serve(sys.argv[1], sys.argv[2], security=tls(sys.argv[1], *(sys.argv[3:] or (None,) * 3)))
 """
 
 
 class Machines:
-    """Ends all its processes, by their numbers."""
+    """Ends all its processes, by their numbers. files: of --tls-ca-file, --tls-cert and --tls-key."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, files=(), host="127.0.0.1"):
         self.folder, self.processes, self.address, self._port = folder, {}, "", 0
+        self._files, self._host = files, host
 
     def __enter__(self):
         self.scheduler()
@@ -57,19 +59,23 @@ class Machines:
         """Start it, on the port that it had before."""
         file = self.folder / "scheduler.json"
         file.unlink(missing_ok=True)
-        words = ["--host", "127.0.0.1", "--port", str(self._port), "--no-dashboard", "--scheduler-file", str(file)]
+        words = ["--host", self._host, "--port", str(self._port), "--no-dashboard", "--scheduler-file", str(file)]
+        if self._files:
+            names = ("--tls-ca-file", "--tls-cert", "--tls-key")
+            words += ["--protocol", "tls", *(word for pair in zip(names, self._files, strict=True) for word in pair)]
         self._start("scheduler", ["-m", "distributed.cli.dask_scheduler", *words])
         until(lambda: file.is_file() and file.read_text().endswith("}"))
         self.address = json.loads(file.read_text())["address"]
         self._port = int(self.address.rpartition(":")[2])
 
-    def worker(self, name, boot=None, blocks=3, seconds=1e-6, more="", folder=None):
+    def worker(self, name, boot=None, blocks=3, seconds=1e-6, more="", folder=None, files=None, waits="serves"):
         """A machine of its own, whose recordings have so many small blocks; 0: those of every recording."""
         program = WORKER.format(blocks=blocks, seconds=seconds, more=more)
         boot = boot or f"boot of {name}"
         data = folder or self.folder / f"data-{len(self.processes)}-{abs(hash(name)) % 1000}"
-        self._start(name, ["-c", program, self.address, name], PERFLIB_BOOT_ID=boot, PERFLIB_DATA=str(data))
-        until(lambda: "serves" in self.said(name))
+        words = ["-c", program, self.address, name, *(files or self._files)]
+        self._start(name, words, PERFLIB_BOOT_ID=boot, PERFLIB_DATA=str(data))
+        until(lambda: waits in self.said(name))
         return data
 
     def foreign(self, *words):
