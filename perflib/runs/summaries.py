@@ -10,6 +10,7 @@ A key of `cases` is the key here too. The limits of the machine are cases of the
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import le
 from pathlib import Path
 from typing import Any
 
@@ -142,27 +143,41 @@ def _checked(file: Path, rows: list[list[str]]) -> dict[str, list[Any]]:
     for name, column in SUMMARY_COLUMNS.items():
         if column.kind != "string":
             columns[name] = _integers(file, name, columns[name], column)
-    for number, further in enumerate(columns["parameters"], start=2):
+    for further in dict.fromkeys(columns["parameters"]):
         if further and not _PARAMETERS.fullmatch(further):
+            number = _row_of(further, columns["parameters"])
             raise RunError(f"{file}: row {number}: parameters must be name=number with a space between, got {further!r}")
-    for number, state in enumerate(columns["state"], start=2):
-        if state not in STATES:
-            raise RunError(f"{file}: row {number}: state must be {', '.join(STATES)}; got {state!r}")
-    ends = zip(*(columns[f"{name}_ps"] for name in ("low", "median", "high")), strict=True)
-    for number, (low, median, high) in enumerate(ends, start=2):
-        if not low <= median <= high:
-            raise RunError(f"{file}: row {number}: low_ps, median_ps, high_ps must rise, got {low}, {median}, {high}")
+    for state in dict.fromkeys(columns["state"]):
+        if state in STATES:
+            continue
+        number = _row_of(state, columns["state"])
+        raise RunError(f"{file}: row {number}: state must be {', '.join(STATES)}; got {state!r}")
+    low, median, high = (columns[f"{name}_ps"] for name in ("low", "median", "high"))
+    if not (all(map(le, low, median)) and all(map(le, median, high))):
+        number, ends = next(
+            pair for pair in enumerate(zip(low, median, high, strict=True), start=2) if list(pair[1]) != sorted(pair[1])
+        )
+        raise RunError(f"{file}: row {number}: low_ps, median_ps, high_ps must rise, got {', '.join(map(str, ends))}")
     return columns
+
+
+def _row_of(value: Any, values: Sequence[Any]) -> int:
+    """The row of a file in which a value stands first; the header is row 1."""
+    return 2 + list(values).index(value)
 
 
 def _integers(file: Path, name: str, texts: Sequence[str], column: Column) -> list[int | None]:
     least, empty = column.minimum, not column.required
-    values = [int(t) if t.isdecimal() and t.isascii() and len(t) < 19 else None if empty and not t else -1 for t in texts]
-    for number, value in enumerate(values):
+    known = {
+        t: int(t) if t.isdecimal() and t.isascii() and len(t) < 19 else -1 for t in dict.fromkeys(texts)
+    }  # most stand there often
+    if empty:
+        known[""] = None
+    for text, value in known.items():
         if value is not None and value < least:
             requirement = f"{name} must be an integer of at least {least}"
-            raise RunError(f"{file}: row {number + 2}: {requirement}, got {texts[number]!r}")
-    return values
+            raise RunError(f"{file}: row {_row_of(text, texts)}: {requirement}, got {text!r}")
+    return [known[text] for text in texts]
 
 
 def _cases(columns: Mapping[str, Sequence[Any]]) -> dict[Key, CaseSummary]:
