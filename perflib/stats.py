@@ -229,13 +229,13 @@ def _inverse_trigamma(value: float) -> float:
 
 def t_interval(mean: float, variance: float, freedom: float, confidence: float = 0.95) -> Interval:
     """exp of a mean of logarithms and of the ends of Student's interval around it; `variance` is that of the mean."""
-    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+    reach = float(scipy.special.stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
     return Interval(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), confidence)
 
 
 def p_of_no_change(mean: float, variance: float, freedom: float) -> float:
     """Two-sided p-value of Student's test that a mean of logarithms is 0; `variance` is that of the mean."""
-    return 2 * float(scipy.stats.t.sf(abs(mean) / math.sqrt(variance), freedom))
+    return 2 * float(scipy.special.stdtr(freedom, -abs(mean) / math.sqrt(variance)))
 
 
 @dataclass(frozen=True)
@@ -311,6 +311,7 @@ def lag1(samples: Sequence[float] | np.ndarray) -> float:
     return float(centred[1:] @ centred[:-1]) / power if power else 0.0
 
 
+@lru_cache(maxsize=1024)  # every round of a measurement asks
 def _order_rank(count: int, confidence: float) -> tuple[int, float]:
     """Rank (from 0) of the interval's lower end, and the coverage attained."""
     missed = 2 * scipy.stats.binom.cdf(np.arange(count // 2), count, 0.5)  # missed[j]: ranks j and count-1-j as ends

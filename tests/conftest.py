@@ -1,6 +1,7 @@
 """What every test starts from: no run chosen by the environment, the same examples each time, errors of one line."""
 
 import fcntl
+import gc
 import os
 import re
 import subprocess
@@ -33,6 +34,15 @@ def nothing_recorded_here():
     before = recorded_runs()
     yield
     assert recorded_runs() == before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects():
+    """No collection of garbage goes through what was loaded before: a measurement begins with one, which takes a second
+    where all libraries and tests are loaded.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

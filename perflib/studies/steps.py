@@ -185,7 +185,7 @@ def _p_value(kind: str, count: int, square: float) -> float:
     simulated = _largest(count)[kind]
     above = len(simulated) - int(np.searchsorted(simulated, square))
     number = len(_stretches(count)[0]) if kind == "stretch" else len(_splits(kind, count))
-    bound = number * 2 * float(scipy.stats.t.sf(math.sqrt(square), count - 2))
+    bound = number * 2 * float(scipy.special.stdtr(count - 2, -math.sqrt(square)))
     return min((above + 1) / (len(simulated) + 1), bound) / SHARES[kind]
 
 

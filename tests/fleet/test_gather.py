@@ -121,8 +121,9 @@ def test_modules_travel_by_value_only_while_functions_are_packed(mine):
     assert "my_own_functions" not in cloudpickle.list_registry_pickle_by_value()
 
 
-def test_no_scheduler_is_one_line(home, refused):
+def test_no_scheduler_is_one_line(home, refused, monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.setattr("perflib.fleet.cluster.ANSWER_S", 0.5)
     with refused(FleetError, "no scheduler answers at tcp://127.0.0.1:9", "dask scheduler --host 127.0.0.1"):
         record("tcp://127.0.0.1:9", home)
 
