@@ -1,6 +1,6 @@
 """Parse the command line, call the work, print. Results go to stdout, progress and errors to stderr.
 
-Each command imports what it needs, so `--help` and a wrong word answer at once.
+Each command imports what it needs, so `--help` and a wrong word answer at once. No command at all is `--help`.
 
     perflib machine | report [--single-file] [--fleet FOLDER] [RUN] | readme
     perflib record [--quick] [--peers] [--wait] [--repeat K [--every MIN]]
@@ -8,7 +8,7 @@ Each command imports what it needs, so `--help` and a wrong word answer at once.
     perflib forward [--shape NAME | --gguf FILE] [--kind KIND] [--prompt N] [--tokens N] [--batch N] [--threads N]
     perflib generate --gguf FILE [--prompt TEXT | --batch-file FILE] [--chat] [--tokens N] [--temperature T] [--top-k K]
                      [--seed S] [--threads N]
-    perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME
+    perflib selfcheck [--between [--runs RUN RUN]] [--quick] [--json FILE] | execute | new NAME | lab [FOLDER]
     perflib model [RUN] | compare [--json FILE] [--html FILE] RUN RUN | runs
     perflib history [KERNEL ...] [--machine NAME] [--folder FOLDER] [--html FILE]
     perflib fleet worker ADDRESS [--name NAME] [--port N] | show [FOLDER] [--html FILE]
@@ -31,11 +31,12 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import NothingComparable, PerflibError, RunError, SampleError
-from .files import README as CLONE_README
+from .files import IS_CLONE, require_clone
 
 if TYPE_CHECKING:
     from .llm.gguf import GGUFWeights
@@ -47,7 +48,11 @@ GENERATE_SIZES = {"tokens": 128, "threads": 1}
 
 def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
     """Run one command; returns the exit status. Call `loaded` between loading Numba and the command."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 0
     from . import kernels as kernels  # half a second, which a wrong word or --help does not wait for
 
     loaded()
@@ -63,7 +68,7 @@ def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="perflib", description="How fast is a numeric kernel in Python really, and why.")
-    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     machine = commands.add_parser("machine", help="facts and measured limits of this machine")
     machine.add_argument("--json", action="store_true", help="as JSON")
@@ -174,6 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     new = commands.add_parser("new", help="copy the template notebook for a kernel of your own: my-notebooks/NAME.ipynb")
     new.add_argument("name", metavar="NAME", help="letters, digits, - and _")
 
+    lab = commands.add_parser("lab", help="copy the notebooks to a folder of yours and open JupyterLab there")
+    lab.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="by default perflib-notebooks/ here")
+
     commands.add_parser("runs", help="what is recorded")
     return parser
 
@@ -239,7 +247,7 @@ def _bench(args: argparse.Namespace) -> int:
         words = ["bench", *flags, *(["--json", str(args.json)] if args.json else [])]
         os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], environment | note)
     card = _measure(args, bench)
-    if CLONE_README.is_file():
+    if IS_CLONE:
         print(f"written to {card.save(SAVED)}", file=sys.stderr)
     if args.targets:
         print(f"\n{card.table()!r}")
@@ -247,6 +255,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _readme(args: argparse.Namespace) -> None:
+    require_clone("perflib readme")
     from .report.readme import update_bench, update_readme
     from .validation.bench import load_bench
 
@@ -367,6 +376,8 @@ def _measure(args: argparse.Namespace, measure: Callable[..., Any]) -> Any:
 
 
 def _execute(args: argparse.Namespace) -> None:
+    if not args.notebooks:
+        require_clone("perflib execute without the name of a notebook")
     from .report import notebooks, readme
 
     os.environ.pop("PERFLIB_RUN", None)  # what is committed tells of the reference run
@@ -491,10 +502,25 @@ def _new(args: argparse.Namespace) -> None:
     print(copy_template(args.name))
 
 
+def _lab(args: argparse.Namespace) -> None:
+    from .report.new_notebook import copy_notebooks
+
+    if find_spec("jupyterlab") is None:
+        raise PerflibError("JupyterLab is not installed; install it: pip install 'perflib[lab]'")
+    folder = copy_notebooks(args.folder)
+    print(f"notebooks are in {folder}", flush=True)
+    options = [f"--ServerApp.root_dir={folder}", "--ip=127.0.0.1", "--LabApp.news_url=None"]
+    if getattr(os, "geteuid", lambda: 1)() == 0:
+        options.append("--allow-root")
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options])
+
+
 def _runs(args: argparse.Namespace) -> None:
     from .runs.store import list_runs
 
-    for path in list_runs():
+    if not (runs := list_runs()):
+        print("nothing is recorded; record a run: perflib record --quick")
+    for path in runs:
         try:
             run = _load(path)
             state = "complete" if run.finished else "unfinished"

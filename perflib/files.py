@@ -7,14 +7,21 @@ from pathlib import Path
 
 import platformdirs
 
+from .errors import PerflibError
+
 PACKAGE = Path(__file__).parent
 CLONE = PACKAGE.parent
-NOTEBOOKS = CLONE / "notebooks"
-REPORTS = CLONE / "reports"
+IS_CLONE = (CLONE / "pyproject.toml").is_file()
+HOME = CLONE if IS_CLONE else Path()
+"""Where reports and notebooks of a user go: the clone, else the current folder."""
+NOTEBOOKS = (CLONE if IS_CLONE else PACKAGE) / "notebooks"
+REPORTS = HOME / "reports"
 README = CLONE / "README.md"
-PUBLISHED = CLONE / "data" / "published" / "published.csv"
-GEOMETRIES = CLONE / "data" / "geometries" / "misses.csv"
-SCALING_CASES = CLONE / "data" / "scaling"
+CARRIED = CLONE / "data" if IS_CLONE else PACKAGE / "schemas"
+"""What is committed in `data`: an installed perflib carries it in `schemas`."""
+PUBLISHED = CARRIED / "published" / "published.csv"
+GEOMETRIES = CARRIED / "geometries" / "misses.csv"
+SCALING_CASES = CARRIED / "scaling"
 
 
 def data_folder() -> Path:
@@ -22,6 +29,18 @@ def data_folder() -> Path:
     if folder := os.environ.get("PERFLIB_DATA"):
         return Path(folder)
     return CLONE / "data" if (CLONE / "pyproject.toml").is_file() else platformdirs.user_data_path("perflib")
+
+
+def reference_folder() -> Path:
+    """`reference` of the data folder; of an installed perflib those that it carries, where that is missing."""
+    folder = data_folder() / "reference"
+    return folder if IS_CLONE or folder.is_dir() else CARRIED / "reference"
+
+
+def require_clone(what: str) -> None:
+    """Raise PerflibError where perflib is installed and `what` needs the files of a clone."""
+    if not IS_CLONE:
+        raise PerflibError(f"{what} changes files of a clone of perflib, got an installed one; clone the repository")
 
 
 def recording_folder() -> Path:

@@ -103,8 +103,16 @@ def test_runs_lists_what_is_recorded_and_what_is_damaged(data, capsys):
     ]
 
 
-def test_runs_of_nothing_prints_nothing():
-    assert perflib("runs") == (0, "", "")
+def test_runs_of_nothing_say_how_to_record_one():
+    assert perflib("runs") == (0, "nothing is recorded; record a run: perflib record --quick\n", "")
+
+
+def test_no_command_is_help(capsys):
+    assert cli.run([]) == 0
+
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: perflib")
+    assert "    record " in printed
 
 
 @pytest.mark.parametrize(
@@ -168,7 +176,7 @@ def test_a_report_is_a_folder_or_one_file(words, built, monkeypatch, capsys):
     assert capsys.readouterr().out == f"{built} {run.path.name}\n"
 
 
-@pytest.mark.parametrize("words", [(), ("fly",), ("runs", "--json"), ("record", "quick"), ("machine", "--yaml")])
+@pytest.mark.parametrize("words", [("fly",), ("runs", "--json"), ("record", "quick"), ("machine", "--yaml")])
 def test_wrong_usage_is_status_2(words, capsys):
     with pytest.raises(SystemExit) as left:
         cli.run(words)

@@ -1,8 +1,9 @@
-"""Copy notebook 08-your-kernel for a user's kernel; the copy measures what the original reads from a run.
+"""Copy notebooks for a user: all of them to read, or 08-your-kernel for a kernel of the user's own.
 
-The copy is `my-notebooks/name.ipynb`, beside `notebooks/`, without outputs.
+The copy of 08-your-kernel is `my-notebooks/name.ipynb` without outputs, in a clone beside `notebooks/`, else in the current
+folder. It measures what the original reads from a run.
 
-Raises `ReportError` for a name that is no name of a file, for a file that is there already and where there is no template.
+Raises `ReportError` for a name that is no name of a file, for a file that is there already and where nothing can be written.
 """
 
 import re
@@ -11,11 +12,12 @@ from pathlib import Path
 import nbformat
 
 from ..errors import ReportError
-from ..files import CLONE, NOTEBOOKS
+from ..files import HOME, NOTEBOOKS, replace_text
 from ..runs.store import NO_TOPICS
+from .notebooks import find_notebooks
 
 TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"
-MINE = CLONE / "my-notebooks"  # ignored by git; no test, report or `perflib execute` looks there
+MINE = HOME / "my-notebooks"  # ignored by git; no test, report or `perflib execute` looks there
 MEASURED = """sizes = [64, 96, 128, 192, 256, 320, 384, 512, 768, 1024]
 by_size = perflib.sweep([kernel], sizes, name="{name}").run
 by_tile = perflib.sweep([kernel], [256, 1024], tile=[1, 4, 16, 64, 256], name="{name}-tiles").run"""
@@ -48,7 +50,7 @@ def copy_template(name: str, folder: Path | None = None) -> Path:
     try:
         notebook = nbformat.reads(TEMPLATE.read_text(encoding="utf-8"), as_version=4)
     except OSError as problem:
-        raise ReportError(f"the template is only in a clone of the repository: {TEMPLATE}: {problem.strerror}") from None
+        raise ReportError(f"the template is not installed: {TEMPLATE}: {problem.strerror}") from None
     for cell in notebook.cells:
         cell.source = _adapt(cell, name)
         if cell.cell_type == "code":
@@ -63,6 +65,22 @@ def copy_template(name: str, folder: Path | None = None) -> Path:
     except OSError as problem:
         raise ReportError(f"cannot write {path}: {problem.strerror}") from None
     return path
+
+
+def copy_notebooks(folder: Path | None = None) -> Path:
+    """Copy perflib's notebooks into a folder, by default perflib-notebooks/ in the current one; return the folder.
+
+    A file of the name of a notebook stays as it is.
+    """
+    folder = (folder or Path("perflib-notebooks")).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for notebook in find_notebooks(NOTEBOOKS):
+            if not (folder / notebook.name).exists():
+                replace_text(folder / notebook.name, notebook.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ReportError(f"cannot write {folder}: {problem.strerror or problem}") from None
+    return folder
 
 
 def _adapt(cell: nbformat.NotebookNode, name: str) -> str:

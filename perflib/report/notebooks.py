@@ -22,7 +22,7 @@ from ..display.figure import ON_PAGES
 from ..display.progress import progress_bar
 from ..display.text import first_line
 from ..errors import ReportError
-from ..files import NOTEBOOKS, replace_text
+from ..files import NOTEBOOKS, PACKAGE, replace_text
 
 CELL_LIMIT_S = 300
 MOST_AT_ONCE = 4  # kernels, some hundred megabytes each
@@ -35,14 +35,17 @@ METADATA = {
 def execute_all(paths: Sequence[Path], environment: Mapping[str, str]) -> list[tuple[Path, nbformat.NotebookNode]]:
     """All notebooks executed in memory, each in its own folder: none of them counts before the last is done.
 
-    They run side by side, as many as there are cores. What they record, as a sweep does, is removed at the end.
+    They run side by side, as many as there are cores. What they record, as a sweep does, is removed at the end. Those of an
+    installed perflib run in a temporary folder, for they write pages beside themselves.
     """
     notebooks = [(path, _read_clean(path)) for path in paths]
     cells = sum(len(notebook.cells) for _, notebook in notebooks)
-    clients = [_client(path, notebook) for path, notebook in notebooks]
     abandoned, workers = Event(), min(os.cpu_count() or 1, MOST_AT_ONCE)
     with TemporaryDirectory() as folder, progress_bar(cells, leave=False) as bar, ThreadPoolExecutor(workers) as pool:
         variables = {**environment, "PERFLIB_RECORD_TO": folder}
+        clients = [
+            _client(notebook, Path(folder) if path.is_relative_to(PACKAGE) else path.parent) for path, notebook in notebooks
+        ]
         jobs = [
             pool.submit(_execute, path, client, variables, bar, abandoned)
             for path, client in zip(paths, clients, strict=True)
@@ -77,7 +80,7 @@ def find_notebooks(folder: Path) -> list[Path]:
     """The notebooks of a folder, in order."""
     if notebooks := sorted(folder.glob("*.ipynb")):
         return notebooks
-    raise ReportError(f"no notebooks in {folder}; a report is built from a clone of the repository")
+    raise ReportError(f"no notebooks in {folder}; install perflib again, or name a folder that has some")
 
 
 def _read_clean(path: Path) -> nbformat.NotebookNode:
@@ -97,7 +100,7 @@ def _read_clean(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def _client(path: Path, notebook: nbformat.NotebookNode) -> NotebookClient:
+def _client(notebook: nbformat.NotebookNode, folder: Path) -> NotebookClient:
     return NotebookClient(
         notebook,
         kernel_name="python3",
@@ -107,7 +110,7 @@ def _client(path: Path, notebook: nbformat.NotebookNode) -> NotebookClient:
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
-        resources={"metadata": {"path": str(path.parent.resolve())}},
+        resources={"metadata": {"path": str(folder.resolve())}},
     )
 
 

@@ -27,7 +27,7 @@ import pandas as pd
 from ..display.html import table
 from ..display.text import aligned, on_one_line
 from ..errors import RunError
-from ..files import data_folder
+from ..files import data_folder, reference_folder
 from ..hardware.facts import Machine
 from .columns import Column, schema, topic_columns
 from .integrity import damage, foreign_link
@@ -155,7 +155,7 @@ def _facts(path: Path) -> tuple[str, str, str]:
 
 def list_runs() -> Runs:
     """Folders of the committed and of the recorded runs, oldest first within each."""
-    return Runs([*runs_in(data_folder() / "reference"), *recorded_runs()])
+    return Runs([*runs_in(reference_folder()), *recorded_runs()])
 
 
 def recorded_runs() -> list[Path]:
@@ -187,9 +187,9 @@ def _find(run: str | Path | None) -> Path:
     if run is None and (run := os.environ.get("PERFLIB_RUN") or None):
         origin = "PERFLIB_RUN: "
     if run is None:
-        if committed := runs_in(data_folder() / "reference"):
+        if committed := runs_in(reference_folder()):
             return committed[-1]
-        raise RunError(f"no reference run in {data_folder() / 'reference'}; record one: perflib record")
+        raise RunError(f"no reference run in {reference_folder()}; record one: perflib record")
     if run == "latest":
         if recorded := [path for path in recorded_runs() if not path.name.endswith("-sweep")]:
             return recorded[-1]

@@ -245,7 +245,7 @@ def test_a_folder_that_is_no_report_is_never_replaced(made, tmp_path, refused):
 
 
 def test_without_notebooks_it_says_where_they_should_be(made, tmp_path, refused):
-    with refused(ReportError, "no notebooks in", "a report is built from a clone"):
+    with refused(ReportError, "no notebooks in", "name a folder that has some"):
         build(made, tmp_path / "reports", tmp_path)
 
 

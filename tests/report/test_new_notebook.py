@@ -89,7 +89,7 @@ def test_a_folder_that_is_not_there_and_a_missing_template_are_said(tmp_path, mo
     with refused(ReportError, "cannot write", "No such file or directory"):
         copy_template("mine", tmp_path / "nowhere")
     monkeypatch.setattr(new_notebook, "TEMPLATE", tmp_path / "none.ipynb")
-    with refused(ReportError, "the template is only in a clone", "No such file or directory"):
+    with refused(ReportError, "the template is not installed", "No such file or directory"):
         copy_template("mine", tmp_path)
 
 

@@ -86,14 +86,15 @@ def test_every_package_of_ours_is_installed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
 
     folders = [file.parent.relative_to(ROOT) for file in ROOT.glob("perflib/**/__init__.py")]
-    assert sorted(listed) == sorted([*(".".join(folder.parts) for folder in folders), "perflib.schemas"])
+    assert sorted(listed) == sorted([*(".".join(folder.parts) for folder in folders), "perflib.notebooks", "perflib.schemas"])
 
 
-def test_the_descriptions_of_columns_are_installed_and_no_run():
+def test_descriptions_reference_runs_and_notebooks_are_installed_and_no_run_of_this_clone():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
-    assert settings["package-dir"] == {"perflib.schemas": "data"}
-    assert settings["package-data"]["perflib.schemas"] == ["*.json"]
+    assert settings["package-dir"] == {"perflib.notebooks": "notebooks", "perflib.schemas": "data"}
+    assert settings["package-data"]["perflib.notebooks"] == ["*.ipynb"]
+    assert settings["package-data"]["perflib.schemas"] == ["*.json", "geometries/*", "published/*", "reference/*/*", "scaling/*"]
     names = {file.name for file in (ROOT / "data").glob("*.json")}
     texts = {resource["schema"] for resource in package()["resources"] if isinstance(resource["schema"], str)}
     assert names == texts | {"datapackage.json"}, "each schema belongs to a resource"
