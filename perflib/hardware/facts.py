@@ -7,16 +7,19 @@ host name, a user name or a path.
 import os
 import platform
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import psutil
 from llvmlite import binding
 
 from ..display.html import bar, table
 from ..display.text import on_one_line
 from ..kernels.caches import Cache, data_caches, first_match, reported_caches, sysctl
+from ..kernels.jit.vector import GIVEN, architecture
 
 ISA = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vnni", "avx512bf16", "neon", "sve")
 HARDWARE = ("cpu", "isa", "logical_cpus", "caches")
@@ -90,7 +93,7 @@ def machine(root: Path = Path("/")) -> Machine:
     return Machine(
         cpu=_cpu_name(root),
         target=binding.get_host_cpu_name(),
-        isa=tuple(name for name in ISA if features.get(name)),
+        isa=tuple(name for name in ISA if features.get(name) or name == GIVEN.get(architecture())),
         logical_cpus=os.cpu_count() or 1,
         caches=reported_caches(root),
         memory_bytes=_memory_bytes(root),
@@ -123,15 +126,18 @@ def _cpu_name(root: Path) -> str:
     return (
         first_match(root / "proc/cpuinfo", r"(?m)^model name\s*: (.+)$")
         or sysctl("machdep.cpu.brand_string")
-        or platform.processor()
-        or platform.machine()
+        or (platform.processor() if platform.processor().lower() not in ("", platform.machine().lower()) else None)
+        or (target if (target := binding.get_host_cpu_name()) != "generic" else platform.machine())
     )
 
 
 def _memory_bytes(root: Path) -> int | None:
     kib = first_match(root / "proc/meminfo", r"MemTotal:\s+(\d+) kB")
-    size = sysctl("hw.memsize")
-    return int(kib) << 10 if kib else int(size) if size else None
+    if kib or (size := sysctl("hw.memsize")):
+        return int(kib) << 10 if kib else int(size)
+    with suppress(OSError):  # psutil reads /proc on Linux
+        return psutil.virtual_memory().total if root == Path("/") else None
+    return None
 
 
 def _clock(root: Path) -> str:

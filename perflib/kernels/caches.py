@@ -10,7 +10,7 @@ LINE_BYTES              of a cache line, for kernels and for models of machines 
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +53,23 @@ def reported_caches(root: Path = Path("/")) -> tuple[Cache, ...]:
         sharing = first_match(folder / "shared_cpu_list", r"([\d,-]+)")
         caches.append(Cache(int(level), kind, int(size) << 10, line, ways, sets, _cpus(sharing) if sharing else None))
     if not caches and sys.platform == "darwin":
-        keys = {"hw.l1dcachesize": (1, "Data"), "hw.l1icachesize": (1, "Instruction"), "hw.l2cachesize": (2, "Unified")}
-        caches = [Cache(level, kind, int(size)) for key, (level, kind) in keys.items() if (size := sysctl(key))]
+        caches = list(_caches_of_macos())
     return tuple(caches)
+
+
+def _caches_of_macos() -> Iterator[Cache]:
+    """Those of the fast cores, `hw.perflevel0`; Macs with one kind of core have no such names."""
+    prefix = "hw.perflevel0." if sysctl("hw.perflevel0.l1dcachesize") else "hw."
+    line = _number("hw.cachelinesize")
+    for name, level, kind in (("l1d", 1, "Data"), ("l1i", 1, "Instruction"), ("l2", 2, "Unified"), ("l3", 3, "Unified")):
+        if size := _number(f"{prefix}{name}cachesize"):
+            yield Cache(level, kind, size, line, sharing=_number(f"{prefix}cpusper{name}"))
+
+
+def _number(key: str) -> int | None:
+    """A positive number that macOS reports, None where it does not."""
+    value = sysctl(key) or ""
+    return int(value) or None if value.isdecimal() else None
 
 
 def data_caches(caches: Iterable[Cache]) -> tuple[Cache, ...]:
@@ -73,7 +87,10 @@ def sysctl(key: str) -> str | None:
     """A value of macOS, None elsewhere and where it is unknown."""
     if sys.platform != "darwin":
         return None
-    process = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
+    try:
+        process = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
     return process.stdout.strip() or None
 
 

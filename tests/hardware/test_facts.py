@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 import pytest
 from runs import MACHINE
 
+from perflib.hardware import facts
 from perflib.hardware.facts import Machine, hardware_differences, machine, software
 from perflib.hardware.limits import copy_elements, copy_gb_per_s
 from perflib.kernels.caches import Cache
@@ -118,6 +119,60 @@ def test_macos_tells_by_sysctl(monkeypatch, tmp_path):
 
     assert here.caches == (Cache(1, "Data", 65536), Cache(2, "Unified", 4 << 20))
     assert (here.cpu, here.memory_bytes) == ("Apple M9", 8 << 30)
+
+
+def test_caches_of_macos_are_those_of_the_fast_cores(monkeypatch, tmp_path):
+    values = {"hw.l1dcachesize": "65536", "hw.l2cachesize": "4194304", "hw.cachelinesize": "128"}
+    values |= {
+        "hw.perflevel0.l1dcachesize": "131072",
+        "hw.perflevel0.l1icachesize": "196608",
+        "hw.perflevel0.cpusperl2": "4",
+    }
+    values |= {"hw.perflevel0.l2cachesize": "16777216", "hw.perflevel1.l2cachesize": "4194304"}
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr("perflib.kernels.caches.sysctl", values.get)
+
+    assert machine(tmp_path).caches == (
+        Cache(1, "Data", 128 << 10, 128),
+        Cache(1, "Instruction", 192 << 10, 128),
+        Cache(2, "Unified", 16 << 20, 128, sharing=4),
+    )
+
+
+@pytest.mark.parametrize(
+    ("processor", "target", "name"),
+    [
+        ("", "apple-m1", "apple-m1"),
+        ("aarch64", "neoverse-n1", "neoverse-n1"),
+        ("Intel64 Family 6", "skylake", "Intel64 Family 6"),
+        ("", "generic", "aarch64"),
+    ],
+)
+def test_a_cpu_without_a_model_name_has_the_name_that_llvm_gives_it(monkeypatch, tmp_path, processor, target, name):
+    monkeypatch.setattr(facts.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(facts.platform, "processor", lambda: processor)
+    monkeypatch.setattr(facts.binding, "get_host_cpu_name", lambda: target)
+
+    assert machine(tmp_path).cpu == name
+
+
+@pytest.mark.parametrize("spelling", ["arm64", "aarch64", "ARM64"])
+def test_a_64_bit_arm_has_neon_listed_or_not(monkeypatch, spelling):
+    monkeypatch.setattr(facts.platform, "machine", lambda: spelling)
+    monkeypatch.setattr(facts.binding, "get_host_cpu_features", dict)
+
+    assert machine().isa == ("neon",)
+
+
+def test_where_a_sysctl_cannot_be_started_its_values_are_unknown(monkeypatch, tmp_path):
+    def missing(*_, **__):
+        raise FileNotFoundError(2, "No such file or directory", "sysctl")
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(subprocess, "run", missing)
+
+    here = machine(tmp_path)
+    assert (here.caches, here.memory_bytes) == ((), None)
 
 
 def test_a_machine_survives_json(tree):

@@ -20,15 +20,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..jit import emit
-from ..jit.vector import vector_lanes, vector_of, vector_registers
+from ..jit.vector import vector_bytes, vector_lanes, vector_of, vector_registers
 from .blocks import PANEL
 
 WIDE = -(-PANEL // vector_lanes("float32"))
 """Registers across a panel."""
 TILE_VECTORS = min(2, WIDE)
 """NV where W multiplies many vectors."""
-FULL_ROWS = 12 if vector_registers() == 32 else 6
-"""MR where W multiplies many vectors: 24 sums of 32 registers, 12 of 16."""
+FULL_ROWS = 12 if vector_registers() == 32 else 6 if vector_bytes() == 32 else 4
+"""MR where W multiplies many vectors: 24 sums of 32 registers, 12 of 16; 8 where no multiply-add is known."""
 VECTOR_PANELS = min(4, max(1, vector_registers() // (2 * WIDE)))
 """NP of a multiplication with one vector."""
 

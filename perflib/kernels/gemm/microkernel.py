@@ -4,7 +4,7 @@ One step takes NV vectors of a row of B and, for each of MR rows, one element of
 
                  b[p, 0 : NR]                 MR x NV multiply-adds for MR + NV loads: the more of C in registers, the
     a[i, p]  ->  c[i, 0 : NR] += a b          fewer loads for each. 512-bit: 12 x 2 of 32 registers, 256-bit: 6 x 2 of 16,
-                                              128-bit with 32 registers: 8 x 3.
+                                              128-bit with 32 registers: 8 x 3, SSE2: 4 x 2, unknown: 4 x 1.
 
     micro_kernel(a, lda, step, b, ldb, c, ldc, rows, columns, k, accumulate, *several)      C = A B, or C += A B
     tile_rows(x), tile_columns(x)           MR and NR for x's dtype, constants in compiled code
@@ -42,8 +42,10 @@ PANEL_STEPS = 128  # of k in a panel of B that is copied to be used at once: it 
 
 def _shape() -> tuple[int, int]:
     """MR rows and NV vectors: MR NV sums, NV of B and one of A fit the registers."""
+    if not vector_bytes():
+        return 4, 1
     if vector_registers() < 32:
-        return 6, 2
+        return (6 if vector_bytes() == 32 else 4), 2  # SSE2 multiplies and adds in turn: four rows compile faster
     return (12, 2) if vector_bytes() == 64 else (8, 3)
 
 

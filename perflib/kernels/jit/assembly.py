@@ -13,23 +13,30 @@ from numba import njit
 
 from .compile import FASTMATH
 
-PACKED_FMA = re.compile(r"\bvfn?m(?:add|sub)\d+p[sd]\b|\bfml[as]\s+v\d+\.")
-SCALAR_FMA = re.compile(r"\bvfn?m(?:add|sub)\d+s[sd]\b|\bfn?madd\s+[sd]\d+")
+PACKED_FMA = re.compile(r"\bvfn?m(?:add|sub)\d+p[sd]\b|\bfml[as](?:\s+v\d+\.|\.\d[hsd]\b)")
+SCALAR_FMA = re.compile(r"\bvfn?m(?:add|sub)\d+s[sd]\b|\bfn?m(?:add|sub)\s+[sd]\d+")
 GATHER = re.compile(r"\bv(?:p)?gather\w+\b")
 VECTOR = re.compile(r"[xyz]mm\d|\b[vqds]\d")
+PAIR = re.compile(r"^\s*ldn?p\s")
+LIST = re.compile(r"^\s*ld[1-4](?:\.\w+)?\s*\{([^}]*)\}")
 MEMORY = re.compile(r"\(%|\[[a-z]")
 STORE = re.compile(r"\(%[^()]*\)(?:\s*\{%k\d\})?$|^\s*st")
-STACK = re.compile(r"\(%r[sb]p\)|\[(?:sp|x29)\b")
+STACK = re.compile(r"\(%r[sb]p\)|\[(?:sp|fp|x29)\b")
 LABEL = re.compile(r"(\.?LBB\w+):")
 JUMP = re.compile(r"^\s+\w[\w.]*\s.*?(\.?LBB\w+)$")
 PACKED = re.compile(
     r"^\s*(?:v?(?:add|sub|mul|div|sqrt|min|max|f(?:n?m)(?:add|sub)\d+)p[sd]|v?p(?:add|sub|mul|min|max|cmp|abs|s[lr][al])\w+)\b"
-    r"|^\s*f?(?:add|sub|mul|div|sqrt|min|max|ml[as])\s+v\d+\."
+    r"|^\s*f?(?:add|sub|mul|div|sqrt|min|max|ml[as])(?:\s+v\d+\.|\.\d+[bhsd]\b)"
 )
 CALL = re.compile(r"^\s*(?:callq?|blr?)\s")
+LOCAL = re.compile(r"\.|[Ll](?:BB|loh|tmp|func|CPI|JTI)\w*:")  # of ELF; of Apple's assembler
 FUNCTION = re.compile(r"^([\w$.@\"<>:, -]+):")
 WRAPPERS = ("_ZN7cpython", "cfunc.", "NRT_", "numba_")  # what Numba adds around a function
-WIDTHS = ((512, re.compile(r"%zmm|\bzmm")), (256, re.compile(r"%ymm|\bymm")), (128, re.compile(r"%xmm|\bxmm|\bv\d+\.\d")))
+WIDTHS = (
+    (512, re.compile(r"%zmm|\bzmm")),
+    (256, re.compile(r"%ymm|\bymm")),
+    (128, re.compile(r"%xmm|\bxmm|\bv\d+\.\d|^\s*\w+\.\d+[bhsd]\b", re.M)),
+)
 
 
 @dataclass(frozen=True)
@@ -92,9 +99,9 @@ def _functions(text: str) -> Iterator[list[str]]:
     is_wrapper, lines = False, []
     for line in text.splitlines():
         name = FUNCTION.match(line)
-        if name and not LABEL.match(line) and not line.startswith("."):
+        if name and not LOCAL.match(line):
             yield lines
-            is_wrapper, lines = name[1].strip('"').startswith(WRAPPERS), []
+            is_wrapper, lines = name[1].strip('"').startswith((*WRAPPERS, *(f"_{begin}" for begin in WRAPPERS))), []
         if not is_wrapper:
             lines.append(line)
     yield lines
@@ -112,14 +119,21 @@ def count_instructions(kernel: Callable, *args: object, fastmath: set[str] = FAS
 def count_loop(kernel: Callable, *args: object, fastmath: set[str] = FASTMATH) -> dict[str, int]:
     """The same counts of one turn of the innermost loop that multiplies most, where the time goes.
 
-    reads: its vector instructions with an operand in memory, stores left out; spills: those with an operand on the stack.
+    reads: the registers that its vector instructions read from memory; spills: those with an operand on the stack.
     All are 0 where no loop multiplies.
     """
     loop = _busiest(_assembly(kernel, args, fastmath).splitlines())
     vector = [line for line in loop if VECTOR.search(line)]
     memory = [line for line in vector if MEMORY.search(line) and not STORE.search(line)]
     spills = sum(bool(STACK.search(line)) for line in vector)
-    return _count("\n".join(loop)) | {"reads": len(memory), "spills": spills}
+    return _count("\n".join(loop)) | {"reads": sum(map(_reads, memory)), "spills": spills}
+
+
+def _reads(line: str) -> int:
+    """Registers that an instruction reads from memory: Arm loads pairs and lists of them."""
+    if registers := LIST.match(line):
+        return registers[1].count(",") + 1
+    return 2 if PAIR.match(line) else 1
 
 
 def _assembly(kernel: Callable, args: tuple, fastmath: set[str]) -> str:

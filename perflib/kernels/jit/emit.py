@@ -3,10 +3,15 @@
 `simd`, `elementary` and the micro-kernels build all their vector operations from these.
 """
 
+from collections.abc import Callable
+
 from llvmlite import ir
 from numba.core import cgutils
 
-from .vector import BYTE, INT, has_vnni, pair_product
+from .vector import BYTE, INT, has_vnni, pair_product, vector_bytes
+
+NATIVE_MASKS = 32
+"""Bytes of the shortest vectors that have masked loads and stores, those of AVX2."""
 
 
 def constant(vector: ir.VectorType, number: float) -> ir.Constant:
@@ -42,8 +47,10 @@ def load(builder: ir.IRBuilder, address: ir.Value, vector: ir.VectorType, mask: 
     where = builder.bitcast(address, vector.as_pointer())
     if mask is None:
         return builder.load(where, align=lane_bytes(vector))
-    name = f"llvm.masked.load.{_suffix(vector)}.p0"
-    return call(builder, name, vector, where, INT(lane_bytes(vector)), mask, ir.Constant(vector, None))
+    name, align = f"llvm.masked.load.{_suffix(vector)}.p0", INT(lane_bytes(vector))
+    if vector_bytes() < NATIVE_MASKS:
+        return _call_apart(builder, name, vector, (where, mask), lambda p, m: (p, align, m, ir.Constant(vector, None)))
+    return call(builder, name, vector, where, align, mask, ir.Constant(vector, None))
 
 
 def store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
@@ -52,8 +59,27 @@ def store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mask: ir.Va
     if mask is None:
         builder.store(value, where, align=lane_bytes(value.type))
     else:
-        name = f"llvm.masked.store.{_suffix(value.type)}.p0"
-        call(builder, name, ir.VoidType(), value, where, INT(lane_bytes(value.type)), mask)
+        name, align = f"llvm.masked.store.{_suffix(value.type)}.p0", INT(lane_bytes(value.type))
+        if vector_bytes() < NATIVE_MASKS:
+            _call_apart(builder, name, ir.VoidType(), (value, where, mask), lambda v, p, m: (v, p, align, m))
+        else:
+            call(builder, name, ir.VoidType(), value, where, align, mask)
+
+
+def _call_apart(builder: ir.IRBuilder, name: str, result: ir.Type, args: tuple, order: Callable[..., tuple]) -> ir.Value:
+    """Call an LLVM intrinsic inside a function of its own, where it is many instructions: a branch for each lane.
+
+    `order` makes the intrinsic's arguments of `args`. Inlined at every edge of every tile, they compile for half a minute.
+    """
+    module, own = builder.module, f"perflib.{name}"
+    if own not in module.globals:
+        function = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), own)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        inner = ir.IRBuilder(function.append_basic_block("entry"))
+        answer = call(inner, name, result, *order(*function.args))
+        inner.ret_void() if isinstance(result, ir.VoidType) else inner.ret(answer)
+    return builder.call(module.globals[own], args)
 
 
 def mask(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:

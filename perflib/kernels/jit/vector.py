@@ -1,8 +1,10 @@
 """Describe the vector registers of this machine, for Python and for LLVM.
 
-Widths follow NUMBA_CPU_NAME and NUMBA_CPU_FEATURES where these are set, as all of Numba does.
+Widths follow NUMBA_CPU_NAME and NUMBA_CPU_FEATURES where these are set, as all of Numba does. LLVM lists no features on
+Apple silicon and for a CPU called generic, but every x86-64 has SSE2 and every 64-bit Arm has NEON.
 """
 
+import platform
 from functools import cache
 
 import numpy as np
@@ -14,16 +16,28 @@ from numba.extending import register_model
 
 INT = ir.IntType(32)
 BYTE = ir.IntType(8)
+LEAST_BYTES = 16  # of a vector, on a machine without any too: a panel of single numbers compiles for minutes
+GIVEN = {"x86_64": "sse2", "aarch64": "neon"}
+"""What every processor of an architecture has, listed or not."""
+SPELLINGS = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Of an architecture, on Windows and macOS."""
+
+
+def architecture() -> str:
+    """x86_64, aarch64 or another, spelled as on Linux."""
+    name = platform.machine().lower()
+    return SPELLINGS.get(name, name)
 
 
 @cache  # LLVM takes a millisecond to tell; Numba reads its settings once
 def _features() -> dict[str, bool]:
     features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-    return {name[1:]: name[0] == "+" for name in features.split(",") if name}
+    given = {GIVEN[architecture()]: True} if architecture() in GIVEN else {}
+    return given | {name[1:]: name[0] == "+" for name in features.split(",") if name}
 
 
 def vector_bytes() -> int:
-    """64, 32 or 16: what one register of this machine holds; 0 where kernels should use plain loops."""
+    """64, 32 or 16: what one register of this machine holds; 0 where nothing is known of its registers."""
     features = _features()
     if features.get("avx512f"):
         return 64
@@ -39,8 +53,12 @@ def vector_registers() -> int:
 
 
 def vector_lanes(dtype: np.dtype | type | str) -> int:
-    """Elements of `dtype` in one vector register of this machine, 1 where it has none."""
-    return max(1, vector_bytes() // np.dtype(dtype).itemsize)
+    """Elements of `dtype` in one vector; where nothing is known of the registers, LLVM makes code of 16 bytes."""
+    return _bytes() // np.dtype(dtype).itemsize
+
+
+def _bytes() -> int:
+    return max(LEAST_BYTES, vector_bytes())
 
 
 def has_vnni() -> bool:
@@ -68,7 +86,7 @@ class Vector(types.Type):
     """As many elements of one floating-point type as a register holds."""
 
     def __init__(self, element: types.Float) -> None:
-        self.element, self.lanes = element, max(1, vector_bytes() * 8 // element.bitwidth)
+        self.element, self.lanes = element, _bytes() * 8 // element.bitwidth
         super().__init__(f"Vector({element}, {self.lanes})")
 
 

@@ -226,3 +226,94 @@ def test_the_line_names_counts_of_one_and_of_many():
     assert str(code) == (
         "machine code: 256-bit vectors, 4 packed multiply-adds, 1 gather, no calls, 2 spills in 1 innermost loop"
     )
+
+
+ELF = """\
+_ZN5sum_E:
+	ldr	q4, [x1, #16]
+.LBB0_1:
+	ldp	q0, q1, [x0], #32
+	ld1	{ v5.4s, v6.4s }, [x2]
+	fmla	v2.4s, v0.4s, v4.4s
+	fmla	v3.4s, v1.4s, v4.s[0]
+	ldr	q7, [sp, #32]
+	str	q7, [x3]
+	bl	other
+	subs	x4, x4, #1
+	b.ne	.LBB0_1
+	fmadd	s0, s1, s2, s3
+	ret
+_ZN7cpython5sum_E:
+.LBB1_1:
+	fmla	v2.4s, v0.4s, v4.4s
+	b.ne	.LBB1_1
+"""
+APPLE = """\
+__ZN5sum_E:                             ; @sum
+Lfunc_begin0:
+	ldr	q4, [x1, #16]
+Lloh0:
+	adrp	x8, l_const@PAGE
+LBB0_1:                                 ; %loop
+	ldp	q0, q1, [x0], #32
+	ld1.4s	{ v5, v6 }, [x2]
+	fmla.4s	v2, v0, v4
+	fmla.4s	v3, v1, v4[0]
+	ldr	q7, [sp, #32]
+	str	q7, [x3]
+	bl	_other
+	subs	x4, x4, #1
+	b.ne	LBB0_1
+	fmadd	s0, s1, s2, s3
+	ret
+__ZN7cpython5sum_E:
+Lloh1:
+	adrp	x8, l_const@PAGE
+LBB1_1:
+	fmla.4s	v2, v0, v4
+	b.ne	LBB1_1
+"""
+
+
+class Listed:
+    """A function whose code for Arm is this text."""
+
+    targetoptions = {}
+    typeof_pyval = type
+
+    def __init__(self, text):
+        self.text = text
+
+    def compile(self, signature):
+        """It is compiled."""
+
+    def inspect_asm(self, signature):
+        return self.text
+
+
+@pytest.mark.parametrize("text", [ELF, APPLE], ids=["ELF", "Apple"])
+def test_code_for_arm_is_counted_in_both_syntaxes(text, monkeypatch):
+    monkeypatch.setattr(assembly, "_assembly", lambda *_: text)
+
+    loop, everything = count_loop(None), count_instructions(None)
+
+    assert loop == {"packed_fma": 2, "scalar_fma": 0, "gathers": 0, "vector_bits": 128, "reads": 5, "spills": 1}
+    assert (everything["packed_fma"], everything["scalar_fma"]) == (3, 1)
+    found = machine_code(Listed(text), ())
+    assert found == MachineCode(loops=1, vector_bits=128, packed_fma=2, gathers=0, calls=1, spills=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "reads"),
+    [
+        ("\tldp\tq0, q1, [x0]", 2),
+        ("\tldnp\tq0, q1, [x0]", 2),
+        ("\tldr\tq0, [x0]", 1),
+        ("\tld1\t{ v0.4s, v1.4s, v2.4s, v3.4s }, [x0]", 4),
+        ("\tld1.2d\t{ v0, v1, v2 }, [x0], #48", 3),
+        ("\tld1r.4s\t{ v0 }, [x0]", 1),
+        ("\tvfmadd231ps\t(%rax), %ymm1, %ymm2", 1),
+    ],
+)
+def test_an_instruction_reads_as_many_registers_as_it_names(line, reads):
+    assert assembly._reads(line) == reads

@@ -17,7 +17,7 @@ from perflib import kernels
 from perflib.kernels.jit.vector import vector_bytes
 
 WIDTHS = {
-    "no vectors worth using": ("generic", "", 0),
+    "no features listed": ("generic", "", 16),
     "128 bits": ("generic", "+sse2", 16),
     "256 bits": ("haswell", "+sse2,+avx,+avx2,+fma", 32),
     "512 bits": ("skylake-avx512", "+sse2,+avx,+avx2,+fma,+avx512f,+avx512vl,+avx512bw,+avx512dq", 64),
@@ -78,3 +78,52 @@ def test_products_and_norms_are_right_at_every_width(cpu, features, width_bytes)
     )
 
     assert (done.stdout, done.stderr) == ("right\n", "")
+
+
+FIRST_CALLS = """
+import time
+import numpy as np
+from numba import njit
+from perflib import kernels
+x = np.random.default_rng(0).random((256, 256), dtype="float32")
+panels, times, out = kernels.pack(x), [], np.empty_like(x)
+for call in (lambda: kernels.matmul(x, x, out), lambda: kernels.matvec(panels, x[0])):
+    begin = time.process_time()
+    call()
+    times.append(time.process_time() - begin)
+
+@njit(fastmath=True)
+def plain(a, b, c):
+    c[:] = 0
+    for i in range(a.shape[0]):
+        for k in range(a.shape[1]):
+            for j in range(b.shape[1]):
+                c[i, j] += a[i, k] * b[k, j]
+
+def shortest(call):
+    times = []
+    for _ in range(15):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+print(*times, shortest(lambda: kernels.matmul(x, x, out)) / shortest(lambda: plain(x, x, out)))
+"""
+
+
+@pytest.mark.slow
+def test_a_processor_without_listed_features_compiles_no_longer_than_this_one_and_beats_a_plain_loop(tmp_path):
+    """Scalar code for a panel of 32 took three minutes there."""
+
+    def first_calls(name, **settings):
+        environment = {**os.environ, **settings, "NUMBA_CACHE_DIR": str(tmp_path / name)}
+        command = [sys.executable, "-c", FIRST_CALLS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return list(map(float, done.stdout.split()))
+
+    *here, _ = first_calls("here")
+    *generic, ratio = first_calls("generic", NUMBA_CPU_NAME="generic")
+
+    assert sum(generic) < 2 * sum(here)
+    assert ratio < 1.5
