@@ -6,7 +6,7 @@ FULL ?=
 ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report check test test-slow fuzz lab bench fleet-bench readme faults clean
+.PHONY: help report check test test-slow test-oldest fuzz lab bench fleet-bench readme faults clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -29,6 +29,12 @@ test: .venv/test ## lint, unit tests (compiled and JIT-off), then the notebooks 
 test-slow: .venv/test ## the tests that take longer, then perflib against its own targets: half an hour
 	$(RUN)/python -m pytest -n auto --dist loadfile -m slow
 	$(RUN)/perflib selfcheck
+
+test-oldest: .venv/test ## the fast tests with the lowest versions that are declared, in .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	$(RUN)/python tests/support/oldest.py > .venv-oldest/lowest.txt
+	.venv-oldest/bin/pip install --quiet --constraint .venv-oldest/lowest.txt --editable '.[test]'
+	env -u PERFLIB_RUN .venv-oldest/bin/python -m pytest -n auto --dist worksteal -m "not slow"
 
 fuzz: .venv/test ## multiply 100,000 matrices of random shapes and layouts and check every product: ten minutes
 	PYTHONPATH=tests/support $(RUN)/python tests/support/fuzz.py

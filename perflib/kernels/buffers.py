@@ -66,7 +66,8 @@ def mapped(size_bytes: int, page_kib: int) -> np.ndarray:
 
 def aligned_room(size_bytes: int, advice: str | None) -> np.ndarray:
     """Private memory (shared memory gets small pages) from a boundary of 2 MiB on; the system may follow the advice."""
-    room = mmap.mmap(-1, size_bytes + HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}  # not on Windows
+    room = mmap.mmap(-1, size_bytes + HUGE_BYTES, **private)
     start = -np.frombuffer(room, np.uint8).ctypes.data % HUGE_BYTES
     if advice is not None and hasattr(mmap, advice):
         with suppress(OSError):  # a kernel without transparent huge pages: base pages are all it gives

@@ -235,7 +235,7 @@ def _outcome(result: Any, changed: Sequence[Any]) -> Any:
 
 def _cores(sample: Sample) -> float:
     """Cores that were busy in a call that is long enough to tell."""
-    return sample.process_ns / sample.elapsed_ns if sample.elapsed_ns > BATCH_NS else 0.0
+    return sample.as_calm().process_ns / sample.elapsed_ns if sample.elapsed_ns > BATCH_NS else 0.0
 
 
 def _differences(trials: Sequence[_Trial], check: Check) -> Iterator[tuple[str, str, str]]:

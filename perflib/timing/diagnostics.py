@@ -90,7 +90,7 @@ def _invalid(e: Evidence) -> Iterator[str]:
 
 def disturbances(e: Evidence) -> Iterator[str]:
     """What else happened on the machine or in the process."""
-    count = len(e.own)
+    count, e = len(e.own), replace(e, own=[s.as_calm() for s in e.own])
     if e.is_asynchronous:
         e = replace(e, own=[replace(s, cpu_ns=max(s.cpu_ns, min(s.process_ns, s.elapsed_ns))) for s in e.own])
     usual = float(np.median([s.waited_ns for s in e.own]))  # a function may wait by itself

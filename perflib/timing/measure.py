@@ -714,7 +714,7 @@ def _summary(
     if preflight.state and not case.most and not case.minus:
         late = [n for n in preflight.state.changes() if n not in (*preflight.written, *preflight.changed)]
         wrong += [f"{name} changed during the timed part: runs may not do the same work" for name in late]
-    busy = float(np.median([s.process_ns / max(1, s.elapsed_ns) for s in own])) > threads
+    busy = float(np.median([s.as_calm().process_ns / max(1, s.elapsed_ns) for s in own])) > threads
     evidence = Evidence(
         own,
         session.canary,

@@ -4,12 +4,11 @@ Times are integer nanoseconds per batch, as read; nothing is averaged and nothin
 """
 
 import gc
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -21,6 +20,11 @@ from ..timer import Clock, clock_step_ns
 from .case import Case
 from .loops import compilations
 
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 BATCH_NS = 1_000_000
 MAX_ROUNDS = 30
 GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many one takes (Weyl)
@@ -31,7 +35,7 @@ CLOCK_STEPS = 1000  # a batch is never shorter than this many steps of the clock
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed batch, and what happened meanwhile."""
+    """One timed batch, and what happened meanwhile; a count or a time that the system does not tell is None."""
 
     label: str
     round: int
@@ -39,17 +43,17 @@ class Sample:
     """Place in the round."""
     reps: int
     elapsed_ns: int
-    cpu_ns: int
+    cpu_ns: int | None
     """CPU time of this thread."""
-    switches: int
+    switches: int | None
     """Involuntary context switches."""
     compiled: int
     """Compilations by Numba."""
-    faults: int = 0
+    faults: int | None = 0
     """Page faults, minor and major."""
     collections: int = 0
     """Runs of the garbage collector."""
-    process_ns: int = 0
+    process_ns: int | None = 0
     """CPU time of all threads."""
     placement: int = 0
     """Number of the draw of places that it was taken in, from 1 in this process; 0: its arrays were not placed."""
@@ -60,9 +64,16 @@ class Sample:
         return self.elapsed_ns / self.reps
 
     @property
-    def waited_ns(self) -> int:
+    def waited_ns(self) -> int | None:
         """Time in which this thread did not run."""
-        return max(0, self.elapsed_ns - self.cpu_ns)
+        return None if self.cpu_ns is None else max(0, self.elapsed_ns - self.cpu_ns)
+
+    def as_calm(self) -> "Sample":
+        """For those who judge: what is not known becomes what an undisturbed sample shows, else this sample."""
+        if None not in (self.cpu_ns, self.switches, self.faults, self.process_ns):
+            return self
+        busy = {name: self.elapsed_ns for name in ("cpu_ns", "process_ns") if getattr(self, name) is None}
+        return replace(self, **busy, **{name: 0 for name in ("switches", "faults") if getattr(self, name) is None})
 
 
 def plan_rounds(case_ns: Mapping[str, float], budget_s: float, least: int = MIN_SAMPLES) -> dict[str, int]:
@@ -165,21 +176,36 @@ def _warm_up_runs(case: Case, reps: int) -> int:
 def take_sample(case: Case, number: int, position: int, reps: int, clock: Clock = time.perf_counter_ns) -> Sample:
     """One batch of `reps` runs, in the place that was drawn last."""
     _make_ready(case, reps)
-    before, collections = resource.getrusage(resource.RUSAGE_SELF), _collections()
+    before, collections = _events(), _collections()
     with compilations() as count:
-        process, cpu = time.process_time_ns(), time.thread_time_ns()
+        before_ns = _cpu_times()
         start = clock()
         case.run(reps)
         elapsed = clock() - start
-        cpu, process = time.thread_time_ns() - cpu, time.process_time_ns() - process
-    after, collections = resource.getrusage(resource.RUSAGE_SELF), _collections() - collections
-    switches = after.ru_nivcsw - before.ru_nivcsw
-    faults = after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt
-    events = (switches, count.compiled, faults, collections)
+        cpu, process = map(_since, before_ns, _cpu_times())
+    switches, faults = map(_since, before, _events())
+    events = (switches, count.compiled, faults, _collections() - collections)
     if case.placement:
         case.placement.record_run(case.label, elapsed)
     place = case.placement.number if case.placement else 0
     return Sample(case.label, number, position, reps, elapsed, cpu, *events, process, place)
+
+
+def _cpu_times() -> tuple[int | None, int | None]:
+    """CPU time of this thread and of the process; None on Windows, where both clocks tick 64 times a second."""
+    return (None, None) if sys.platform == "win32" else (time.thread_time_ns(), time.process_time_ns())
+
+
+def _events() -> tuple[int | None, int | None]:
+    """Involuntary context switches and page faults of this process until now; None where the system counts none."""
+    if resource is None:
+        return None, None
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_nivcsw, usage.ru_minflt + usage.ru_majflt
+
+
+def _since(before: int | None, now: int | None) -> int | None:
+    return None if before is None or now is None else now - before
 
 
 def _collections() -> int:

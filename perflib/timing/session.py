@@ -150,6 +150,7 @@ def _floor_label(scope: str) -> str:
 
 def _own_time(samples: Sequence[Sample]) -> dict[int, float]:
     """Nanoseconds of a run by round; off an interrupted sample goes what it waited longer than those that were not."""
+    samples = [s.as_calm() for s in samples]
     waits = [s.waited_ns / s.reps for s in samples if not s.switches] or [min(s.waited_ns / s.reps for s in samples)]
     usual = median(waits)
     lost = {s.round: max(0.0, s.waited_ns / s.reps - usual) if s.switches else 0.0 for s in samples}

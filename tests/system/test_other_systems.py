@@ -1,0 +1,119 @@
+"""macOS and Windows, simulated: missing modules are hidden, and so are /proc and /sys. Neither system ran any of this."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from perflib.timing.sampling import Sample
+
+PRELUDE = """
+import asyncio, builtins, importlib.abc, io, json, os, pathlib, sys, types
+import nbclient, nbconvert.exporters, pdoc.doc
+import cloudpickle, filelock, matplotlib.figure, numba, numpy as np, pandas, psutil, scipy.stats, threadpoolctl, tqdm, uuid
+
+HIDDEN = {hidden!r}
+class Hide(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hide())
+for name in HIDDEN:
+    sys.modules.pop(name, None)
+for name in ("sched_getaffinity", "sched_setaffinity", *{gone!r}):
+    if hasattr(os, name):
+        delattr(os, name)
+opened = io.open
+def open_elsewhere(file, *args, **settings):
+    if str(file).startswith(("/proc", "/sys")) and str(file) != "/proc/self/maps":  # which threadpoolctl reads on Linux
+        raise FileNotFoundError(2, "No such file or directory", str(file))
+    return opened(file, *args, **settings)
+io.open = builtins.open = open_elsewhere
+status = os.stat
+def status_elsewhere(path, *args, **settings):
+    if str(path).startswith(("/proc", "/sys")):
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+    return status(path, *args, **settings)
+os.stat = status_elsewhere
+sys.platform = {platform!r}
+psutil.virtual_memory = lambda: types.SimpleNamespace(total=8 << 30)
+"""
+SYSTEMS = {
+    "darwin": PRELUDE.format(hidden=(), gone=(), platform="darwin"),
+    "win32": PRELUDE.format(
+        hidden=("fcntl", "resource", "pwd", "grp", "termios"),
+        gone=("geteuid", "getuid", "O_NOFOLLOW", "O_NONBLOCK"),
+        platform="win32",
+    ),
+}
+MEASURE = """
+import perflib
+from perflib.kernels import matmul_ikj, matmul_naive
+one = perflib.measure(np.sort, np.random.default_rng(0).random(1000), budget_s=0.2)
+a = np.ones((32, 32), np.float32)
+two = perflib.compare({"naive": matmul_naive, "ikj": matmul_ikj}, a, a, budget_s=0.4)
+sample = one.samples[0]
+print(json.dumps([one.state, list(one.reasons), sample.cpu_ns, sample.switches, sample.faults, str(two)]))
+"""
+FACTS = """
+import perflib
+here = perflib.machine()
+run = perflib.load_run()
+from perflib.report import build, notebooks
+from perflib.studies.summary import judge_all
+with __import__("perflib.runs.writer", fromlist=["x"]).measuring_lock():
+    pass
+print(json.dumps([here.cpu, len(here.caches), here.memory_bytes, here.page_policy, str(here), len(judge_all(run))]))
+"""
+
+
+def result_of(system, program, tmp_path):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFLIB")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SYSTEMS[system] + program],
+        cwd=tmp_path,
+        env=kept | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_functions_are_measured_and_compared(system, tmp_path):
+    state, reasons, cpu_ns, switches, faults, compared = result_of(system, MEASURE, tmp_path)
+
+    assert state in ("stable", "noisy")
+    assert [reason for reason in reasons if "it sleeps" in reason] == []
+    unknown = (cpu_ns, switches, faults) == (None, None, None)
+    assert unknown == (system == "win32"), "what is not counted is not 0"
+    assert "naive" in compared and "ikj" in compared
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_machine_is_described_and_the_reference_run_is_read(system, tmp_path):
+    cpu, caches, memory_bytes, page_policy, text, claims = result_of(system, FACTS, tmp_path)
+
+    assert cpu
+    assert (caches, page_policy, claims) == (0, None, 10)
+    assert memory_bytes == 8 << 30
+    assert "unknown" in text
+
+
+def test_an_unknown_count_is_judged_as_calm_and_stays_unknown():
+    unknown = Sample("work", 0, 0, 10, 1000, None, None, 0, None, 0, None)
+
+    calm = unknown.as_calm()
+
+    assert (calm.waited_ns, calm.switches, calm.faults, calm.process_ns) == (0, 0, 0, 1000)
+    assert (unknown.waited_ns, unknown.cpu_ns, unknown.switches) == (None, None, None)
+
+
+def test_a_sample_whose_counts_are_known_stays_as_it_is():
+    disturbed = Sample("work", 0, 0, 10, 1000, 400, 2, 0, 3, 0, 900)
+
+    assert disturbed.as_calm() is disturbed
