@@ -20,7 +20,7 @@ The import loads a name when it is first used (SPEC 1), compiles nothing, draws 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import startup as startup  # first: what Ctrl-C gets while the rest still loads
+from .system import startup as startup  # first: what Ctrl-C gets while the rest still loads
 
 if TYPE_CHECKING:
     from . import kernels

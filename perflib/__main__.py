@@ -4,7 +4,7 @@ import signal
 import sys
 
 from .cli import run
-from .startup import leave
+from .system.startup import leave
 
 
 def main() -> int:

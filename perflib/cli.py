@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import NothingComparable, PerflibError, RunError, SampleError
 from .files import IS_CLONE, require_clone
+from .system.children import become
 
 if TYPE_CHECKING:
     from .llm.gguf import GGUFWeights
@@ -245,7 +246,7 @@ def _bench(args: argparse.Namespace) -> int:
         environment = {name: value for name, value in os.environ.items() if name not in settings}
         flags = [f"--{name}" for name in ("quick", "targets") if vars(args)[name]]
         words = ["bench", *flags, *(["--json", str(args.json)] if args.json else [])]
-        os.execve(sys.executable, [sys.executable, "-m", "perflib", *words], environment | note)
+        become("-m", "perflib", *words, environment=environment | note)
     card = _measure(args, bench)
     if IS_CLONE:
         print(f"written to {card.save(SAVED)}", file=sys.stderr)
@@ -512,7 +513,7 @@ def _lab(args: argparse.Namespace) -> None:
     options = [f"--ServerApp.root_dir={folder}", "--ip=127.0.0.1", "--LabApp.news_url=None"]
     if getattr(os, "geteuid", lambda: 1)() == 0:
         options.append("--allow-root")
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options])
+    become("-m", "jupyterlab", *options)
 
 
 def _runs(args: argparse.Namespace) -> None:

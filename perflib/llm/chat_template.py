@@ -8,7 +8,6 @@ Raises TextError, one line.
 
 import json
 import math
-import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +19,12 @@ from typing import Any
 
 from ..display.text import first_line
 from ..errors import TextError
+from ..system.children import program
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 CPU_S, MEMORY_BYTES, MOST_CHARACTERS = 2, 1 << 30, 1_000_000
 TOO_LONG = f"it did not end within {CPU_S} s of CPU time"
@@ -32,8 +37,10 @@ def render(template: str, prompts: Sequence[str], names: Mapping[str, str]) -> l
     """
     if find_spec("jinja2") is None:
         raise TextError("a chat template needs the package jinja2; pip install 'perflib[text]'")
+    if resource is None:
+        raise TextError("a chat template runs only where the system limits its time and memory, which Windows does not")
     job = json.dumps({"template": template, "prompts": list(prompts), "names": dict(names)})
-    command = [sys.executable, "-c", f"from {__name__} import _work; _work()"]
+    command = program(f"from {__name__} import _work; _work()")
     done = subprocess.run(command, input=job, capture_output=True, encoding="utf-8", check=False)
     if done.returncode == 0:
         answer = json.loads(done.stdout)

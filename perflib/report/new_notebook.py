@@ -3,7 +3,7 @@
 The copy of 08-your-kernel is `my-notebooks/name.ipynb` without outputs, in a clone beside `notebooks/`, else in the current
 folder. It measures what the original reads from a run.
 
-Raises `ReportError` for a name that is no name of a file, for a file that is there already and where nothing can be written.
+Raises `ReportError` for a name that is no name of a file, for a file that is there already and where it cannot write.
 """
 
 import re

@@ -11,13 +11,14 @@ Raises `RunError`, one line that says what to do.
 """
 
 import csv
-import fcntl
+import errno
 import hashlib
 import io
 import json
 import math
 import os
 import re
+import stat
 import subprocess
 import tempfile
 import time
@@ -28,10 +29,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ..display.progress import progress_bar
 from ..errors import RunError
 from ..files import PACKAGE, recording_folder, replace_text
 from ..hardware.facts import Machine
+from ..system.lock import release, take
 from .integrity import SUMS, TOPICS, digest
 from .store import (
     BLOCK_COLUMNS,
@@ -47,6 +51,8 @@ from .store import (
 )
 from .summaries import FILE, summary_rows
 
+MOST_DIGITS = 10
+"""Of the number of a process."""
 LOOK_S = 0.2
 """Seconds between two looks at a lock that another process holds."""
 
@@ -186,14 +192,20 @@ def measuring_lock(wait: bool | float = False) -> Iterator[None]:
     wait: for ever if True, else so many seconds. The system releases the lock when its owner ends, however it ends.
     """
     path = _lock_path()
-    with _storing(path):
+    try:
         lock = _open_lock(path)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise RunError(f"cannot write {path}: {reason}; set TMPDIR to a folder that every measurement here uses") from None
     with lock as file:
         _take_lock(file, wait)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+        try:
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+        finally:
+            release(file, path)
 
 
 def _lock_path() -> Path:
@@ -203,13 +215,11 @@ def _lock_path() -> Path:
 def lock_owner() -> int | None:
     """Number of the process that took the measuring lock last, while it lives; the lock itself is not touched."""
     try:
-        number = int(_lock_path().read_text())
-        os.kill(number, 0)
-    except PermissionError:
-        return number  # of another user
-    except (OSError, ValueError):
+        with _open(_lock_path()) as file:
+            number = _number(file)
+    except OSError:
         return None
-    return number
+    return number if number and psutil.pid_exists(number) else None
 
 
 def _take_lock(file: io.TextIOWrapper, wait: bool | float) -> None:
@@ -229,28 +239,39 @@ def _take_lock(file: io.TextIOWrapper, wait: bool | float) -> None:
 
 def _is_taken(file: io.TextIOWrapper) -> bool:
     """Whether another process holds the lock; else this one holds it now."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
+    return not take(file, _lock_path())
 
 
 def _owner(file: io.TextIOWrapper) -> str:
+    return str(_number(file) or "unknown")
+
+
+def _number(file: io.TextIOWrapper) -> int | None:
+    """The process that wrote its number into the lock's file; anything else there, which anybody may write, is not read."""
     file.seek(0)
-    owner = file.read().strip() or "unknown"
+    number = re.fullmatch(r"([1-9][0-9]{0,9})\n", file.read(MOST_DIGITS + 2))
     file.seek(0)
-    return owner
+    return int(number[1]) if number else None
 
 
 def _open_lock(path: Path) -> io.TextIOWrapper:
     """The lock file, opened without creating it first: Linux refuses O_CREAT on another user's file in /tmp."""
     try:
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")
+        return _open(path)
     except FileNotFoundError:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT), "r+")
-        os.fchmod(file.fileno(), 0o666)  # every user of the machine takes the same lock
+        file = _open(path, os.O_CREAT)
+        os.chmod(path, 0o666)  # every user of the machine takes the same lock
         return file
+
+
+def _open(path: Path, flags: int = 0) -> io.TextIOWrapper:
+    """A file of numbers for reading and writing; neither a link nor a pipe is followed or waited for."""
+    flags |= os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # Windows has neither
+    number = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return os.fdopen(number, "r+", encoding="latin-1", newline="")  # any byte is a character, which is not shown
 
 
 def _new_folder(facts: dict[str, Any]) -> Path:

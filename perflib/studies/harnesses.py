@@ -25,6 +25,7 @@ from typing import Any
 from ..display.progress import progress_bar, step
 from ..runs.store import TABLES
 from ..runs.writer import RunWriter
+from ..system.children import bound
 from ..timer import Timer
 
 FIRST_CALLS = ("warmed", "compiles")
@@ -186,7 +187,7 @@ def ask(harness: Harness, question: Question, fresh: bool = False) -> Answer:
     """Run a harness in a process and a folder of its own; `fresh`: Numba finds none of its compiled code on disk."""
     with TemporaryDirectory(prefix="perflib-harness-") as name:
         folder = Path(name)
-        words = [sys.executable, *harness.words(question, folder)]
+        words = bound(*harness.words(question, folder))
         timer = Timer()
         try:
             done = subprocess.run(

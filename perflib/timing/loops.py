@@ -5,7 +5,6 @@ that pure work is not deleted; and numbers that are fresh in each run, so that p
 loop. Without the barrier an empty body costs nothing at all, because it is gone.
 """
 
-import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,9 @@ from numba import njit, types
 from numba.core import cgutils, event
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, overload
+
+from ..kernels.jit.compile import cached
+from ..kernels.jit.vector import architecture
 
 
 @intrinsic
@@ -33,7 +35,7 @@ def _register(kind):
     """The assembler's letter for the registers that hold such a number; None for anything that is no plain number."""
     if isinstance(kind, types.Integer):
         return "r"
-    return {"x86_64": "x", "aarch64": "w"}.get(platform.machine()) if isinstance(kind, types.Float) else None
+    return {"x86_64": "x", "aarch64": "w"}.get(architecture()) if isinstance(kind, types.Float) else None
 
 
 @intrinsic
@@ -219,14 +221,14 @@ def call_each_with(fn: Callable, runs: Iterable[tuple[tuple, dict]]) -> None:
         fn(*args, **kwargs)
 
 
-@njit(cache=True)
+@cached
 def empty_loop(reps):
     """The loop of `compiled_loop` around no kernel."""
     for _ in range(reps):
         _barrier()
 
 
-@njit(cache=True)
+@cached
 def canary(steps):
     """`steps` rounds of Marsaglia's xorshift: six dependent operations each that no compiler can shorten, no memory."""
     state = np.uint64(88172645463325252)

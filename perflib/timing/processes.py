@@ -30,6 +30,7 @@ import numpy as np
 from ..display.text import on_one_line
 from ..errors import Unmeasurable
 from ..kernels.description import Kernel
+from ..system.children import program
 from .case import is_compiled
 
 
@@ -68,7 +69,7 @@ class FreshProcess:
     """A process that runs the jobs it is given, one after the other, until `end` or the end of the `with`."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-c", f"from {__name__} import _work; _work()"]
+        command = program(f"from {__name__} import _work; _work()")
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._send(pickle.dumps(sys.path))
 

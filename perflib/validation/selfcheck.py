@@ -10,7 +10,6 @@ import itertools
 import math
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from ..kernels.buffers import aligned_random
 from ..kernels.rmsnorm.textbook import _rms_norm_fast
 from ..runs.writer import measuring_lock
 from ..studies.harnesses import HARNESSES, Refusal, ask, question
+from ..system.children import program
 from ..timer import Timer
 from ..timing.case import FLOORS, Case, case
 from ..timing.loops import canary
@@ -36,6 +36,12 @@ from .interval_coverage import interval_coverage
 from .scaling_coverage import scaling_figures
 from .scorecard import Score, Scorecard, Target, at_least, at_most
 
+BUSY = """
+import threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()  # its input ends with the parent
+while True:
+    pass
+"""
 ROUNDS = 101
 TIMES = 300, 315  # the inserted slow-down; so many that a call from Python weighs nothing
 TARGETS: dict[str, tuple[str, Target]] = {
@@ -175,13 +181,13 @@ def _false_positive(number: int) -> bool:
 @contextmanager
 def _busy_cores() -> Iterator[None]:
     """A process per core that does nothing but compute."""
-    neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    neighbours = [subprocess.Popen(program(BUSY), stdin=subprocess.PIPE) for _ in range(os.cpu_count() or 1)]
     try:
         yield
     finally:
         for neighbour in neighbours:
             neighbour.kill()
-            neighbour.wait()
+            neighbour.communicate()
 
 
 def _norm_args() -> tuple:

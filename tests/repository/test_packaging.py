@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from oldest import lowest
 from packaging.requirements import Requirement
 from runs import MACHINE
 
@@ -78,6 +79,21 @@ def test_constraints_are_exact_versions_and_hold_every_bound():
         assert requirement.specifier.contains(pinned[requirement.name])
 
 
+def test_the_lowest_versions_are_those_that_are_declared():
+    versions = dict(line.split("==") for line in lowest(PROJECT))
+
+    assert versions["numpy"] == "2.0"
+    assert versions["distributed"] == "2026.8", "of an extra that the tests take in"
+    assert "torch" not in versions
+    for requirement in requirements():
+        if requirement.name in versions:
+            assert str(requirement.specifier) == f">={versions[requirement.name]}"
+
+
+def test_a_clone_keeps_the_bytes_of_its_data_on_every_system():
+    assert "data/** -text" in (ROOT / ".gitattributes").read_text().splitlines()
+
+
 def test_the_tests_install_the_harnesses_and_the_laboratory_that_they_ask():
     assert "perflib[fleet,harnesses,lab]" in PROJECT["optional-dependencies"]["test"]
 
@@ -86,7 +102,9 @@ def test_every_package_of_ours_is_installed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
 
     folders = [file.parent.relative_to(ROOT) for file in ROOT.glob("perflib/**/__init__.py")]
-    assert sorted(listed) == sorted([*(".".join(folder.parts) for folder in folders), "perflib.notebooks", "perflib.schemas"])
+    assert sorted(listed) == sorted(
+        [*(".".join(folder.parts) for folder in folders), "perflib.notebooks", "perflib.schemas"]
+    )
 
 
 def test_descriptions_reference_runs_and_notebooks_are_installed_and_no_run_of_this_clone():

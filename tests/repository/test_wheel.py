@@ -24,10 +24,10 @@ PROGRAM = """
 import perflib
 from perflib import files
 from perflib.studies.published import published_figures
-from perflib.studies.summary import claims
+from perflib.studies.summary import judge_all
 
 run = perflib.load_run()
-print(run.id, len(run.samples("matmul")) > 100, len(claims(run)), len(published_figures("matmul_tiled")))
+print(run.id, len(run.samples("matmul")) > 100, len(judge_all(run)), len(published_figures("matmul_tiled")))
 print(perflib.__file__, files.SCALING_CASES.is_dir(), files.README.exists())
 """
 
@@ -55,7 +55,7 @@ def pip(*words):
 
 
 class Installed:
-    """A wheel in an environment of its own, which finds the libraries of this one; every command runs in an empty folder."""
+    """A wheel in an environment of its own, which finds the libraries of this one; commands run in an empty folder."""
 
     def __init__(self, wheel, folder):
         self.folder, environment = folder / "mine", folder / "environment"
@@ -159,7 +159,7 @@ def test_an_installed_perflib_records_and_reports(installed):
 
 def test_lab_copies_the_notebooks_and_opens_them_there(tmp_path, monkeypatch, capsys):
     commands = []
-    monkeypatch.setattr(os, "execv", lambda program, words: commands.append(words))
+    monkeypatch.setattr(os, "execve", lambda program, words, environment: commands.append(words))
 
     assert cli.run(["lab", str(tmp_path / "mine")]) == 0
 

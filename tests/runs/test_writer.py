@@ -19,6 +19,7 @@ from perflib.errors import RunError
 from perflib.runs import writer
 from perflib.runs.store import list_runs, load_run
 from perflib.runs.writer import RunWriter, lock_owner, measuring_lock
+from perflib.system import lock
 
 HOLD_LOCK = """
 import sys
@@ -306,6 +307,34 @@ def test_the_lock_does_not_follow_a_link(data, refused):
     with refused(RunError, "cannot write", "perflib.lock"), measuring_lock():
         pass
     assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[31mred", "a/secret/path", "12 and more", "9" * 5000, "\u202e7\n", "0\n", "-1\n", "٣\n", ""]
+)
+def test_the_message_of_the_lock_shows_a_number_of_a_process_and_nothing_else(other, data, refused, text):
+    (data / "perflib.lock").write_text(text)
+
+    with refused(RunError, "another measurement runs on this machine (process unknown); wait"), measuring_lock():
+        pass
+    assert lock_owner() is None
+
+
+def test_a_lock_that_cannot_be_opened_names_the_variable_that_moves_it(data, refused):
+    os.mkfifo(data / "perflib.lock")
+
+    with refused(RunError, "cannot write", "perflib.lock", "no regular file", "set TMPDIR to"), measuring_lock():
+        pass
+    assert lock_owner() is None
+
+
+def test_where_the_system_has_no_flock_the_lock_is_held_all_the_same(data, monkeypatch, refused):
+    monkeypatch.setattr(lock, "fcntl", None)
+
+    with measuring_lock(), refused(RunError, f"(process {os.getpid()})"), measuring_lock():
+        pass
+    with measuring_lock():
+        assert lock_owner() == os.getpid()
 
 
 def test_a_run_holds_no_path_of_this_machine(data):

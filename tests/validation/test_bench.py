@@ -323,10 +323,10 @@ def test_the_command_starts_anew_without_them_and_says_so(measured, monkeypatch)
 
     def execve(path, words, environment):
         assert path == sys.executable
-        assert words == [path, "-m", "perflib", "bench", "--quick", "--targets", "--json", "found.json"]
+        assert words == [path, "-P", "-m", "perflib", "bench", "--quick", "--targets", "--json", "found.json"]
         assert "OPENBLAS_CORETYPE" not in environment
         assert environment[WITHOUT] == "OPENBLAS_CORETYPE=Haswell"
-        assert environment.keys() | {"OPENBLAS_CORETYPE"} == os.environ.keys() | {WITHOUT}
+        assert environment.keys() | {"OPENBLAS_CORETYPE"} == os.environ.keys() | {WITHOUT, "PYTHONPATH"}
         raise Replaced
 
     monkeypatch.setattr(os, "execve", execve)

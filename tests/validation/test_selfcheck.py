@@ -198,8 +198,8 @@ def test_the_work_is_done_on_all_rows(number, expected):
 def test_neighbours_compute_on_every_core_and_are_gone_afterwards(monkeypatch):
     started = []
 
-    def start(*args, start=subprocess.Popen):
-        started.append(start(*args))
+    def start(*args, start=subprocess.Popen, **settings):
+        started.append(start(*args, **settings))
         return started[-1]
 
     monkeypatch.setattr(subprocess, "Popen", start)

@@ -1,10 +1,17 @@
 """Compile every kernel here with one decorator and one set of floating-point permissions."""
 
+import atexit
+import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+import numba
 from numba import njit
 from numba.core.caching import IndexDataCacheFile
 
@@ -47,9 +54,34 @@ class CodeBySignature(IndexDataCacheFile):
 
 def stamped(function: Callable, stamp: str, **options: object) -> Callable:
     """Compile, code from the cache where its stamp is this one."""
-    dispatcher = njit(cache=True, **options)(function)
+    dispatcher = cached(function, **options)
     if dispatcher is not function:  # with NUMBA_DISABLE_JIT it is
-        cache = dispatcher._cache
-        source = (*cache._impl.locator.get_source_stamp(), stamp)
-        cache._cache_file = CodeBySignature(cache._cache_path, cache._impl.filename_base, source)
+        files = dispatcher._cache
+        source = (*files._impl.locator.get_source_stamp(), stamp)
+        files._cache_file = CodeBySignature(files._cache_path, files._impl.filename_base, source)
     return dispatcher
+
+
+def cached(function: Callable, **options: object) -> Callable:
+    """Compile and keep the code beside its source, else in the user's cache, else in a temporary folder."""
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # Numba found no folder
+        _use_temporary_folder()
+        return njit(cache=True, **options)(function)
+
+
+@cache
+def _use_temporary_folder() -> None:
+    """Let Numba keep code in a folder that ends with this process, and say so in one line."""
+    folder = tempfile.mkdtemp(prefix="perflib-compiled-")
+    atexit.register(_remove, folder, os.getpid())
+    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = folder  # processes that are started here use it too
+    logging.getLogger("perflib").warning(
+        "perflib: no folder for compiled code can be written, so every start compiles anew; set NUMBA_CACHE_DIR to one"
+    )
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process leaves it
+        shutil.rmtree(folder, ignore_errors=True)

@@ -78,3 +78,23 @@ def test_two_processes_that_compile_at_once_leave_the_code_of_both(tmp_path, hal
     shutil.copytree(tmp_path / "float32", tmp_path / "both")
     shutil.copytree(tmp_path / "float64", tmp_path / "both", dirs_exist_ok=True)  # the last to write
     assert halves("both", "float32", "float64") == ["1.5", "1.5", "2 from the cache"]
+
+
+@pytest.mark.parametrize("home", ["/dev/null", None], ids=["a home that is no folder", "no home"])
+def test_without_a_folder_for_compiled_code_it_goes_to_a_temporary_one_and_a_line_says_so(tmp_path, home):
+    copy, temporary, here = tmp_path / "perflib", tmp_path / "temporary", tmp_path / "here"
+    shutil.copytree(Path(perflib.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in {source.parent for source in copy.rglob("*.py")}:
+        (folder / "__pycache__").touch()  # a file where Numba would make its folder
+    temporary.mkdir(), here.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "HOME", "PERFLIB_DATA")}
+    nowhere = {"XDG_CACHE_HOME": "/dev/null", "TMPDIR": str(temporary)} | ({"HOME": home} if home else {})
+    alone = {**kept, **nowhere, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=here, env=alone, capture_output=True, text=True)
+
+    assert done.stdout.split() == ["0", "1", "True"], done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("perflib: no folder for compiled code can be written")
+    assert list(temporary.iterdir()) == [], "the folder ends with its process"
+    assert list(here.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Answer Ctrl-C, and a start on Windows, with one line and no traceback, from the first moment of the program on.
+"""Answer Ctrl-C with one line and no traceback, from the first moment of the program on.
 
 Loading Numba takes half a second, and Ctrl-C may come at any time in it, or within a compilation, where an exception can
 surface as another one. So the program ends at once. A run on disk survives this, because it may be killed at any
@@ -10,8 +10,6 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-
-WINDOWS = "perflib runs on Linux and macOS; on Windows use the Linux subsystem (WSL)"
 
 
 def leave(*_) -> None:
@@ -25,9 +23,5 @@ def leave(*_) -> None:
 _name = sys.argv[0] if sys.argv else ""
 _is_program = _name == "-m" or Path(_name).stem == "perflib"
 
-if sys.platform == "win32":
-    if _is_program:
-        sys.exit(WINDOWS)
-    raise ImportError(WINDOWS)
 if _is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, leave)
