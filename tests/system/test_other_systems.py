@@ -44,7 +44,7 @@ SYSTEMS = {
     "darwin": PRELUDE.format(hidden=(), gone=(), platform="darwin"),
     "win32": PRELUDE.format(
         hidden=("fcntl", "resource", "pwd", "grp", "termios"),
-        gone=("geteuid", "getuid", "O_NOFOLLOW", "O_NONBLOCK"),
+        gone=("geteuid", "getuid", "O_NOFOLLOW"),
         platform="win32",
     ),
 }
