@@ -112,7 +112,13 @@ def test_descriptions_reference_runs_and_notebooks_are_installed_and_no_run_of_t
 
     assert settings["package-dir"] == {"perflib.notebooks": "notebooks", "perflib.schemas": "data"}
     assert settings["package-data"]["perflib.notebooks"] == ["*.ipynb"]
-    assert settings["package-data"]["perflib.schemas"] == ["*.json", "geometries/*", "published/*", "reference/*/*", "scaling/*"]
+    assert settings["package-data"]["perflib.schemas"] == [
+        "*.json",
+        "geometries/*",
+        "published/*",
+        "reference/*/*",
+        "scaling/*",
+    ]
     names = {file.name for file in (ROOT / "data").glob("*.json")}
     texts = {resource["schema"] for resource in package()["resources"] if isinstance(resource["schema"], str)}
     assert names == texts | {"datapackage.json"}, "each schema belongs to a resource"
