@@ -7,17 +7,22 @@ loop. Without the barrier an empty body costs nothing at all, because it is gone
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils, event
+from numba.core.compiler import CompileResult
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, overload
 
 from ..kernels.jit.compile import cached
 from ..kernels.jit.vector import architecture
+
+LONGEST_INLINED = 1000
+"""Instructions of a kernel up to which it is compiled into the loop. LLVM inlines some tens."""
 
 
 @intrinsic
@@ -57,15 +62,16 @@ def _consume(typingctx, value):
 
 @intrinsic
 def _forget(typingctx, numbers):
-    """The same tuple of numbers, each by way of memory that assembly claims to change: to LLVM another one per run."""
+    """The same tuple; if all are numbers, each by way of memory that assembly claims to change: to LLVM another per run."""
+    are_numbers = all(isinstance(kind, types.Number | types.Boolean) for kind in numbers.types)
 
     def codegen(context, builder, signature, args):
         result = args[0]
-        for i in range(len(numbers)):
+        for i in range(len(numbers) if are_numbers else 0):
             address = cgutils.alloca_once_value(builder, builder.extract_value(result, i))
             builder.asm(ir.FunctionType(ir.VoidType(), [address.type]), "", "r,~{memory}", [address], True)
             result = builder.insert_value(result, builder.load(address), i)
-        return result
+        return result if are_numbers else impl_ret_borrowed(context, builder, numbers, result)
 
     return numbers(numbers), codegen
 
@@ -108,30 +114,53 @@ def _move(typingctx, args, offset, moves):
     return args(args, types.intp, moves), codegen
 
 
-def _loop(kernel, reps, args):
-    """The body of `compiled_loop`, chosen by the types of the arguments when it is compiled."""
+def _instructions(code: CompileResult) -> Iterator:
+    """Of LLVM, in all functions that the code brings with it."""
+    module = code.library._get_module_for_linking()
+    return (instruction for function in module.functions for block in function.blocks for instruction in block.instructions)
 
 
-@overload(_loop)
-def _choose_loop(kernel, reps, args):
-    def loop(kernel, reps, args):
-        for _ in range(reps):
-            _consume(kernel(*args))
-            _barrier()
+@intrinsic
+def _call(typingctx, kernel, args):
+    """kernel(*args), by the address of its code."""
+    signature = typingctx.resolve_function_type(kernel, args.types, {})
+    code = kernel.dispatcher.overloads[args.types]
 
-    def loop_over_numbers(kernel, reps, args):
-        for _ in range(reps):
-            _consume(kernel(*_forget(args)))
-            _barrier()
+    def codegen(context, builder, _, values):
+        address = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
+        kind = context.call_conv.get_function_type(code.fndesc.restype, code.fndesc.argtypes)
+        start = builder.inttoptr(context.get_constant(types.uintp, address), kind.as_pointer())
+        values = cgutils.unpack_tuple(builder, values[1])
+        status, result = context.call_conv.call_function(builder, start, signature.return_type, signature.args, values)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return result
 
-    only_numbers = all(isinstance(kind, (types.Number, types.Boolean)) for kind in args.types)
-    return loop_over_numbers if only_numbers else loop
+    return signature.return_type(kernel, args), codegen
+
+
+def _run(kernel, args):
+    """kernel(*args) in one of two ways, chosen when the loop is compiled."""
+
+
+@overload(_run, inline="always")
+def _choose_run(kernel, args):
+    """Short code becomes part of the loop where LLVM likes. Long code, which it never inlines, stays where it lies: a loop
+    linked with a copy of it would take as long to compile as the kernel did, 6 s and more.
+    """
+    kernel.dispatcher.get_call_template(args.types, {})  # compiles
+    code = kernel.dispatcher.overloads.get(args.types)  # none with arguments of any number or left to their defaults
+    if code and len(list(islice(_instructions(code), LONGEST_INLINED + 1))) > LONGEST_INLINED:
+        return lambda kernel, args: _call(kernel, args)
+    return lambda kernel, args: kernel(*args)
 
 
 @njit
 def compiled_loop(kernel, reps, args):
     """Run kernel(*args) `reps` times; the kernel is a Numba dispatcher, args a tuple."""
-    _loop(kernel, reps, args)
+    for _ in range(reps):
+        _consume(_run(kernel, _forget(args)))
+        _barrier()
 
 
 @njit
@@ -139,9 +168,9 @@ def alternating_loop(kernel, reps, args, swapped):
     """Run kernel(*args) and kernel(*swapped) in turn, `reps` runs in all."""
     for i in range(reps):
         if i & 1:
-            _consume(kernel(*swapped))
+            _consume(_run(kernel, swapped))
         else:
-            _consume(kernel(*args))
+            _consume(_run(kernel, args))
         _barrier()
 
 
@@ -150,7 +179,7 @@ def chained_loop(kernel, reps, first, rest):
     """Feed the result of each run to the next as its first argument; returns the last one."""
     value = first
     for _ in range(reps):
-        value = kernel(_opaque(value), *rest)
+        value = _run(kernel, (_opaque(value), *rest))
         _barrier()
     return value
 
@@ -163,7 +192,7 @@ def rotating_loop(kernel, reps, args, offsets, start, moves=()):
     """
     position = start
     for _ in range(reps):
-        _consume(kernel(*_move(args, offsets[position], moves)))
+        _consume(_run(kernel, _move(args, offsets[position], moves)))
         _barrier()
         position += 1
         if position == len(offsets):
@@ -184,7 +213,7 @@ def refilling_loop(kernel, reps, args, room, contents):
     for i in range(reps):
         _copy_row(room, contents, i % len(contents))
         _barrier()
-        _consume(kernel(*args))
+        _consume(_run(kernel, args))
         _barrier()
 
 

@@ -109,6 +109,29 @@ def test_arguments_of_any_kind_arrive():
     assert list(counter) == [10, 0]
 
 
+def _long_kernel():
+    """Code that no loop is linked with, of an array: its first element and what it holds twice over, as a new array."""
+    lines = [f"    s += np.sqrt(x[{i}] * x[{i}]) * x.sum()" for i in range(60)]
+    scope = {"np": np}
+    text = ["def long(x):", "    s = 0.0", *lines, "    if s < 0:", "        raise ValueError('below 0')", "    return x + x"]
+    exec("\n".join(text), scope)
+    return njit(scope["long"])
+
+
+def test_long_code_is_called_where_it_lies_with_its_results_and_errors():
+    kernel, x = _long_kernel(), np.ones(60)
+    compiled_loop(kernel, 3, (x,))
+    (signature,) = [s for s in compiled_loop.signatures if s[0].dispatcher is kernel]
+    assert "llvm.sqrt" in kernel.inspect_llvm(kernel.signatures[0])
+    assert "llvm.sqrt" not in compiled_loop.inspect_llvm(signature)
+    assert list(chained_loop(kernel, 3, x, ())) == [8.0] * 60
+    references = sys.getrefcount(x)
+    compiled_loop(kernel, 1000, (x,))
+    assert sys.getrefcount(x) == references
+    with pytest.raises(ValueError, match="below 0"):
+        compiled_loop(kernel, 3, (np.array([1.0] * 30 + [-2.0] * 30),))
+
+
 @pytest.mark.parametrize("args", [(), (1,), (1.5, 2), (True, 1j)])
 def test_a_kernel_of_numbers_or_of_nothing_can_be_run(args):
     kernel = njit(lambda *args: args) if args else _nothing
