@@ -28,6 +28,8 @@ from .writer import RunWriter
 TIMES = ("placement", "round", "position", "reps", "elapsed_ns", "cpu_ns", "switches", "compiled")  # of a sample
 LEAST_ROUNDS = 3
 """Of a process, where there are several."""
+ELEMENTS_ENOUGH = 2**20
+"""To compile a kernel; a copy of a memory that no cache holds takes seconds to fill."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ def compile_ahead(blocks: Sequence[Block], begin: float = 0.0) -> Iterator[None]
     cells, first = list(smallest.values()), int(begin * len(smallest))
     for cell in (*cells[first:], *cells[:first]):
         with suppress(Exception), quiet(cell.threads):
-            checked_case(cell, {}, np.random.default_rng(0), check=False).run(1)
+            short = replace(cell, n=cell.n and min(cell.n, ELEMENTS_ENOUGH))
+            checked_case(short, {}, np.random.default_rng(0), check=False).run(1)
         yield
 
 

@@ -111,10 +111,9 @@ def test_arguments_of_any_kind_arrive():
 
 def _long_kernel():
     """Code that no loop is linked with, of an array: its first element and what it holds twice over, as a new array."""
-    lines = [f"    s += np.sqrt(x[{i}] * x[{i}]) * x.sum()" for i in range(60)]
+    sums = "".join(f"    s += np.sqrt(x[{i}] * x[{i}]) * x.sum()\n" for i in range(60))
     scope = {"np": np}
-    text = ["def long(x):", "    s = 0.0", *lines, "    if s < 0:", "        raise ValueError('below 0')", "    return x + x"]
-    exec("\n".join(text), scope)
+    exec(f"def long(x):\n    s = 0.0\n{sums}    if s < 0:\n        raise ValueError('below 0')\n    return x + x", scope)
     return njit(scope["long"])
 
 
