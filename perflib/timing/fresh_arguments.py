@@ -31,7 +31,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path, PurePath
-from types import CellType, CodeType, FunctionType, ModuleType, NoneType
+from types import CellType, CodeType, FunctionType, MemberDescriptorType, ModuleType, NoneType
 from typing import Any
 
 import numpy as np
@@ -341,7 +341,9 @@ def _is_of_a_library(kind: type) -> bool:
 
 
 def _slots_of(kind: type) -> list[str]:
-    return [key for one in kind.__mro__ for key in vars(one).get("__slots__", ())]
+    """Names under which `__slots__` of Python's classes are kept, private ones with that of their class before them."""
+    named = (vars(one) for one in kind.__mro__ if "__slots__" in vars(one))
+    return [key for names in named for key, value in names.items() if isinstance(value, MemberDescriptorType)]
 
 
 def _attributes_of(value: Any) -> dict[str, Any]:

@@ -285,6 +285,23 @@ class Slots:
         self.items.append(2)
 
 
+class PrivateSlot:
+    __slots__ = "__items"  # one name, kept as _PrivateSlot__items
+
+    def __init__(self):
+        self.__items = [1]
+
+    def push(self):
+        self.__items.append(2)
+
+
+class WeakSlots:
+    __slots__ = ("__weakref__", "empty", "items")
+
+    def __init__(self):
+        self.items = [1]
+
+
 class Registry:
     known = []
 
@@ -306,6 +323,8 @@ def add_one(buffer):
         (lambda parts: parts.items.append(1), (Parts([1]),), "argument 0 (list)"),
         (Slots().push, (), "self (list)"),
         (lambda slots: slots.items.append(1), (Slots(),), "argument 0 (list)"),
+        (PrivateSlot().push, (), "self (list)"),
+        (lambda slots: slots.items.append(1), (WeakSlots(),), "argument 0 (list)"),
         (Registry.register, (), "self (list)"),
         (Registry().enter, (), "self (list)"),
         (lambda rows: rows[0].append(1), (np.array([[1], None], dtype=object),), "argument 0 (list)"),
