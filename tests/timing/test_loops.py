@@ -120,7 +120,7 @@ def _long_kernel():
 def test_long_code_is_called_where_it_lies_with_its_results_and_errors():
     kernel, x = _long_kernel(), np.ones(60)
     compiled_loop(kernel, 3, (x,))
-    (signature,) = [s for s in compiled_loop.signatures if s[0].dispatcher is kernel]
+    signature = tuple(map(compiled_loop.typeof_pyval, (kernel, 3, (x,))))
     assert "llvm.sqrt" in kernel.inspect_llvm(kernel.signatures[0])
     assert "llvm.sqrt" not in compiled_loop.inspect_llvm(signature)
     assert list(chained_loop(kernel, 3, x, ())) == [8.0] * 60
