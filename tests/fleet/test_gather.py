@@ -2,24 +2,18 @@
 
 import json
 import os
-import re
-import shlex
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 from fleets import until
 
 from perflib.errors import FleetError
-from perflib.files import README
 from perflib.fleet import gather, load_fleet, worker
 from perflib.fleet.cluster import cluster
 from perflib.fleet.gather import by_value, record, sweep
@@ -392,50 +386,6 @@ def test_a_child_of_a_worker_measures_as_a_process_without_dask_does(machines, t
             arm.close()
 
     assert verdicts == ["HOLDS"] * 3
-
-
-@pytest.mark.slow
-def test_the_lines_of_the_readme_record_two_machines_and_show_them(tmp_path):
-    """As a user types them, but for the installation, the port, and a second worker with a boot id and data of its own."""
-    pytest.importorskip("distributed")
-    install, scheduler, serve, collect = re.search(
-        r"(?m)^    (pip install -e '\.\[fleet\]')\n    (dask .*) &\n    (perflib .*) &\n    (perflib .*)$",
-        README.read_text(),
-    ).groups()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PERFLIB")}
-    kept |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
-    kept |= {"PYTHONPATH": str(README.parent)}
-    processes, at = [], {"env": kept, "cwd": tmp_path}
-
-    def start(words, name, **more):
-        log = (tmp_path / f"{name}.log").open("w")
-        words = [*shlex.split(words.replace("8786", port))]
-        processes.append(subprocess.Popen(words, **at | {"env": kept | more}, stdout=log, stderr=log))
-        return tmp_path / f"{name}.log"
-
-    try:
-        start(scheduler, "scheduler")
-        logs = [
-            start(serve, name, PERFLIB_BOOT_ID=name, PERFLIB_DATA=str(tmp_path / name)) for name in ("boot-a", "boot-b")
-        ]
-        until(lambda: all("serves" in log.read_text() for log in logs))
-        here = at | {"env": kept | {"PERFLIB_DATA": str(tmp_path / "here")}}
-        done = subprocess.run(collect.replace("8786", port), shell=True, **here, capture_output=True, text=True)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("2 machines, 2 usable.") == 2, "recorded, and shown again"
-    runs = [
-        load_run(path) for folder in (tmp_path / "here" / "fleet").iterdir() if folder.is_dir() for path in runs_in(folder)
-    ]
-    assert [run.meta["command"] for run in runs] == ["quick", "quick"]
-    assert all(run.finished and run.has("tiles") for run in runs)
 
 
 def workers_of(machines):
