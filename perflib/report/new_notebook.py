@@ -12,7 +12,7 @@ import nbformat
 
 from ..errors import ReportError
 from ..files import CLONE, NOTEBOOKS
-from ..runs.store import NO_TOPICS
+from ..runs.tables import NO_TOPICS
 
 TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"
 MINE = CLONE / "my-notebooks"  # ignored by git; no test, report or `perflib execute` looks there

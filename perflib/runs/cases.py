@@ -16,11 +16,13 @@ import pandas as pd
 from ..display.text import on_one_line
 from ..stats import Medians
 from .queries import CASE, net_times, parameters
-from .store import TABLES, Run
+from .store import Run
+from .tables import TABLES
 
 Key = tuple[str, tuple[tuple[str, object], ...]]
 ASIDE = {"clock", "limits", "places", *TABLES}
 """Topics that hold no cases of kernels, or where the place is the question."""
+OF_CASE = ("net_ns", "process", "compiled", "switches", "elapsed_ns", "cpu_ns")
 
 
 def topics(run: Run) -> list[str]:
@@ -35,7 +37,7 @@ def cases(run: Run) -> Mapping[Key, dict[str, np.ndarray]]:
 
 
 def cases_of(run: Run, topic: str) -> dict[Key, dict[str, np.ndarray]]:
-    """The columns `net_ns`, `process`, `compiled` and `switches` of every case of a topic, samples in the order taken."""
+    """The columns of OF_CASE of every case of a topic, samples in the order taken."""
     times, samples = net_times(run, topic), {}
     if times.empty:
         return samples
@@ -43,7 +45,7 @@ def cases_of(run: Run, topic: str) -> dict[Key, dict[str, np.ndarray]]:
     numbers = times.groupby(columns, dropna=False, sort=False).ngroup().to_numpy()
     order = np.argsort(numbers, kind="stable")
     places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
-    arrays = {name: times[name].to_numpy() for name in ("net_ns", "process", "compiled", "switches")}
+    arrays = {name: times[name].to_numpy() for name in OF_CASE}
     firsts = times[columns].iloc[[rows[0] for rows in places]].itertuples(index=False, name=None)
     for values, rows in zip(firsts, places, strict=True):
         pairs = ((name, value) for name, value in zip(columns, values, strict=True) if pd.notna(value) and value != "")

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -32,20 +33,10 @@ from ..display.progress import progress_bar
 from ..errors import RunError
 from ..files import PACKAGE, recording_folder, replace_text
 from ..hardware.facts import Machine
-from .integrity import SUMS, TOPICS, digest
-from .store import (
-    BLOCK_COLUMNS,
-    COLUMNS,
-    SCHEMA,
-    SUMMARY_COLUMNS,
-    Run,
-    load_run,
-    read_blocks,
-    read_meta,
-    read_rows,
-    runs_in,
-)
+from .integrity import MOST_BYTES, SUMS, TOPICS, digest, opened, read_file, require_own
+from .store import SCHEMA, Run, load_run, read_meta, runs_in
 from .summaries import FILE, summary_rows
+from .tables import BLOCK_COLUMNS, COLUMNS, SUMMARY_COLUMNS, read_blocks, read_rows
 
 LOOK_S = 0.2
 """Seconds between two looks at a lock that another process holds."""
@@ -68,6 +59,7 @@ class RunWriter:
                 if meta["finished"] is not None or meta["command"] != command:
                     continue
                 if not (names := _differences(meta, facts)):
+                    require_own(path)
                     return cls(path, [f"continuing run {path.name}"]).cut_unfinished()
                 reason = f"{', '.join(names)} changed since"
             except RunError as problem:
@@ -113,7 +105,7 @@ class RunWriter:
         text, run = _json(meta), Run(self.path, meta)
         _replace(self.path / FILE, "".join(map(_line, [SUMMARY_COLUMNS, *summary_rows(run)])))
         with _storing(self.path):
-            sums = {f.name: digest(f.read_bytes()) for f in sorted(self.path.glob(TOPICS))}
+            sums = {f.name: digest(read_file(f)) for f in sorted(self.path.glob(TOPICS))}
         sums["run.json"] = digest(text.encode())
         _replace(self.path / SUMS, "".join(f"{value}  {name}\n" for name, value in sums.items()))
         _replace(self.path / "run.json", text)  # last: it makes the checksums count
@@ -128,6 +120,7 @@ class RunWriter:
         if names := _differences(meta, json.loads(_json({"machine": machine.to_dict(), "code": _code()}))):
             changed = f"{', '.join(names)} changed since its first session"
             raise RunError(f"run {self.path.name} cannot go on: {changed}; record again: perflib record")
+        require_own(self.path)
         writer = RunWriter(self.path, self.notices)
         return writer if meta["finished"] is not None else writer.cut_unfinished()
 
@@ -262,8 +255,12 @@ def _new_folder(facts: dict[str, Any]) -> Path:
     path = runs / "-".join([stamp, *words[:3], facts["command"]])
     with _storing(path):
         path.mkdir(parents=True)
-    _append(path / "blocks.csv", [_line(BLOCK_COLUMNS)])
-    _replace(path / "run.json", _json({"schema": SCHEMA, "started": f"{now:%FT%TZ}", "finished": None, **facts}))
+    try:
+        _append(path / "blocks.csv", [_line(BLOCK_COLUMNS)])
+        _replace(path / "run.json", _json({"schema": SCHEMA, "started": f"{now:%FT%TZ}", "finished": None, **facts}))
+    except RunError:
+        shutil.rmtree(path, ignore_errors=True)  # a folder without run.json is no run
+        raise
     return path
 
 
@@ -321,8 +318,12 @@ def _line(fields: Iterable[Any]) -> str:
 
 
 def _append(file: Path, lines: Iterable[str]) -> None:
-    with _storing(file), file.open("a", newline="", encoding="utf-8") as stream:
-        stream.write("".join(lines))
+    content = "".join(lines).encode()
+    with _storing(file), opened(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as stream:
+        if os.fstat(stream.fileno()).st_size + len(content) > MOST_BYTES:
+            most = f"{MOST_BYTES >> 20} MiB"
+            raise RunError(f"{file}: would have more than {most}; record fewer sizes or sessions in one run")
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
 
