@@ -68,7 +68,11 @@ class Installed:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERFLIB", "PYTHON", "XDG"))}
         temporary = folder / "temporary"
         temporary.mkdir()
-        self.environment = kept | {"HOME": str(self.folder), "TMPDIR": str(temporary)}
+        self.environment = kept | {
+            "HOME": str(self.folder),
+            "TMPDIR": str(temporary),
+            "JUPYTER_PATH": f"{sys.prefix}/share/jupyter",
+        }
 
     def run(self, program, *words):
         """Status, stdout and stderr."""
