@@ -28,7 +28,7 @@ def data_folder() -> Path:
     """PERFLIB_DATA, else `data` of the clone that perflib runs from, else the user's data folder."""
     if folder := os.environ.get("PERFLIB_DATA"):
         return Path(folder)
-    return CLONE / "data" if (CLONE / "pyproject.toml").is_file() else platformdirs.user_data_path("perflib")
+    return CLONE / "data" if IS_CLONE else platformdirs.user_data_path("perflib")
 
 
 def reference_folder() -> Path:

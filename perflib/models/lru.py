@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from ..kernels.caches import Cache
-from ..kernels.jit.compile import stamped
+from ..kernels.jit.compile import cached
 from .cache_geometry import geometry
 
 EMPTY = -1
@@ -27,7 +27,7 @@ STAMP = sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in 
 
 def counted(function: Callable) -> Callable:
     """Compile a trace; an edit of any of these files, which Numba would not see from another one, makes the code stale."""
-    return stamped(function, STAMP, nogil=True)
+    return cached(function, STAMP, nogil=True)
 
 
 def emptied(caches: Sequence[Cache]) -> tuple[tuple[int, int, int, int], np.ndarray]:

@@ -12,6 +12,7 @@ STEM = "fleet"
 
 def fleet_page(fleet: Fleet) -> Page:
     """The page; machines that are not usable stand in its first table with the reason, and nowhere else."""
+    shares = fleet.shares()
     sections = (
         (
             "Which machines are these?",
@@ -23,12 +24,12 @@ def fleet_page(fleet: Fleet) -> Page:
             "Of the tiled multiplication; the model's tile where it is another one.",
             fleet.tiles(),
         ),
-        ("How near is each to its own limit?", "Rates over the multiply-add peak of the same machine.", fleet.shares()),
+        ("How near is each to its own limit?", "Rates over the multiply-add peak of the same machine.", shares),
         ("Which claims hold where?", "Each is judged inside the run of its machine.", fleet.claims()),
         ("What differs?", "What is the same on all machines is left out.", fleet.differences()),
     )
     tables = [(title, words, part) for title, words, part in sections if part.rows]
-    tree = parse(render("fleet.html.j2", fleet=fleet, tables=tables, shares=fleet.shares(), picture=shares_figure(fleet)))
+    tree = parse(render("fleet.html.j2", fleet=fleet, tables=tables, shares=shares, picture=shares_figure(fleet)))
     for block in tree(class_="scroll"):
         align(block)
     gather_missing(tree)

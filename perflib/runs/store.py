@@ -16,7 +16,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -163,6 +163,11 @@ def recorded_runs() -> list[Path]:
     return runs_in(data_folder() / "runs")
 
 
+def without_sweeps(runs: Iterable[Path]) -> list[Path]:
+    """Those of them that are recordings of a machine."""
+    return [path for path in runs if not path.name.endswith("-sweep")]
+
+
 def runs_in(folder: Path) -> list[Path]:
     """Folders of the runs in a folder, oldest first."""
     return [file.parent for file in sorted(folder.glob("*/run.json"))]
@@ -191,7 +196,7 @@ def _find(run: str | Path | None) -> Path:
             return committed[-1]
         raise RunError(f"no reference run in {reference_folder()}; record one: perflib record")
     if run == "latest":
-        if recorded := [path for path in recorded_runs() if not path.name.endswith("-sweep")]:
+        if recorded := without_sweeps(recorded_runs()):
             return recorded[-1]
         raise RunError(f"{origin}no recorded run yet; record one: perflib record --quick")
     if paths := [path for path in list_runs() if path.name == str(run)]:

@@ -36,7 +36,7 @@ from ..models.cache_model import tile_limit
 from ..models.geometry_counts import Counts
 from ..models.tile_choice import default_losses, model_losses
 from ..runs.cases import topics
-from ..runs.store import Run, load_run, runs_in
+from ..runs.store import Run, load_run, runs_in, without_sweeps
 from ..runs.summaries import columns_of, read_columns
 from ..timing.diagnostics import CANARY_SPREAD
 from .drawing import error_bars, log_scales
@@ -177,14 +177,14 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
 def load_fleet(folder: str | Path | None = None) -> Fleet:
     """The machines of a fleet's folder, see `home_of`, or of any folder of runs; RunError where it has none."""
     home = home_of(folder)
-    return Fleet(home, _named([*_members(home), *_by_hardware(reversed(runs_in(home)))], home))
+    return Fleet(home, _named([*_members(home), *_by_hardware(_newest_first(home))], home))
 
 
 def known_machines(run: Run, *folders: str | Path) -> Fleet:
     """The machine of a run, those of folders of runs or of fleets, and those of data/reference; works with one."""
     homes = [*map(Path, folders), data_folder() / "reference"]
     members = [one for home in homes[:-1] for one in _members(home) if not one.run or one.run.id != run.id]
-    first, *others = _by_hardware([run, *(path for home in homes for path in reversed(runs_in(home)))])
+    first, *others = _by_hardware([run, *(path for home in homes for path in _newest_first(home))])
     others = [one for one in others if not any(_is_same(one.run, other.run) for other in members)]
     return Fleet(homes[0], _named([first, *members, *others], homes[0]))
 
@@ -218,17 +218,18 @@ def _is_same(one: Run | None, other: Run | None) -> bool:
     return bool(one and other) and not hardware_differences(one.machine, other.machine)
 
 
+def _newest_first(home: Path) -> list[Path]:
+    return without_sweeps(runs_in(home))[::-1]
+
+
 def _by_hardware(runs: Iterable[Run | Path]) -> list[FleetMachine]:
     """A machine for each kind of hardware, called by its CPU: of its runs, the newest first, the first that counts."""
     found: list[FleetMachine] = []
-    for path in runs:
-        if isinstance(path, Path) and path.name.endswith("-sweep"):
-            continue
-        one = _opened(path)
+    for one in map(_opened, runs):
         same = next((place for place, other in enumerate(found) if _is_same(one.run, other.run)), None)
         if same is not None and found[same].is_usable:
             continue
-        one = one if one.run is None else replace(one, problem=not_usable(one.run))
+        one = _judged(one)
         if same is None:
             found.append(one)
         elif one.is_usable:
@@ -257,16 +258,15 @@ def _entries(home: Path) -> list[tuple[str, dict[str, str]]]:
 
 def _machine(name: str, runs: list[Path], notes: Mapping[str, str]) -> FleetMachine | None:
     """The newest recording of a machine, sweeps aside."""
-    recordings = [path for path in runs if not path.name.endswith("-sweep")]
-    return _judged(name, recordings[-1], notes.get(recordings[-1].name, "")) if recordings else None
+    recordings = without_sweeps(runs)
+    if not recordings:
+        return None
+    return replace(_judged(_opened(recordings[-1])), name=name, note=notes.get(recordings[-1].name, ""))
 
 
-def _judged(name: str, path: Path, note: str) -> FleetMachine:
-    try:
-        run = load_run(path)
-        return FleetMachine(name, run, not_usable(run), note)
-    except RunError as problem:
-        return FleetMachine(name, None, f"damaged: {problem}")
+def _judged(one: FleetMachine) -> FleetMachine:
+    """With the reason why its run does not count, if that can be read."""
+    return replace(one, problem=not_usable(one.run)) if one.run else one
 
 
 def not_usable(run: Run) -> str:

@@ -321,9 +321,9 @@ def test_the_data_folder_of_a_clone_is_its_own(monkeypatch):
     assert data_folder() == Path(__file__).parents[2] / "data"
 
 
-def test_without_a_clone_data_go_to_the_users_folder(monkeypatch, tmp_path):
+def test_without_a_clone_data_go_to_the_users_folder(monkeypatch):
     monkeypatch.delenv("PERFLIB_DATA")
-    monkeypatch.setattr(files, "CLONE", tmp_path / "site-packages")
+    monkeypatch.setattr(files, "IS_CLONE", False)
 
     assert data_folder() == platformdirs.user_data_path("perflib")
 

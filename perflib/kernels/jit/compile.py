@@ -28,7 +28,7 @@ def compiled(function: Callable | None = None, **options: object) -> Callable:
     """
     if function is None:
         return lambda function: compiled(function, **options)
-    return stamped(function, SOURCES, fastmath=FASTMATH, error_model="numpy", **options)
+    return cached(function, SOURCES, fastmath=FASTMATH, error_model="numpy", **options)
 
 
 class CodeBySignature(IndexDataCacheFile):
@@ -52,23 +52,21 @@ class CodeBySignature(IndexDataCacheFile):
         return self._data_name(int(sha256(repr((self._version, key)).encode()).hexdigest()[:16], 16))
 
 
-def stamped(function: Callable, stamp: str, **options: object) -> Callable:
-    """Compile, code from the cache where its stamp is this one."""
-    dispatcher = cached(function, **options)
+def cached(function: Callable, stamp: str = "", **options: object) -> Callable:
+    """Compile, code from the cache where its source and its stamp are these.
+
+    It is kept beside the source, else in the user's cache, else in a temporary folder.
+    """
+    try:
+        dispatcher = njit(cache=True, **options)(function)
+    except RuntimeError:  # Numba found no folder
+        _use_temporary_folder()
+        dispatcher = njit(cache=True, **options)(function)
     if dispatcher is not function:  # with NUMBA_DISABLE_JIT it is
         files = dispatcher._cache
         source = (*files._impl.locator.get_source_stamp(), stamp)
         files._cache_file = CodeBySignature(files._cache_path, files._impl.filename_base, source)
     return dispatcher
-
-
-def cached(function: Callable, **options: object) -> Callable:
-    """Compile and keep the code beside its source, else in the user's cache, else in a temporary folder."""
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # Numba found no folder
-        _use_temporary_folder()
-        return njit(cache=True, **options)(function)
 
 
 @cache
