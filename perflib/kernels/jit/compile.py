@@ -14,10 +14,13 @@ from pathlib import Path
 import numba
 from numba import njit
 from numba.core.caching import IndexDataCacheFile
+from numba.core.typed_passes import _reload_parfors
 
 FASTMATH = {"reassoc", "nsz", "contract", "arcp"}
 """Reordered sums, fused multiply-add, reciprocals; NaN and infinity stay what they are (no nnan, no ninf)."""
 
+IN_PARALLEL = b"numba_parallel_for"
+"""What object code calls to run in threads."""
 SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))).hexdigest()
 
 
@@ -36,6 +39,9 @@ class CodeBySignature(IndexDataCacheFile):
 
     Numba keeps an index per function and numbers the files: of two processes that save at once one loses its entry, so
     that the next process compiles again, or both give one number to two signatures, and a call runs the other one's code.
+
+    Numba notes which code needs its threads, but forgets it for code whose parallel part came from the cache: that would
+    call an address of 0. So what the object code asks for decides.
     """
 
     def save(self, key: tuple, data: tuple) -> None:
@@ -45,6 +51,8 @@ class CodeBySignature(IndexDataCacheFile):
         with suppress(FileNotFoundError):
             stamp, held, data = self._load_data(self._name_of(key))
             if (stamp, held) == (self._source_stamp, key):
+                if IN_PARALLEL in data[0][-1][0]:
+                    _reload_parfors()
                 return data
         return None
 

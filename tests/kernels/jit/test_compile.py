@@ -98,3 +98,34 @@ def test_without_a_folder_for_compiled_code_it_goes_to_a_temporary_one_and_a_lin
     assert line.startswith("perflib: no folder for compiled code can be written")
     assert list(temporary.iterdir()) == [], "the folder ends with its process"
     assert list(here.iterdir()) == []
+
+
+CALLER = """
+import sys
+import numpy as np
+from numba import prange
+from perflib.kernels.jit.compile import compiled
+@compiled(parallel=True)
+def fill(x):
+    for i in prange(len(x)):
+        x[i] = i
+@compiled
+def fill_and_add(x):
+    fill(x)
+    return x.sum()
+x = np.empty(4)
+print(fill(x) if sys.argv[1] == "fill" else fill_and_add(x))
+"""
+
+
+def test_code_around_parallel_code_from_the_cache_runs_in_the_next_process(tmp_path):
+    (tmp_path / "caller.py").write_text(CALLER)
+    cached = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run(name):
+        words = [sys.executable, tmp_path / "caller.py", name]
+        return subprocess.run(words, env=cached, capture_output=True, text=True, check=True).stdout.split()
+
+    assert run("fill") == ["None"]
+    assert run("fill_and_add") == ["6.0"], "compiled here, around what the process before left"
+    assert run("fill_and_add") == ["6.0"], "all of it from the cache"
