@@ -348,11 +348,13 @@ def name_above(axes: Axes, handles: Sequence = (), columns: int = 2) -> None:
     lines = [line for line in levels(axes) if name_of(line, axes)]
     handles = handles or [handle for handle in axes.get_legend_handles_labels()[0] if handle not in lines]
     handles = [*handles, *(lines if is_narrow(axes) else ())]
-    labels = [shortened(handle.get_label(), LETTERS) for handle in handles]
+    beside = max((len(tick.get_text()) for tick in axes.get_yticklabels()), default=0)  # names of rows; no numbers yet
+    letters = LETTERS - beside if is_narrow(axes) else LETTERS
+    labels = [shortened(handle.get_label(), letters) for handle in handles]
     if is_narrow(axes):
         half = (len(labels) + 1) // 2
         together = sum(max(map(len, part), default=0) for part in (labels[:half], labels[half:]))
-        columns = 2 if together <= LETTERS_OF_TWO else 1
+        columns = 2 if together + beside <= LETTERS_OF_TWO else 1
     look = {"loc": "lower left", "fontsize": SMALLEST if is_narrow(axes) else 9, "handlelength": 1.6, "columnspacing": 1.0}
     above = (0, STRIP if _has_strip(axes) else 1.0)
     axes.legend(handles, labels, bbox_to_anchor=above, ncols=columns, borderaxespad=0.2, labelspacing=0.3, **look)

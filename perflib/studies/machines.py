@@ -354,7 +354,7 @@ def shares_figure(axes: Axes, fleet: Fleet) -> str:
         look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "linestyle": ""}
         axes.plot([100 * one[kernels[place]] for place in places], places, label=shortened(name), markersize=7, **look)
     axes.set_yticks(range(len(kernels)), [LOOKS[k][0] if k.startswith("matmul") else "RMS norm" for k in kernels])
-    axes.set(xlabel="best rate, % of the machine's own multiply-add peak (float32, one core)", xlim=(0, 105))
+    axes.set(xlabel="best rate, % of the machine's own peak (float32, one core)", xlim=(0, 105))
     axes.set_ylim(-0.5, len(kernels) - 0.5)
     name_above(axes)
     best = kernels[-1]

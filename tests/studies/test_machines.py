@@ -280,3 +280,13 @@ def test_many_machines_are_judged_by_their_summaries_alone(home):
     assert shares["matmul_tiled"].round(2).tolist()[:2] == [0.02, 0.02]
     assert shares["problem"].tolist()[:2] == ["", ""]
     assert "checksum differs" in shares["problem"].iloc[2]
+
+
+@pytest.mark.filterwarnings("error")
+def test_long_names_of_machines_leave_a_narrow_figure_its_axes(home):
+    for name in ("Intel(R) Xeon(R) Platinum 8488C CPU @ 2.40 GHz", "AMD EPYC 9R14 96-Core Processor"):
+        put(home, name, full(machine=replace(HERE, cpu=name)))
+
+    narrow = machines.shares_figure(load_fleet(home)).draw_narrow()
+
+    assert narrow.axes[0].get_position().width > 0.5
