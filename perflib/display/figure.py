@@ -82,6 +82,7 @@ SHADES = 20  # of a map: steps of 5 %
 LINE, TINT = "#767676", {"color": "#000000", "alpha": 0.06}  # the end of a band, and every other band
 STRIP = 1.06  # of the height of the axes: where a strip of names above them ends
 LETTERS, LETTERS_OF_TWO = 44, 38  # of a name above narrow axes, and of two beside each other
+NUMBER = 4  # letters beside the axes that leave this room
 ROW = 0.17  # inches of a line of a legend
 ON_PAGES = "PERFLIB_FIGURES"  # set to "page" where a page is made: figures come as lines
 
@@ -348,7 +349,7 @@ def name_above(axes: Axes, handles: Sequence = (), columns: int = 2) -> None:
     lines = [line for line in levels(axes) if name_of(line, axes)]
     handles = handles or [handle for handle in axes.get_legend_handles_labels()[0] if handle not in lines]
     handles = [*handles, *(lines if is_narrow(axes) else ())]
-    beside = max((len(tick.get_text()) for tick in axes.get_yticklabels()), default=0)  # names of rows; no numbers yet
+    beside = max([0, *(len(tick.get_text()) - NUMBER for tick in axes.get_yticklabels())])  # names of rows take room
     letters = LETTERS - beside if is_narrow(axes) else LETTERS
     labels = [shortened(handle.get_label(), letters) for handle in handles]
     if is_narrow(axes):
