@@ -42,7 +42,7 @@ def test_a_template_has_what_templates_of_models_count_on(template, text):
     assert render(template, ["<q>é"], NAMES) == [text or '[{"role": "user", "content": "<q>é"}]']
 
 
-DOUBLING = "{% set ns = namespace(x='x') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}"
+GROWING = "{% set ns = namespace(x='x') %}{% for i in range(9) %}{% set ns.x = ns.x * 1000 %}{% endfor %}{{ ns.x }}"
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = i * j %}{% endfor %}{% endfor %}"
 
 
@@ -52,7 +52,7 @@ LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = i * j %
         (LOOP, "did not end within 2 s of CPU time"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
         ("{% for i in range(1000000) %}{% endfor %}", "OverflowError: Range too big"),
-        (DOUBLING, "it needs more than 1024 MiB of memory"),
+        (GROWING, "it needs more than 1024 MiB of memory"),
         ("{{ 'x' * 10 ** 11 }}", "it needs more than 1024 MiB of memory"),
         ("{{ 'x' * 2000000 }}", f"it writes more than {MOST_CHARACTERS} characters"),
         ("{% for i in range(90000) %}0123456789012{% endfor %}", f"it writes more than {MOST_CHARACTERS} characters"),
