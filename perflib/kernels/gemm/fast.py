@@ -23,15 +23,16 @@ naming the argument, the requirement and the value.
 """
 
 import threading
+from functools import cache
 
 import numpy as np
-from numba import config, prange, typeof, types
+from numba import config, typeof, types
 
 from ..buffers import HUGE_BYTES, HUGE_KIB, mapped
 from ..caches import data_caches, reported_caches
 from ..checks import products
 from ..jit.compile import compiled
-from ..jit.dispatch import DONE, REFUSED, check_threads, numba_threads, overlap, prepare, writeable
+from ..jit.dispatch import DONE, REFUSED, check_threads, in_threads, overlap, prepare, writeable
 from ..jit.simd import in_columns, item_bytes, pointer
 from .block_sizes import few_rows_blocks, rows_conflict, shared_sets
 from .blocked import ONE, _multiply_in_place, _multiply_packed, default_blocks, items
@@ -124,56 +125,42 @@ def _matmul(a, b, out, work, l2_bytes, l1_ways, mc, kc, nc):
     _multiply(a_, k, 1, b_, n, False, out_, n, m, n, k, ONE, work_, l2_bytes, l1_ways, mc, kc, nc)
 
 
-@compiled(inline="always")
-def _multiply_stack(a, b, out, layout, stack, first, last, work, l2_bytes, l1_ways, mc, kc, nc):
-    """The multiplications first ... last - 1 of a stack; layout and stack as `operands` describes them."""
-    m, n, k, lda, step = layout[0], layout[1], layout[2], layout[3], layout[4]
-    ldb, b_in_columns, ldc = layout[5], layout[6] != 0, layout[7]
-    index, inner = first, len(stack) - 1
-    while index < last:
-        rest, a_, b_, out_ = index, a, b, out
-        for d in range(inner, -1, -1):
-            place = rest % stack[d, 0]
-            rest //= stack[d, 0]
-            a_, b_ = pointer(a_, place * stack[d, 1]), pointer(b_, place * stack[d, 2])
-            out_ = pointer(out_, place * stack[d, 3])
-        count = min(last - index, stack[inner, 0] - index % stack[inner, 0])
-        several = count, stack[inner, 1], stack[inner, 2], stack[inner, 3]
-        _multiply(a_, lda, step, b_, ldb, b_in_columns, out_, ldc, m, n, k, several, work, l2_bytes, l1_ways, mc, kc, nc)
-        index += count
-
-
 @compiled(nogil=True)
-def _matmul_strided(a, b, out, layout, stack, work, l2_bytes, l1_ways, mc, kc, nc):
-    """Any layout and any stack that `operands` describes."""
-    a_, b_, out_, work_ = pointer(a, 0), pointer(b, 0), pointer(out, 0), pointer(work, 0)
-    _multiply_stack(a_, b_, out_, layout, stack, 0, stack[:, 0].prod(), work_, l2_bytes, l1_ways, mc, kc, nc)
+def _matmul_share(t, a, b, out, layout, stack, works, l2_bytes, l1_ways, mc, kc, nc):
+    """Any layout and any stack that `operands` describes, as far as it is for thread t; each has a row of `works`.
 
-
-@compiled(parallel=True)
-def _matmul_threads(a, b, out, layout, stack, works, l2_bytes, l1_ways, mc, kc, nc):
-    """The same by a thread per row of `works`, each with its share of the stack, or with a slab of the only product.
-
-    A slab has whole register tiles: rows of C, or columns where there are more.
+    Threads share the stack, or the only product in slabs of whole register tiles: rows of C, or its columns if more.
     """
     m, n, k, lda, step = layout[0], layout[1], layout[2], layout[3], layout[4]
     ldb, b_in_columns, ldc = layout[5], layout[6] != 0, layout[7]
     threads, count, by_rows = works.shape[0], stack[:, 0].prod(), m >= n
-    unit = tile_rows(a) if by_rows else tile_columns(a)
-    slab = -(-(m if by_rows else n) // (unit * threads)) * unit
-    share = -(-count // threads)
-    for t in prange(threads):
-        a_, b_, out_, work = pointer(a, 0), pointer(b, 0), pointer(out, 0), pointer(works, t * works.shape[1])
-        i, j = (t * slab, 0) if by_rows else (0, t * slab)
-        height, width = min(slab, m - i) if by_rows else m, n if by_rows else min(slab, n - j)
-        if count > 1:
-            first, last = t * share, min(count, (t + 1) * share)
-            _multiply_stack(a_, b_, out_, layout, stack, first, last, work, l2_bytes, l1_ways, mc, kc, nc)
-        elif height > 0 and width > 0:
-            a_, b_, out_ = pointer(a_, i * lda), pointer(b_, j * ldb if b_in_columns else j), pointer(out_, i * ldc + j)
-            _multiply(
-                a_, lda, step, b_, ldb, b_in_columns, out_, ldc, height, width, k, ONE, work, l2_bytes, l1_ways, mc, kc, nc
-            )
+    first, last, i, j, height, width = 0, count, 0, 0, m, n
+    if count > 1:
+        share = -(-count // threads)
+        first, last = t * share, min(count, (t + 1) * share)
+    elif by_rows:
+        slab = -(-m // (tile_rows(a) * threads)) * tile_rows(a)
+        i, height = t * slab, min(slab, m - t * slab)
+    else:
+        slab = -(-n // (tile_columns(a) * threads)) * tile_columns(a)
+        j, width = t * slab, min(slab, n - t * slab)
+    if height <= 0 or width <= 0:
+        return
+    work, index, inner = pointer(works, t * works.shape[1]), first, len(stack) - 1
+    a_, b_, out_ = pointer(a, i * lda), pointer(b, j * ldb if b_in_columns else j), pointer(out, i * ldc + j)
+    while index < last:
+        rest, x, y, z = index, a_, b_, out_
+        for d in range(inner, -1, -1):
+            place = rest % stack[d, 0]
+            rest //= stack[d, 0]
+            x, y = pointer(x, place * stack[d, 1]), pointer(y, place * stack[d, 2])
+            z = pointer(z, place * stack[d, 3])
+        some = min(last - index, stack[inner, 0] - index % stack[inner, 0])
+        several = some, stack[inner, 1], stack[inner, 2], stack[inner, 3]
+        _multiply(
+            x, lda, step, y, ldb, b_in_columns, z, ldc, height, width, k, several, work, l2_bytes, l1_ways, mc, kc, nc
+        )
+        index += some
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
@@ -195,7 +182,6 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, threads:
 
 def _any(a: object, b: object, out: object, threads: object) -> np.ndarray:
     """The long way: everything checked in Python, code compiled where it is not yet."""
-    global LIMITS
     threads = check_threads(threads)
     out = products(a, b, out)
     if config.DISABLE_JIT:
@@ -205,15 +191,15 @@ def _any(a: object, b: object, out: object, threads: object) -> np.ndarray:
     elif not a.size or not b.size:
         out.fill(0)
     elif out.size:
-        LIMITS = LIMITS or limits()
         arrays = writeable(a), writeable(b), writeable(out)
-        if threads > 1 or not _compiled_for(*arrays) or _matmul_in_place(*arrays, *LIMITS) != DONE:
+        if threads > 1 or not _compiled_for(*arrays) or _matmul_in_place(*arrays, *limits()) != DONE:
             _strided(*arrays, threads)
     return out
 
 
 def _compiled_for(*arrays: np.ndarray) -> bool:
     """Whether `_matmul_in_place` takes them: matrices in rows or in columns and an output in rows, or stacks in rows."""
+    global LIMITS
     kinds = tuple(map(typeof, arrays))
     if kinds not in PREPARED:
         layouts, ranks = "".join(kind.layout for kind in kinds), {kind.ndim for kind in kinds}
@@ -221,6 +207,7 @@ def _compiled_for(*arrays: np.ndarray) -> bool:
             return False
         prepare(_matmul_in_place, (*kinds, types.intp, types.intp))
         PREPARED.add(kinds)
+        LIMITS = limits()
     return True
 
 
@@ -236,10 +223,9 @@ def _strided(a: np.ndarray, b: np.ndarray, out: np.ndarray, threads: int) -> Non
     threads = threads if m * n * k * int(arranged.stack[:, 0].prod()) >= PARALLEL_WORK else 1
     works, *blocks = packing(m, n, k, out.dtype, threads)
     if threads == 1:
-        _matmul_strided(*arranged, works, *LIMITS, *blocks)
+        _matmul_share(0, *arranged, works, *limits(), *blocks)
     else:
-        with numba_threads(threads):
-            _matmul_threads(*arranged, works, *LIMITS, *blocks)
+        in_threads(_matmul_share, threads, *arranged, works, *limits(), *blocks)
 
 
 def unchecked(a: np.ndarray, b: np.ndarray, out: np.ndarray, threads: int = 1) -> tuple:
@@ -250,6 +236,7 @@ def unchecked(a: np.ndarray, b: np.ndarray, out: np.ndarray, threads: int = 1) -
     return a, b, out, work, *limits(), *blocks
 
 
+@cache
 def limits() -> tuple[int, int]:
     """Bytes of L2 and ways of L1 on this machine, small ones where it does not tell."""
     data = {cache.level: cache for cache in data_caches(reported_caches())}
@@ -260,7 +247,7 @@ def packing(m: int, n: int, k: int, dtype: np.dtype, threads: int = 1) -> tuple[
     """Room to pack into, a row per thread, and MC, KC, NC. The room is kept for the next call of this thread."""
     blocks = default_blocks(dtype)
     if m < ROWS_FOR_L3:
-        blocks = few_rows_blocks(m, blocks, register_tile(dtype)[1], dtype.itemsize, (LIMITS or limits())[0])
+        blocks = few_rows_blocks(m, blocks, register_tile(dtype)[1], dtype.itemsize, limits()[0])
     count = items(m, n, k, dtype, *blocks)
     size = threads * count * dtype.itemsize
     if getattr(ROOM, "buffer", None) is None or ROOM.buffer.nbytes < size:
@@ -271,5 +258,5 @@ def packing(m: int, n: int, k: int, dtype: np.dtype, threads: int = 1) -> tuple[
 
 ROOM = threading.local()
 PREPARED: set[tuple] = set()
-LIMITS: tuple[int, ...] = ()  # of `limits`; empty until something is compiled
+LIMITS: tuple[int, ...] = ()  # of `limits`; empty until `_matmul_in_place` is compiled and closed to other types
 IN_PLACE = (("CCC", {2}), ("FCC", {2}), ("CFC", {2}), ("FFC", {2}), ("CCC", {3}))  # layouts and ranks of a, b and out

@@ -5,12 +5,14 @@ Unusual arguments go through Python, which converts or refuses them.
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
-from numba import config, types
+from numba import config, prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.lib.array_utils import byte_bounds
 
 from ..checks import positive_integer
@@ -69,13 +71,49 @@ def overlap(x, size, y, other_size):
     return address(x) < address(y) + other_size * item and address(y) < address(x) + size * item and size * other_size > 0
 
 
-@contextmanager
-def numba_threads(count: int) -> Iterator[None]:
-    """Numba's prange uses `count` threads meanwhile. One caller at a time: not every threading layer takes two."""
+@intrinsic
+def _call_at(typingctx, start, t, args):
+    """Call the compiled function that starts at an address, returns nothing and takes an intp and these arguments."""
+    kinds = (types.intp, *args.types)
+
+    def codegen(context, builder, signature, values):
+        kind = context.call_conv.get_function_type(types.none, kinds)
+        place = builder.inttoptr(values[0], kind.as_pointer())
+        given = [values[1], *cgutils.unpack_tuple(builder, values[2])]
+        status, _ = context.call_conv.call_function(builder, place, types.none, kinds, given)
+        with cgutils.if_unlikely(builder, status.is_error):
+            context.call_conv.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.none(types.uintp, types.intp, args), codegen
+
+
+@compiled(parallel=True)
+def _shares(start, count, *args):
+    for t in prange(count):
+        _call_at(start, t, args)
+
+
+def in_threads(kernel: Callable, count: int, *args: Any) -> None:
+    """kernel(t, *args) for each t below `count`, by as many of Numba's threads. The kernel is compiled and returns nothing.
+
+    The dtype of the first argument must say the types of all. The code is found by its address: a parallel loop around the
+    kernel itself would hold a copy of it, which took Numba 40 s to compile for a matrix multiplication. One caller at a
+    time: not every threading layer takes two.
+    """
     with LOCK:
+        key = kernel, args[0].dtype
+        if key not in STARTS:
+            signature = types.intp, *map(numba.typeof, args)
+            kernel.compile(signature)
+            code = kernel.overloads[signature]
+            STARTS[key] = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
         before = numba.get_num_threads()
         numba.set_num_threads(count)
         try:
-            yield
+            _shares(np.uintp(STARTS[key]), count, *args)
         finally:
             numba.set_num_threads(before)
+
+
+STARTS: dict[tuple, int] = {}  # by kernel and dtype

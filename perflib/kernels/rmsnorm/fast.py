@@ -19,13 +19,15 @@ row 0. Raises `TypeError` or `ValueError` naming the argument, the requirement a
 Root Mean Square Layer Normalization, NeurIPS 2019, equation 4.
 """
 
+from functools import cache
+
 import numpy as np
-from numba import config, prange, types
+from numba import config, types
 
 from ..caches import data_caches, reported_caches
 from ..checks import norm
 from ..jit.compile import compiled
-from ..jit.dispatch import DONE, REFUSED, array_type, check_threads, numba_threads, overlap, plain, prepare
+from ..jit.dispatch import DONE, REFUSED, array_type, check_threads, in_threads, overlap, plain, prepare
 from ..jit.simd import (
     address,
     fence,
@@ -207,17 +209,16 @@ def _rms_norm_residual(x, weight, eps, out, residual, stream_bytes):
     return DONE
 
 
-@compiled(parallel=True)
-def _rms_norm_threads(x, weight, eps, out, residual, fused, stream_bytes, threads):
-    """Both, rows shared out; residual is x where there is none."""
+@compiled(nogil=True)
+def _rms_norm_share(t, x, weight, eps, out, residual, fused, stream_bytes, threads):
+    """Both, the rows of thread t; x, out and residual are flat, residual is x where there is none."""
     n = weight.size
     count = x.size // n if n else 0
     slab = -(-count // threads)
     units = x.dtype.type(1), x.dtype.type(1 / max(n, 1)), x.dtype.type(eps)
-    for t in prange(threads):
-        x_, weight_, out_, sum_ = pointer(x, 0), pointer(weight, 0), pointer(out, 0), pointer(residual, 0)
-        streaming, last = _streams(out_, count, n, stream_bytes), min(count, (t + 1) * slab)
-        _normalise(x_, weight_, eps, out_, sum_, fused, n, units, t * slab, last, streaming)
+    x_, weight_, out_, sum_ = pointer(x, 0), pointer(weight, 0), pointer(out, 0), pointer(residual, 0)
+    streaming, last = _streams(out_, count, n, stream_bytes), min(count, (t + 1) * slab)
+    _normalise(x_, weight_, eps, out_, sum_, fused, n, units, t * slab, last, streaming)
 
 
 def rms_norm(
@@ -236,9 +237,9 @@ def rms_norm(
     if out is not None and type(threads) is int and threads == 1:
         try:
             if residual is None:
-                status = _rms_norm(x, weight, eps, out, *STREAM_FROM)
+                status = _rms_norm(x, weight, eps, out, *ALONE)
             else:
-                status = _rms_norm_residual(x, weight, eps, out, residual, *STREAM_FROM)
+                status = _rms_norm_residual(x, weight, eps, out, residual, *FUSED)
         except TypeError:  # of a type it is not compiled for
             status = REFUSED
         if status == DONE:
@@ -258,18 +259,18 @@ def _any(x: object, weight: object, eps: object, out: object, residual: object, 
         return out
     _prepare(fused := residual is not None, x.dtype)
     if threads > 1:
-        with numba_threads(threads):
-            _rms_norm_threads(x, weight, eps, out, residual if fused else x, fused, *STREAM_FROM, threads)
+        flat = (array.reshape(-1) for array in (out, residual if fused else x))
+        in_threads(_rms_norm_share, threads, x.reshape(-1), weight, eps, *flat, fused, stream_bytes(), threads)
     elif fused:
-        _rms_norm_residual(x, weight, eps, out, residual, *STREAM_FROM)
+        _rms_norm_residual(x, weight, eps, out, residual, stream_bytes())
     else:
-        _rms_norm(x, weight, eps, out, *STREAM_FROM)
+        _rms_norm(x, weight, eps, out, stream_bytes())
     return out
 
 
 def _prepare(fused: bool, dtype: np.dtype) -> None:
     """Have the code for a dtype: the kernels are closed to every other one."""
-    global STREAM_FROM
+    global ALONE, FUSED
     if config.DISABLE_JIT or (fused, dtype) in PREPARED:
         return
     line = array_type(dtype, 1)
@@ -277,7 +278,10 @@ def _prepare(fused: bool, dtype: np.dtype) -> None:
         arrays = [array_type(dtype, rank)] * 2
         kernel = _rms_norm_residual if fused else _rms_norm
         prepare(kernel, (arrays[0], line, types.float64, *arrays[: 1 + fused], types.intp))
-    STREAM_FROM = (stream_bytes(),)
+    if fused:
+        FUSED = (stream_bytes(),)
+    else:
+        ALONE = (stream_bytes(),)
     PREPARED.add((fused, dtype))
 
 
@@ -289,10 +293,12 @@ def unchecked(x, weight, eps, out, residual=None, threads=1) -> tuple:
     return x, weight, float(eps), out, stream_bytes()
 
 
+@cache
 def stream_bytes() -> int:
     """An output above this size is written past the caches: with as much input the largest cannot hold both."""
     return max((cache.size_bytes for cache in data_caches(reported_caches())), default=16 << 20) // 2
 
 
 PREPARED: set[tuple[bool, np.dtype]] = set()
-STREAM_FROM: tuple[int, ...] = ()  # of `stream_bytes`; empty until something is compiled
+ALONE: tuple[int, ...] = ()  # `stream_bytes`; empty until `_rms_norm` is compiled and closed to other types
+FUSED: tuple[int, ...] = ()  # the same of `_rms_norm_residual`

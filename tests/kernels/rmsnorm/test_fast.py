@@ -168,6 +168,25 @@ def test_an_output_that_is_the_residual_is_refused(refused):
         rms_norm(ROWS, ROW, 1e-5, shared, shared)
 
 
+FUSED_FIRST = """
+import numpy as np
+from perflib.kernels import rms_norm
+x, weight = np.ones((2, 8), np.float32), np.ones(8, np.float32)
+rms_norm(x, weight, residual=np.ones((2, 8), np.float32))
+try:
+    rms_norm(x, weight, 0.0, np.empty((4, 8), np.float32)[::2])
+except ValueError as refusal:
+    print(refusal)
+"""
+
+
+def test_a_bad_output_is_refused_after_a_first_call_with_a_residual():
+    """That call leaves the code without a residual open to every type: it must not be tried yet."""
+    done = subprocess.run([sys.executable, "-c", FUSED_FIRST], capture_output=True, text=True, check=False)
+
+    assert done.stdout.startswith("out must be C-contiguous") and done.stderr == ""
+
+
 FLOAT64_AFTER_FLOAT32 = """
 import numpy as np
 from perflib.kernels import find
