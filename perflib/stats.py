@@ -73,6 +73,12 @@ def median(samples: Sequence[float] | np.ndarray) -> float:
     return float(np.median(_finite(samples, at_least=1)))
 
 
+def _quick_median(values: np.ndarray) -> float:
+    """The same of finite numbers: NumPy's own takes ten times as long for some tens of them."""
+    ordered, half = np.sort(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
 def median_interval(samples: Sequence[float] | np.ndarray, confidence: float = 0.95, serial: bool = False) -> Interval:
     """Median with the order-statistic interval: no assumption on the distribution but independence.
 
@@ -250,10 +256,10 @@ class Medians:
     @classmethod
     def of(cls, times: Sequence[np.ndarray]) -> "Medians | None":
         """From the times in each process; None where a median is not above 0, so that it has no logarithm."""
-        middles = np.array([np.median(each) for each in times])
+        middles = np.array([_quick_median(each) for each in times])
         if middles.min() <= 0:
             return None
-        spreads = [1.4826 * np.median(abs(each / middle - 1)) for each, middle in zip(times, middles, strict=True)]
+        spreads = [1.4826 * _quick_median(abs(each / middle - 1)) for each, middle in zip(times, middles, strict=True)]
         scatter = np.mean([math.pi / 2 * s**2 / len(each) for s, each in zip(spreads, times, strict=True)])
         return cls(np.log(middles), float(scatter))
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..display.text import on_one_line
 from ..stats import Medians
-from .queries import CASE, net_times, parameters
+from .queries import CASE, in_groups, net_times, parameters
 from .store import TABLES, Run
 
 Key = tuple[str, tuple[tuple[str, object], ...]]
@@ -36,18 +36,10 @@ def cases(run: Run) -> Mapping[Key, dict[str, np.ndarray]]:
 
 def cases_of(run: Run, topic: str) -> dict[Key, dict[str, np.ndarray]]:
     """The columns `net_ns`, `process`, `compiled` and `switches` of every case of a topic, samples in the order taken."""
-    times, samples = net_times(run, topic), {}
-    if times.empty:
-        return samples
-    columns = [*CASE, "threads", *parameters(times)]
-    numbers = times.groupby(columns, dropna=False, sort=False).ngroup().to_numpy()
-    order = np.argsort(numbers, kind="stable")
-    places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
-    arrays = {name: times[name].to_numpy() for name in ("net_ns", "process", "compiled", "switches")}
-    firsts = times[columns].iloc[[rows[0] for rows in places]].itertuples(index=False, name=None)
-    for values, rows in zip(firsts, places, strict=True):
-        pairs = ((name, value) for name, value in zip(columns, values, strict=True) if pd.notna(value) and value != "")
-        samples[topic, tuple(pairs)] = {name: array[rows] for name, array in arrays.items()}
+    times, samples, wanted = net_times(run, topic), {}, ("net_ns", "process", "compiled", "switches")
+    for case, arrays in in_groups(times, [*CASE, "threads", *parameters(times)], wanted, sort=False):
+        key = tuple((name, value) for name, value in case.items() if pd.notna(value) and value != "")
+        samples[topic, key] = dict(zip(wanted, arrays, strict=True))
     return samples
 
 

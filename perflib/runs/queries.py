@@ -4,7 +4,7 @@ Every table and figure uses these functions, so all of them subtract loop overhe
 Raises `RunError` where the run lacks the rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -57,16 +57,33 @@ def summary(run: Run, topic: str, **wanted: Any) -> pd.DataFrame:
     The interval is one for the median over placements and processes of the machine, see `middle`.
     """
     rows, times, prior = [], net_times(run, topic), topic_prior(run, topic)
-    columns = [*CASE, *parameters(times)]
-    for key, group in select(times, **wanted).groupby(columns, dropna=False, sort=True):
-        case = dict(zip(columns, key, strict=True))
-        interval = middle(group.set_index("process")["net_ns"], prior)
+    columns, times = [*CASE, *parameters(times)], select(times, **wanted)
+    for case, (net_ns, process) in in_groups(times, columns, ("net_ns", "process")):
+        interval = _middle(net_ns, process, prior)
         rates = _rates(run, case, interval) if interval.low > 0 else {}
-        counts = {"samples": len(group), "processes": group["process"].nunique()}
+        counts = {"samples": len(net_ns), "processes": len(np.unique(process))}
         rows.append({**case, **_columns("ns", interval), **rates, **counts})
     if not rows:
         raise RunError(f"run {run.id} has no {topic} with {wanted}")
     return pd.DataFrame(rows)
+
+
+def in_groups(
+    times: pd.DataFrame, columns: Sequence[str], wanted: Sequence[str], sort: bool = True
+) -> Iterator[tuple[dict[str, Any], list[np.ndarray]]]:
+    """The values of `columns` and the `wanted` arrays of each group of rows, sooner than by a frame for each.
+
+    sort: by those values, else in the order of their first rows.
+    """
+    if times.empty:
+        return
+    numbers = times.groupby([*columns], dropna=False, sort=sort).ngroup().to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    places = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+    arrays = [times[name].to_numpy() for name in wanted]
+    firsts = times[[*columns]].iloc[[rows[0] for rows in places]].itertuples(index=False, name=None)
+    for values, rows in zip(firsts, places, strict=True):
+        yield dict(zip(columns, values, strict=True)), [array[rows] for array in arrays]
 
 
 def process_medians(times: Mapping[str, Any]) -> Medians | None:
@@ -83,7 +100,7 @@ def topic_prior(run: Run, topic: str) -> Prior | None:
     """What the cases of a topic say of the variance between processes; None where too few were measured in several."""
     times = net_times(run, topic)
     columns = ["block", *CASE, "threads", *parameters(times)]
-    return prior_of(process_medians(group) for _, group in times.groupby(columns, dropna=False))
+    return prior_of(_medians(*arrays) for _, arrays in in_groups(times, columns, ("net_ns", "process")))
 
 
 def middle(values: pd.Series, prior: Prior | None = None) -> Interval:
@@ -92,7 +109,11 @@ def middle(values: pd.Series, prior: Prior | None = None) -> Interval:
     From several processes: `Medians.interval`, which holds for other placements and processes too. From one: the order
     statistics of its rounds, which know nothing of others.
     """
-    medians = _medians(values.to_numpy(), values.index.get_level_values("process").to_numpy())
+    return _middle(values.to_numpy(), values.index.get_level_values("process").to_numpy(), prior)
+
+
+def _middle(values: np.ndarray, process: np.ndarray, prior: Prior | None) -> Interval:
+    medians = _medians(values, process)
     return medians.interval(prior) if medians and medians.freedom else _interval(values)
 
 
@@ -160,11 +181,11 @@ def _limit(run: Run, name: str) -> Interval | None:
     return limit and Interval(**limit)
 
 
-def _interval(times: pd.Series) -> Interval:
+def _interval(times: np.ndarray) -> Interval:
     """Median and interval; fewer than six samples have none and get their range."""
     if len(times) >= MIN_SAMPLES:
-        return median_interval(times.to_numpy(), serial=True)
-    return Interval(median(times.to_numpy()), float(times.min()), float(times.max()), 1 - 2 * 0.5 ** len(times))
+        return median_interval(times, serial=True)
+    return Interval(median(times), float(times.min()), float(times.max()), 1 - 2 * 0.5 ** len(times))
 
 
 def _rates(run: Run, case: Mapping[str, Any], time_ns: Interval) -> dict[str, float]:
