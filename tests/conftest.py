@@ -124,14 +124,6 @@ def measurement(sample):
 
 
 @pytest.fixture(scope="session")
-def handmade_report(tmp_path_factory):
-    """The folder of a report on two notebooks that try everything."""
-    import handmade  # and with it the libraries of the report, which most tests do without
-
-    return handmade.report(tmp_path_factory.mktemp("handmade"))
-
-
-@pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """`once("name", make)`: the path that `make(folder)` returned, made by one of the processes that share the tests."""
     base = tmp_path_factory.getbasetemp()
@@ -147,6 +139,14 @@ def once(tmp_path_factory):
             return Path(made.read_text())
 
     return path
+
+
+@pytest.fixture(scope="session")
+def handmade_report(once):
+    """The folder of a report on two notebooks that try everything."""
+    import handmade  # and with it the libraries of the report, which most tests do without
+
+    return once("handmade", handmade.report)
 
 
 @pytest.fixture(scope="session")

@@ -85,11 +85,15 @@ def test_the_check_sees_every_kind_of_fault(browser, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory):
+def figures(once):
     """A page of every figure of the reference run."""
-    run = load_run()
-    parts = [part for name, draw in FIGURES.items() for part in (f"# {name}", draw(run))]
-    return write_page(tmp_path_factory.mktemp("figures") / "figures.html", "All figures", *parts)
+
+    def make(folder):
+        run = load_run()
+        parts = [part for name, draw in FIGURES.items() for part in (f"# {name}", draw(run))]
+        return write_page(folder / "figures.html", "All figures", *parts)
+
+    return once("figures", make)
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

@@ -7,6 +7,7 @@ from perflib.kernels.caches import Cache
 from perflib.runs import writer
 from perflib.runs.store import TABLES
 from perflib.runs.writer import RunWriter
+from perflib.stats import Interval
 
 MACHINE = Machine(
     cpu="Test(R) Chip 9000",
@@ -24,10 +25,14 @@ MACHINE = Machine(
 
 
 def isolate(folder, monkeypatch):
-    """Data and lock in `folder`, and code that does not change while others edit it; returns `folder`."""
+    """Data and lock in `folder`, and code that does not change while others edit it; returns `folder`.
+
+    The copy bandwidth, which takes fifteen seconds in each process, is measured by tests/hardware/test_facts.py.
+    """
     monkeypatch.setenv("PERFLIB_DATA", str(folder))
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr("perflib.runs.sweep.copy_gb_per_s", lambda machine: Interval(20.0, 19.5, 20.5, 0.95))
     monkeypatch.setattr(writer, "_code", lambda: {"digest": "0", "commit": None, "clean": None})
     return folder
 
