@@ -6,7 +6,7 @@ FULL ?=
 ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report check test test-slow test-oldest fuzz lab bench fleet-bench readme faults clean
+.PHONY: help report check test test-slow test-oldest fuzz fuzz-runs lab bench fleet-bench readme faults clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -38,6 +38,9 @@ test-oldest: .venv/test ## the fast tests with the lowest versions that are decl
 
 fuzz: .venv/test ## multiply 100,000 matrices of random shapes and layouts and check every product: ten minutes
 	PYTHONPATH=tests/support $(RUN)/python tests/support/fuzz.py
+
+fuzz-runs: .venv/test ## a thousand mutated runs, by SEED: each must be refused in one line or read as what it says: an hour
+	$(RUN)/python tests/support/mutations.py --count 1000 --seed $(or $(SEED),1)
 
 lab: .venv/lab ## open JupyterLab on the first notebook, for this machine only
 	PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab --ip=127.0.0.1 --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. notebooks/00-start-here.ipynb

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from .hardware.limits import limits
     from .models.tile_choice import BestTile, best_tile
     from .performance_stats import PerformanceStats
+    from .report.pyperf_file import write_pyperf
     from .runs.compare import compare_runs
     from .runs.described import described
-    from .runs.pyperf_file import write_pyperf
     from .runs.store import Run, list_runs, load_run
     from .scaling import ScalingFit, fit_scaling
     from .sweeps.result import Sweep
@@ -59,7 +59,7 @@ _HOMES = {
     "runs.compare": ["compare_runs"],
     "errors": ["Interrupted", "PerflibError", "RunError", "SampleError", "Unmeasurable"],
     "timing.race": ["race"],
-    "runs.pyperf_file": ["write_pyperf"],
+    "report.pyperf_file": ["write_pyperf"],
     "runs.described": ["described"],
     "explorer": ["explore"],
 }

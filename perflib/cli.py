@@ -35,7 +35,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NothingComparable, PerflibError, RunError, SampleError
+from .errors import NothingComparable, PerflibError, RunError, SampleError, on_one_line
 from .files import IS_CLONE, require_clone
 from .system.children import become
 
@@ -63,7 +63,7 @@ def run(argv: Sequence[str], loaded: Callable[[], None] = lambda: None) -> int:
         print(f"interrupted; continue with: perflib {shlex.join(argv)}", file=sys.stderr)
         return 130
     except (PerflibError, OSError) as problem:
-        print(f"perflib: {problem}", file=sys.stderr)
+        print(f"perflib: {on_one_line(problem)}", file=sys.stderr)
         return 1
 
 
@@ -525,7 +525,7 @@ def _runs(args: argparse.Namespace) -> None:
         try:
             run = _load(path)
             state = "complete" if run.finished else "unfinished"
-            facts = f"{state}  {sum(run.blocks.values())} samples  {run.machine.cpu}"
+            facts = state, f"{sum(run.blocks.values())} samples", run.machine.cpu
         except RunError as problem:
-            facts = f"damaged: {problem}"
-        print(f"{path.name}  {path.parent.name}  {facts}")
+            facts = (f"damaged: {problem}",)
+        print("  ".join(map(on_one_line, (path.name, path.parent.name, *facts))))

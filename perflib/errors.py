@@ -6,9 +6,26 @@ except perflib.PerflibError as problem:
     print(problem)
 """
 
+import re
+
+ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")  # of a terminal
+UNSEEN = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # control characters, but for white space
+    r"\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"  # marks of direction, spaces without width
+    r"\u00ad\u180e\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def on_one_line(text: object) -> str:
+    """Its words, one space between: neither a newline nor a terminal escape nor a mark of direction breaks a table."""
+    return " ".join(UNSEEN.sub("", ESCAPE.sub("", str(text))).split())
+
 
 class PerflibError(Exception):
-    """Base class of the errors that perflib itself raises."""
+    """Base class of the errors that perflib itself raises. Names of files and values in them are shown on one line."""
+
+    def __str__(self) -> str:
+        return on_one_line(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback: the sentence."""
@@ -61,3 +78,7 @@ class CallError(PerflibError, TypeError):
 
 class WrongResult(PerflibError, ValueError):
     """A kernel's result lies outside the error bound of its oracle."""
+
+
+LACKS = (RunError, SampleError, GeometryError)
+"""What a figure or table of a run may raise where the run lacks what it needs."""

@@ -57,10 +57,12 @@ def cache_folder() -> Path:
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, whose name ends as that of `path`, then put it in its place at once.
 
-    Whatever is raised, the file that was there before is untouched and nothing is left beside it.
+    Whatever is raised, the file that was there before is untouched and nothing is left beside it. A link that stands where
+    the new file is made, or at `path`, is replaced: what it points to stays.
     """
     part = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
+        part.unlink(missing_ok=True)
         write(part)
         os.replace(part, path)
     finally:
@@ -72,7 +74,7 @@ def replace_text(path: Path, text: str) -> None:
     """Replace the text of a file, as it is and on the disk before it counts."""
 
     def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as stream:
+        with part.open("x", newline="", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

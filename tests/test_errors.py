@@ -37,3 +37,11 @@ def test_every_other_exception_is_a_signal_inside_one_module():
 
 def is_exception(value):
     return isinstance(value, type) and issubclass(value, BaseException)
+
+
+@pytest.mark.parametrize("kind", OWN, ids=lambda kind: kind.__name__)
+def test_what_an_error_shows_of_names_and_values_has_no_terminal_escape_and_one_line(kind):
+    problem = kind("/tmp/\x1b[31mr\u200bed\x1b[0m\n\u202efi\U000e0041le: \x07not \ud800re\u00adad")
+
+    assert str(problem) == "/tmp/red file: not read"
+    assert problem._render_traceback_() == [f"{kind.__name__}: /tmp/red file: not read"]

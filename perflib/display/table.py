@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import RunError, SampleError
+from ..errors import LACKS
 from .html import table as html_table
 from .text import aligned, on_one_line
 
@@ -71,7 +71,7 @@ def or_missing(build: Callable[..., Any]) -> Callable[..., Any]:
     def build_or_say(*args: Any, **kwargs: Any) -> Any:
         try:
             return build(*args, **kwargs)
-        except (RunError, SampleError) as problem:
+        except LACKS as problem:
             return Missing(f"{MISSING}{problem}. `perflib record` measures it.")
 
     return build_or_say

@@ -5,22 +5,10 @@ size  time
 64    1.5 µs
 """
 
-import re
 from collections.abc import Sequence
 
+from ..errors import on_one_line
 from ..stats import Interval
-
-ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")  # of a terminal
-UNSEEN = re.compile(
-    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # control characters, but for white space
-    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of direction
-    r"\ufeff\ufffe\uffff\ud800-\udfff]"
-)
-
-
-def on_one_line(text: object) -> str:
-    """Its words, one space between: neither a newline nor a terminal escape nor a mark of direction breaks a table."""
-    return " ".join(UNSEEN.sub("", ESCAPE.sub("", str(text))).split())
 
 
 def shortened(text: object, letters: int = 32) -> str:

@@ -30,7 +30,8 @@ from ..files import data_folder, recording_folder, replace_text
 from ..hardware.facts import machine
 from ..kernels.caches import sysctl
 from ..runs.integrity import digest
-from ..runs.store import load_run, read_blocks, runs_in
+from ..runs.store import load_run, runs_in
+from ..runs.tables import read_blocks
 from ..runs.writer import code_digest, lock_owner
 from ..studies.recording_plan import record
 from ..sweeps.sweep import sweep

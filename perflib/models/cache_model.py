@@ -3,6 +3,7 @@
 Raises ValueError for a size or tile below 1, `GeometryError` for a cache that cannot be.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,11 +30,12 @@ def tile_limit(n: int, itemsize: int, cache: Cache) -> int:
     """
     positive_integer("n", n)
     shape = geometry(cache)
-    largest = int(np.sqrt(cache.size_bytes / itemsize))
-    for tile in range(2, largest + 1):
-        if _lines_by_set(n, tile, tile, itemsize, shape).max() > max(1, shape.ways - 1):
-            return tile - 1
-    return max(1, largest)
+    largest, most = int(np.sqrt(cache.size_bytes / itemsize)), max(1, shape.ways - 1)
+
+    def is_too_large(tile: int) -> bool:  # so is every larger one, whose lines are these and more
+        return _lines_by_set(n, tile, tile, itemsize, shape).max() > most
+
+    return 1 + bisect_left(range(2, largest + 1), True, key=is_too_large)
 
 
 def _lines_by_set(n: int, rows: int, width: int, itemsize: int, shape: Geometry) -> np.ndarray:

@@ -26,6 +26,7 @@ from urllib.parse import quote
 from ..display.figure import ON_PAGES
 from ..errors import ReportError
 from ..files import NOTEBOOKS, REPORTS, replace_text
+from ..runs.integrity import FILE, read_file
 from ..runs.store import Run
 from ..studies.machines import Fleet
 from .api_page import api_page
@@ -96,8 +97,8 @@ def _pages(run: Run, notebooks: Path, fleet: Fleet | None) -> list[Page]:
 def _zip_samples(run: Run) -> bytes:
     """The files of a run in a folder of its name, as a zip that is the same each time."""
     with zipfile.ZipFile(content := io.BytesIO(), "w") as archive:
-        for file in sorted(f for f in run.path.iterdir() if f.suffix in (".csv", ".json") or f.name == "SHA256SUMS"):
-            archive.writestr(zipfile.ZipInfo(f"{run.id}/{file.name}", EPOCH), file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+        for file in sorted(f for f in run.path.iterdir() if FILE.fullmatch(f.name)):
+            archive.writestr(zipfile.ZipInfo(f"{run.id}/{file.name}", EPOCH), read_file(file), zipfile.ZIP_DEFLATED, 9)
     return content.getvalue()
 
 

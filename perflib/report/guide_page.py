@@ -13,7 +13,7 @@ import numpy as np
 from ..display.figure import Picture
 from ..display.table import Missing
 from ..display.text import text
-from ..errors import RunError, SampleError
+from ..errors import LACKS
 from ..models.tile_choice import default_losses
 from ..runs.queries import copy_gb_per_s, interval_of, peak_gflops, ratio
 from ..runs.store import Run
@@ -63,7 +63,7 @@ def text_or_not_recorded(measured: Callable[[Run], Interval], run: Run, digits: 
     """What was measured as text with its unit, or that the run lacks it."""
     try:
         return text(measured(run), digits) + unit
-    except (RunError, SampleError):
+    except LACKS:
         return "not recorded"
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..display.figure import Picture
 from ..display.text import text
-from ..errors import RunError, SampleError
+from ..errors import LACKS, RunError
 from ..models.tile_choice import best_tile, default_losses
 from ..runs.cases import topics
 from ..runs.queries import copy_gb_per_s, peak_gflops, ratio, select, summary
@@ -85,13 +85,13 @@ def headline(run: Run) -> str:
     """The answer to the title: the best matrix multiplication, beside the peak, NumPy and the textbook loop."""
     try:
         top, peak = _fastest(run), peak_gflops(run).value
-    except (RunError, SampleError):
+    except LACKS:
         return f"On {run.machine.cpu}, this run has no matrix multiplication and no peak to compare it with."
     share = f"{top['gflops']:.0f} GFLOP/s, {100 * top['gflops'] / peak:.0f} % of the peak of one core"
     words = f"On {run.machine.cpu}, the best matrix multiplication reaches {share}."
     factors = []
     for other, name in ((NUMPY, "NumPy"), (TEXTBOOK, "the textbook loop")):
-        with suppress(RunError, SampleError):
+        with suppress(*LACKS):
             gain, n, _ = _gain_over(run, other)
             factors.append(f"{gain.value:.3g} times as fast as {name} (n = {n})")
     return f"{words} It is {' and '.join(factors)}." if factors else words
@@ -119,7 +119,7 @@ def answers(run: Run) -> list[Answer]:
     """Those of the leading figures that the run has."""
     figures = []
     for answer in (_best_matmul, _numpy, _gain, _tile, _norm):
-        with suppress(RunError, SampleError):
+        with suppress(*LACKS):
             figures.append(answer(run))
     return figures
 
@@ -196,7 +196,7 @@ def overview(run: Run) -> list[tuple[str, Picture, str]]:
     )
     shown = []
     for draw, title, stem in figures:
-        with suppress(RunError, SampleError):
+        with suppress(*LACKS):
             if isinstance(picture := draw(run), Picture):
                 shown.append((title(run), picture, stem))
     return shown

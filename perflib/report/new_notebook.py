@@ -13,7 +13,7 @@ import nbformat
 
 from ..errors import ReportError
 from ..files import HOME, NOTEBOOKS, replace_text
-from ..runs.store import NO_TOPICS
+from ..runs.tables import NO_TOPICS
 from .notebooks import find_notebooks
 
 TEMPLATE = NOTEBOOKS / "08-your-kernel.ipynb"

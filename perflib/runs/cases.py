@@ -16,11 +16,13 @@ import pandas as pd
 from ..display.text import on_one_line
 from ..stats import Medians
 from .queries import CASE, in_groups, net_times, parameters
-from .store import TABLES, Run
+from .store import Run
+from .tables import TABLES
 
 Key = tuple[str, tuple[tuple[str, object], ...]]
 ASIDE = {"clock", "limits", "places", *TABLES}
 """Topics that hold no cases of kernels, or where the place is the question."""
+OF_CASE = ("net_ns", "process", "compiled", "switches", "elapsed_ns", "cpu_ns")
 
 
 def topics(run: Run) -> list[str]:
@@ -35,11 +37,11 @@ def cases(run: Run) -> Mapping[Key, dict[str, np.ndarray]]:
 
 
 def cases_of(run: Run, topic: str) -> dict[Key, dict[str, np.ndarray]]:
-    """The columns `net_ns`, `process`, `compiled` and `switches` of every case of a topic, samples in the order taken."""
-    times, samples, wanted = net_times(run, topic), {}, ("net_ns", "process", "compiled", "switches")
-    for case, arrays in in_groups(times, [*CASE, "threads", *parameters(times)], wanted, sort=False):
+    """The columns of OF_CASE of every case of a topic, samples in the order taken."""
+    times, samples = net_times(run, topic), {}
+    for case, arrays in in_groups(times, [*CASE, "threads", *parameters(times)], OF_CASE, sort=False):
         key = tuple((name, value) for name, value in case.items() if pd.notna(value) and value != "")
-        samples[topic, key] = dict(zip(wanted, arrays, strict=True))
+        samples[topic, key] = dict(zip(OF_CASE, arrays, strict=True))
     return samples
 
 

@@ -16,6 +16,7 @@ Raises `NothingComparable` where the runs have no case in common or only one of 
 of them was damaged or is implausible.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ from ..display.table import Table
 from ..display.text import on_one_line, quantity
 from ..errors import NothingComparable, RunError, SampleError
 from ..hardware.facts import hardware_differences, software
+from ..kernels.catalog import KERNELS
 from ..stats import LEAST_VARIANCE, Interval, discoveries, median, p_of_no_change, prior_of, shift_interval, t_interval
 from ..timing.diagnostics import ABOVE_PEAK, verdict
 from ..timing.measure import MARGIN
@@ -37,6 +39,8 @@ from .cases import Key, cases, label, spread_within, topics
 from .queries import CASE, copy_gb_per_s, peak_gflops, process_medians, work
 from .repeatability import earlier_recordings, not_repeatable
 from .store import Run
+from .summaries import require_summary
+from .tables import HIDDEN, TABLES
 
 CLAIM = 0.03
 """The smallest change between recordings of several processes that is claimed."""
@@ -45,6 +49,8 @@ EQUIVALENT = 0.05
 FALSE_DISCOVERIES = 0.01
 FEWEST_PROCESSES = 3
 """Of each recording, for a claim without what other cases say of the variance."""
+SAMPLE_ABOVE_PEAK = 2.0
+"""Times the peak, which no single sample reaches."""
 CHANGED = ("faster", "slower")
 OTHERS = ("equivalent", "unresolved", "not repeatable", "no limit")
 OUTCOMES = (*CHANGED, *OTHERS)
@@ -205,28 +211,47 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
 
 
 def require_plausible(run: Run) -> None:
-    """Read every table of a run and refuse what cannot be: no machine, limits of nothing, rates above its own peak."""
-    caches = run.machine.caches  # raises where there is no machine
-    for name, limit in run.meta.get("limits", {}).items():
-        if not isinstance(limit, dict) or not all(0 < limit.get(end, 0) < np.inf for end in ("value", "low", "high")):
-            raise RunError(f"{run.path / 'run.json'}: limits: {name} must be above 0 and finite, got {limit!r}")
-    if not isinstance(run.meta["code"], dict):
-        raise RunError(f"{run.path / 'run.json'}: code must be an object, got {run.meta['code']!r}")
-    if any(cache.size_bytes < 1 for cache in caches):
-        raise RunError(f"{run.path / 'run.json'}: machine: caches must have a size of at least 1")
-    try:
-        peaks = {dtype: ABOVE_PEAK * peak_gflops(run, dtype).high for dtype in ("float32", "float64")}
-    except RunError:
-        peaks = {}
-    threads = {topic: int(run.samples(topic)["threads"].max()) for topic in topics(run)}
-    for (topic, case), samples in cases(run).items():
-        columns = {**dict.fromkeys(CASE), **dict(case)}
-        ceiling = threads[topic] * peaks.get(columns["dtype"], np.inf)
-        if ceiling == np.inf or (ns := float(np.median(samples["net_ns"]))) <= 0 or not (amounts := work(run, columns)):
+    """Read every table of a run and refuse what cannot be: rates above its own peak, or without a peak beside them."""
+    for topic in dict.fromkeys(topic for topic, _ in run.blocks):
+        if topic in TABLES:
+            run.table(topic)
             continue
-        if (gflops := amounts[0] / ns) > ceiling:
-            rate = f"{on_one_line(columns['kernel'])} at n = {columns['n']} reaches {gflops:.3g} GFLOP/s"
-            raise RunError(f"{run.path / topic}.csv: {rate}, above the {ceiling:.3g} of this run's machine")
+        samples = run.samples(topic)
+        if topic == "limits":
+            continue
+        for number, row, (flops, _) in run.fastest(samples[~samples["kernel"].isin(HIDDEN)]):
+            what = f"{run.path / topic}.csv: row {number + 2}: {row['kernel']} at n = {row['n']}"
+            ceiling = SAMPLE_ABOVE_PEAK * _ceiling(run, row, what) if flops else np.inf
+            if (rate := flops * row["reps"] / row["elapsed_ns"]) > ceiling:
+                raise RunError(f"{what} reaches {rate:.3g} GFLOP/s, above the {ceiling:.3g} of this run's machine")
+    for (topic, case), samples in cases(run).items():
+        row = {**dict.fromkeys(CASE), **dict(case)}
+        if not (flops := (work(run, row) or (0,))[0]) or (ns := float(np.median(samples["net_ns"]))) <= 0:
+            continue
+        what = f"{run.path / topic}.csv: {row['kernel']} at n = {row['n']}"
+        if (rate := flops / ns) > (ceiling := ABOVE_PEAK * _ceiling(run, row, what)):
+            raise RunError(f"{what} reaches {rate:.3g} GFLOP/s, above the {ceiling:.3g} of this run's machine")
+    require_summary(run)
+
+
+def _ceiling(run: Run, case: Mapping[str, object], what: str) -> float:
+    """GFLOP/s of the cores of a case; infinite for a type without a peak, and a library with units of its own."""
+    kernel = KERNELS.get(case["kernel"])
+    has_units = kernel is not None and not kernel.compiled and re.search("arm|aarch", run.machine.os.lower())
+    if case["dtype"] not in ("float32", "float64") or has_units:
+        return np.inf
+    if (peak := _peak(run, case["dtype"])) is None:
+        raise RunError(f"{what} counts flops, and the run has no peak of {case['dtype']} to hold them against")
+    return min(case["threads"], run.machine.logical_cpus) * peak.high
+
+
+@lru_cache(maxsize=64)
+def _peak(run: Run, dtype: str) -> Interval | None:
+    """The peak of a finished run; an unfinished one may not have measured it yet, so that it is without a bound."""
+    try:
+        return peak_gflops(run, dtype)
+    except RunError:
+        return None if run.finished else Interval(np.inf, np.inf, np.inf, 1.0)
 
 
 Pairs = Mapping[Key, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]

@@ -21,8 +21,8 @@ from ..kernels.description import Kernel
 from ..timing.case import is_compiled
 from ..timing.race import race
 from .grid import GridPoint, checked_case
+from .tables import HIDDEN
 
-HIDDEN = ("floor", "canary")  # what stands beside the kernels in every table
 AnyKernel = str | Kernel | Callable
 """A name, a description, or a function that was described."""
 

@@ -13,7 +13,6 @@ import pandas as pd
 
 from ..display.text import text
 from ..errors import RunError
-from ..kernels.catalog import KERNELS
 from ..stats import (
     MIN_SAMPLES,
     Interval,
@@ -24,7 +23,8 @@ from ..stats import (
     prior_of,
     ratio_interval,
 )
-from .store import COLUMNS, Run
+from .store import Run, work
+from .tables import COLUMNS, HIDDEN
 
 CASE = ["kernel", "scope", "dtype", "n", "tile", "rows"]
 COPIES = ("copy_loop", "memory_copy_nt", "numpy_copy")
@@ -36,7 +36,7 @@ def net_times(run: Run, topic: str) -> pd.DataFrame:
     samples = run.samples(topic)
     samples = samples.assign(net_ns=samples["elapsed_ns"] / samples["reps"])
     floor = samples[samples["kernel"] == "floor"].groupby(["block", "scope", "round"])["net_ns"].min().rename("floor_ns")
-    cases = samples[~samples["kernel"].isin(["floor", "canary"])].join(floor, on=["block", "scope", "round"])
+    cases = samples[~samples["kernel"].isin(HIDDEN)].join(floor, on=["block", "scope", "round"])
     # a round without a `floor` row takes the median of its block
     cases = cases.join(floor.groupby(["block", "scope"]).median().rename("usual_ns"), on=["block", "scope"])
     floor_ns = cases["floor_ns"].fillna(cases.pop("usual_ns")).fillna(0.0)
@@ -170,7 +170,7 @@ def copy_gb_per_s(run: Run) -> Interval:
         return limit
     limits = summary(run, "limits")
     copies = limits[limits["kernel"].isin(COPIES)]
-    if copies.empty:
+    if copies.empty or "gb_per_s" not in copies or copies["gb_per_s"].isna().all():
         raise RunError(f"run {run.id} has no copy in limits")
     return interval_of(copies.loc[copies["gb_per_s"].idxmax()], "gb_per_s")
 
@@ -201,19 +201,9 @@ def _columns(name: str, interval: Interval) -> dict[str, float]:
 
 def interval_of(row: Mapping[str, Any], column: str = "ns") -> Interval:
     """The 95 % interval of a row of `summary`: of its time, or of the rate `gflops` or `gb_per_s`."""
+    if pd.isna(row.get(column)):  # the work is not counted, or the time is no longer than the loop's own
+        raise RunError(f"{row.get('kernel')} at n = {row.get('n')} has no {column}")
     return Interval(row[column], row[f"low_{column}"], row[f"high_{column}"], 0.95)
-
-
-def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Flops and bytes of a case: as its run counted them, else as the built-in kernel counts them, else unknown."""
-    for entry in run.meta.get("work", ()):
-        if all(case.get(name) == value for name, value in entry.items() if name not in ("flops", "bytes")):
-            return entry["flops"], entry["bytes"]
-    kernel = KERNELS.get(case["kernel"])
-    if kernel is None or any(pd.isna(case.get(name)) for name in ("n", *kernel.params)):
-        return None
-    n, params = int(case["n"]), {name: int(case[name]) for name in kernel.params}
-    return kernel.flops(n, **params), kernel.bytes(n, np.dtype(case["dtype"]).itemsize, **params)
 
 
 def ns_text(row: Mapping[str, Any], digits: int = 0) -> str:

@@ -22,7 +22,7 @@ from ..timing.placement import drawn_seed
 from ..timing.processes import FreshProcess
 from ..timing.sampling import MAX_ROUNDS, plan_batch, plan_rounds, quiet, rounds
 from .grid import GridPoint, PointLost, checked_case, guarded_case
-from .store import COLUMNS
+from .tables import COLUMNS
 from .writer import RunWriter
 
 TIMES = ("placement", "round", "position", "reps", "elapsed_ns", "cpu_ns", "switches", "compiled")  # of a sample

@@ -11,38 +11,34 @@ complete block of a topic belongs to an unfinished one and does not count. `writ
 Raises `RunError`, one line that names the file, the row and the reason.
 """
 
-import csv
-import io
-import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..display.html import table
-from ..display.text import aligned, on_one_line
+from ..display.text import aligned, on_one_line, shortened
 from ..errors import RunError
 from ..files import data_folder, reference_folder
 from ..hardware.facts import Machine
-from .columns import Column, schema, topic_columns
-from .integrity import damage, foreign_link
+from ..kernels.catalog import KERNELS
+from .columns import Column, document, field_problem
+from .integrity import MOST_DOCUMENT_BYTES, read_file, require_sound, require_unchanged
+from .tables import COLUMNS, OF_SAMPLE, PLACED, TABLES, read_blocks, read_table
 
 SCHEMA = 2
 READABLE = (1, 2)
 """Schema 1: one process, which placed its arrays once; its samples have neither of the columns of PLACED."""
-PLACED = ("process", "placement")
-COLUMNS = schema("samples")  # further columns are parameters of a topic's kernels
-BLOCK_COLUMNS = schema("blocks")
-SUMMARY_COLUMNS = schema("summary")
-NO_TOPICS = ("blocks", "summary")
-"""Names of files of a run that hold something else than the rows of a topic."""
-TABLES = {"harness": schema("harness")}  # topics that hold no samples
-PARAMETER = Column("integer")  # one that no description names
+MOST_CACHE_BYTES = {1: 4 << 20, 2: 256 << 20}
+"""By level; of those beyond 4 GiB. The models count every set and line of a cache."""
+MOST_RATE = 1e6
+"""GFLOP/s or GB/s: hundreds of times what a core of any machine reaches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +50,8 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Name of the folder."""
-        return self.path.name
+        """Name of the folder, as it may be shown."""
+        return on_one_line(Path(os.path.abspath(self.path)).name)
 
     def __repr__(self) -> str:
         state = "" if self.finished else ", unfinished"
@@ -75,24 +71,18 @@ class Run:
     @cached_property
     def machine(self) -> Machine:
         """The machine that the run was recorded on."""
-        try:
-            return Machine.from_dict(self.meta["machine"])
-        except (KeyError, TypeError) as problem:
-            raise RunError(f"{self.path / 'run.json'}: machine: {problem}") from None
+        return Machine.from_dict(self.meta["machine"])
 
     @cached_property
     def sessions(self) -> dict[int, int]:
         """The session of each process, both from 1; one session where the run notes none."""
-        try:
-            return {one["process"]: one.get("session", 1) for one in self.meta.get("processes", ())}
-        except (AttributeError, KeyError, TypeError):
-            raise RunError(f"{self.path / 'run.json'}: processes must each have a number") from None
+        return {one["process"]: one.get("session", 1) for one in self.meta.get("processes", ())}
 
     @cached_property
     def blocks(self) -> dict[tuple[str, str], int]:
         """Complete blocks: (topic, block) and the number of their rows, those of all processes together."""
         rows = Counter()
-        for (topic, block, _), count in read_blocks(self.path).items():
+        for (topic, block, _), count in read_blocks(self.path, self.finished).items():
             rows[topic, block] += count
         return dict(rows)
 
@@ -106,7 +96,7 @@ class Run:
         `process` is the process that took a sample, and its session where the run has several: sessions differ by more than
         the processes of one, so they are what an interval rests on.
         """
-        return self._read(topic, COLUMNS)
+        return self._read(topic, COLUMNS, () if self.draws_placements else PLACED)
 
     def table(self, topic: str) -> pd.DataFrame:
         """A topic of TABLES: the rows of its complete blocks, in the order they were written."""
@@ -114,22 +104,76 @@ class Run:
             raise ValueError(f"topic must be one of {', '.join(TABLES)}; got {topic!r}")
         return self._read(topic, TABLES[topic])
 
-    def _read(self, topic: str, columns: Mapping[str, Column]) -> pd.DataFrame:
+    def _read(self, topic: str, columns: Mapping[str, Column], optional: tuple[str, ...] = ()) -> pd.DataFrame:
         key = topic, *columns
         if key not in self._cached:
             if not self.has(topic):
                 recorded = sorted({t for t, _ in self.blocks})
                 raise RunError(f"run {self.id} has no {topic!r}; recorded: {', '.join(recorded) or 'nothing'}")
             counts = {block: rows for (t, block), rows in self.blocks.items() if t == topic}
-            table = _read_table(self.path / f"{topic}.csv", columns, counts)
-            if "process" in table and len({*self.sessions.values()}) > 1:
-                table["process"] = [self.sessions.get(process, 1) for process in table["process"]]
-            self._cached[key] = table
+            content = read_table(self.path / f"{topic}.csv", columns, counts, self.finished, optional)
+            if "elapsed_ns" in content:
+                self._require_reachable(topic, content)
+            if "process" in content and self.sessions:
+                if not (known := content["process"].isin([0, *self.sessions])).all():  # 0: samples of no process
+                    row = int(known.argmin())
+                    what = f"process {content['process'][row]} is none of those in run.json"
+                    raise RunError(f"{self.path / topic}.csv: row {row + 2}: {what}")
+                if len({*self.sessions.values()}) > 1:
+                    content["process"] = content["process"].map({0: 1, **self.sessions})
+            self._cached[key] = content
         return self._cached[key]
+
+    def _require_reachable(self, topic: str, samples: pd.DataFrame) -> None:
+        """Refuse a sample of a built-in kernel that is hundreds of times as fast as any core.
+
+        Who counts the work of a function may miscount: that is a state of the result, and no reason against the run.
+        """
+        for number, row, amounts in self.fastest(samples[samples["kernel"].isin(KERNELS.keys())]):
+            if (rate := max(amounts) * row["reps"] / row["elapsed_ns"]) > MOST_RATE:
+                what = f"row {number + 2}: {row['kernel']} at n = {row['n']} does {rate:.3g} operations or bytes per ns"
+                raise RunError(f"{self.path / topic}.csv: {what}, more than any machine")
+
+    def fastest(self, samples: pd.DataFrame) -> Iterator[tuple[int, dict[str, Any], tuple[int, int]]]:
+        """The fastest sample of each case whose work is counted: its place, its columns, its flops and bytes."""
+        if samples.empty:
+            return
+        columns = [name for name in samples.columns if name not in (*OF_SAMPLE, "block", "process", "round")]
+        per_run_ns = samples["elapsed_ns"] / samples["reps"]
+        rows = samples.loc[per_run_ns.groupby([samples[name] for name in columns], dropna=False).idxmin()]
+        for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
+            if amounts := work(self, row):
+                yield number, row, amounts
 
     @cached_property
     def _cached(self) -> dict[tuple[str, ...], pd.DataFrame]:
         return {}
+
+
+@lru_cache(maxsize=16)
+def _counted(run: Run) -> dict[tuple[str, ...], dict[tuple, tuple[int, int]]]:
+    """Flops and bytes as the run counted them, by the names and then the values of a case's columns."""
+    counts: dict[tuple[str, ...], dict[tuple, tuple[int, int]]] = {}
+    for entry in run.meta.get("work", ()):
+        names = tuple(name for name in entry if name not in ("flops", "bytes"))
+        counts.setdefault(names, {}).setdefault(tuple(entry[name] for name in names), (entry["flops"], entry["bytes"]))
+    return counts
+
+
+def work(run: Run, case: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Flops and bytes of a case: as its run counted them, else as the built-in kernel counts them, else unknown."""
+    for names, counts in _counted(run).items():
+        if amounts := counts.get(tuple(case.get(name) for name in names)):
+            return amounts
+    kernel = KERNELS.get(case["kernel"])
+    if kernel is None or any(pd.isna(case.get(name)) for name in ("n", *kernel.params)):
+        return None
+    try:
+        n, params = int(case["n"]), {name: int(case[name]) for name in kernel.params}
+        return kernel.flops(n, **params), kernel.bytes(n, np.dtype(case["dtype"]).itemsize, **params)
+    except (TypeError, ValueError, ArithmeticError):  # a type that NumPy does not have
+        values = {name: str(case.get(name)) for name in ("n", "dtype", *kernel.params)}
+        raise RunError(f"run {run.id}: the work of {kernel.name} cannot be counted by {values}") from None
 
 
 class Runs(list[Path]):
@@ -169,8 +213,19 @@ def without_sweeps(runs: Iterable[Path]) -> list[Path]:
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """Folders of the runs in a folder, oldest first."""
-    return [file.parent for file in sorted(folder.glob("*/run.json"))]
+    """Folders of the runs in a folder, oldest first, and those that cannot be read."""
+    return sorted(path for path in folder.glob("*") if _is_run(path))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder has a run.json, whatever that is, or cannot be looked into, such as a link to itself."""
+    try:
+        os.lstat(folder / "run.json")
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def load_run(run: str | Path | None = None) -> Run:
@@ -179,11 +234,10 @@ def load_run(run: str | Path | None = None) -> Run:
     A finished run is checked against its checksums, an unfinished one offers its complete blocks.
     """
     path = _find(run)
-    if problem := foreign_link(path):
-        raise RunError(problem)
+    require_sound(path)
     meta = read_meta(path)
-    if meta["finished"] is not None and (problem := damage(path)):
-        raise RunError(problem)
+    if meta["finished"] is not None:
+        require_unchanged(path)
     return Run(path, meta)
 
 
@@ -201,90 +255,38 @@ def _find(run: str | Path | None) -> Path:
         raise RunError(f"{origin}no recorded run yet; record one: perflib record --quick")
     if paths := [path for path in list_runs() if path.name == str(run)]:
         return paths[0]
-    if (Path(run) / "run.json").is_file():
+    if _is_run(Path(run)):
         return Path(run)
     names = ", ".join(path.name for path in list_runs()) or "none"
     raise RunError(f"{origin}no run {str(run)!r}; recorded: {names}")
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Contents of a run's run.json."""
+    """Contents of a run's run.json, every field of its type."""
     file = path / "run.json"
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
+        meta = document(read_file(file, MOST_DOCUMENT_BYTES))
+    except (ValueError, RecursionError) as problem:
         raise RunError(f"{file}: cannot be read: {problem}") from None
     schema = meta.get("schema") if isinstance(meta, dict) else type(meta).__name__
     if schema not in READABLE:
-        raise RunError(f"{file}: schema must be {' or '.join(map(str, READABLE))}, got {schema!r}")
+        raise RunError(f"{file}: schema must be {' or '.join(map(str, READABLE))}, got {shortened(repr(schema), 60)}")
     if missing := {"finished", "command", "settings", "machine", "code"} - meta.keys():
         raise RunError(f"{file}: {', '.join(sorted(missing))} missing")
+    if problem := field_problem(meta):
+        raise RunError(f"{file}: {problem}")
+    for cache in meta["machine"]["caches"]:
+        if cache["size_bytes"] > (most := MOST_CACHE_BYTES.get(cache["level"], 4 << 30)):
+            raise RunError(
+                f"{file}: machine.caches: level {cache['level']} has {cache['size_bytes']} bytes, more than {most}"
+            )
+    for name, limit in meta.get("limits", {}).items():
+        if not limit["low"] <= limit["value"] <= limit["high"] <= MOST_RATE:
+            raise RunError(f"{file}: limits.{name} must rise from low to high, at most to {MOST_RATE:g}, got {limit}")
+    sessions: dict[int, int] = {}
+    for one in meta.get("processes", ()):
+        if sessions.setdefault(one["process"], session := one.get("session", 1)) != session:
+            raise RunError(f"{file}: processes: process {one['process']} belongs to two sessions")
+    if (meta["finished"] or "9") < meta.get("started", ""):
+        raise RunError(f"{file}: finished {meta['finished']}, before it was started: {meta['started']}")
     return meta
-
-
-def read_blocks(path: Path) -> dict[tuple[str, str, int], int]:
-    """Number of rows of each complete block, by topic, block and process; a torn last line does not count."""
-    file = path / "blocks.csv"
-    if not file.is_file():
-        return {}
-    header, rows, whole = read_rows(file)
-    blocks = {}
-    for number, fields in enumerate(rows, start=2):
-        last = number == len(rows) + 1
-        numbers = [int(field) for field in fields[2:] if field.isdecimal()]
-        if len(fields) == len(header) and len(numbers) == len(fields) - 2 and (whole or not last):
-            blocks[fields[0], fields[1], numbers[0] if len(numbers) > 1 else 1] = numbers[-1]
-        elif not last:
-            raise RunError(f"{file}: row {number}: must be {','.join(header)}; got {','.join(fields)!r}")
-    return blocks
-
-
-def read_rows(file: Path) -> tuple[list[str], list[list[str]], bool]:
-    """Header and rows of a CSV file, and whether its last line is whole."""
-    try:
-        text = file.read_bytes().decode(errors="replace")  # the last character may be torn
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
-    except (OSError, csv.Error) as problem:
-        raise RunError(f"{file}: cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
-    return header, rows, text.endswith("\n")
-
-
-def _read_table(file: Path, columns: Mapping[str, Column], counts: Mapping[str, int]) -> pd.DataFrame:
-    """The rows of the complete blocks, whose number `counts` gives."""
-    header, rows, whole = read_rows(file)
-    columns = {name: column for name, column in columns.items() if name in header or name not in PLACED}
-    if missing := [name for name in columns if name not in header]:
-        raise RunError(f"{file}: row 1: column {missing[0]!r} missing")
-    if len(set(header)) < len(header):
-        raise RunError(f"{file}: row 1: a column stands there twice")
-    total = sum(counts.values())
-    if len(rows) == total and not whole:
-        raise RunError(f"{file}: row {total + 1}: torn, its end of line is missing")
-    for number, fields in enumerate(rows[:total], start=2):
-        if len(fields) != len(header):
-            raise RunError(f"{file}: row {number}: must have {len(header)} fields, got {len(fields)}")
-    table = pd.DataFrame(rows[:total], columns=header, index=range(2, min(total, len(rows)) + 2), dtype="object")
-    for block, count in counts.items():
-        if (got := int((table["block"] == block).sum())) != count:
-            raise RunError(f"{file}: block {block!r} must have {count} rows, got {got}")
-    described = topic_columns(file.stem)
-    columns = {**columns, **{name: described.get(name, PARAMETER) for name in header if name not in columns}}
-    table = table[[*columns]]
-    for name, column in columns.items():
-        table[name] = table[name].astype("str") if column.kind == "string" else _integers(file, table[name], column)
-    return table.assign(**{name: 0 for name in PLACED if "elapsed_ns" in table and name not in table}).reset_index(
-        drop=True
-    )
-
-
-def _integers(file: Path, texts: pd.Series, column: Column) -> pd.Series:
-    """The column as integers; its index is the row in the file."""
-    digits = texts.str.fullmatch("[0-9]{1,18}").astype(bool)
-    values = texts.where(digits, "0").astype("int64")
-    empty = texts == ""
-    allowed = digits & (values >= column.minimum) | (empty & (not column.required))
-    if not allowed.all():
-        row = allowed.idxmin()
-        requirement = f"{texts.name} must be an integer of at least {column.minimum}"
-        raise RunError(f"{file}: row {row}: {requirement}, got {texts[row]!r}")
-    return values if column.required else values.astype("Int64").mask(empty)

@@ -7,7 +7,6 @@
 A key of `cases` is the key here too. The limits of the machine are cases of the topic `limits`.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import le
@@ -18,18 +17,18 @@ import numpy as np
 
 from ..errors import RunError, SampleError
 from ..stats import Interval, median_interval
-from ..timing.diagnostics import HALF_WIDTH, OFTEN
+from ..timing.diagnostics import HALF_WIDTH, OFTEN, suspended
 from .cases import Key, cases_of, topics
-from .columns import Column
-from .integrity import SUMS, digest
+from .integrity import MOST_DOCUMENT_BYTES, SUMS, digest, read_file
 from .queries import CASE, process_medians, topic_prior, work
-from .store import SUMMARY_COLUMNS, Run, read_rows
+from .store import Run
+from .tables import SUMMARY_COLUMNS, checked, read_rows
 
 FILE = "summary.csv"
-STATES = ("stable", "noisy", "invalid")
 PS = 1000
 """Picoseconds of a nanosecond: a thousandth of the shortest run that a clock resolves."""
-_PARAMETERS = re.compile(r"\w+=[0-9]{1,18}( \w+=[0-9]{1,18})*")
+MOST_PS = SUMMARY_COLUMNS["high_ps"].maximum
+"""An interval of few processes may end anywhere."""
 _KEY = ("kernel", "scope", "dtype", "n", "tile", "rows", "threads")
 
 
@@ -80,7 +79,9 @@ def interval_of_case(samples: Mapping[str, np.ndarray], prior: Any) -> Interval 
 def _state(samples: Mapping[str, np.ndarray], time_ns: Interval) -> str:
     if samples["compiled"].any():
         return "invalid"
-    return "noisy" if time_ns.half_width > HALF_WIDTH or np.mean(samples["switches"] > 0) > OFTEN else "stable"
+    elapsed_ns, cpu_ns, switches = (samples[name] for name in ("elapsed_ns", "cpu_ns", "switches"))
+    is_paused = suspended(np.maximum(0, elapsed_ns - cpu_ns), cpu_ns, switches).any()
+    return "noisy" if is_paused or time_ns.half_width > HALF_WIDTH or np.mean(switches > 0) > OFTEN else "stable"
 
 
 def _count(amount: Any) -> int | None:
@@ -95,7 +96,7 @@ def summary_rows(run: Run) -> list[list[str]]:
 def _fields(case: CaseSummary) -> list[Any]:
     columns = dict(case.key[1])
     further = " ".join(f"{name}={value}" for name, value in columns.items() if name not in _KEY)
-    ends = [max(0, round(PS * end)) for end in (case.time_ns.value, case.time_ns.low, case.time_ns.high)]
+    ends = [min(max(0, round(PS * end)), MOST_PS) for end in (case.time_ns.value, case.time_ns.low, case.time_ns.high)]
     counts = [case.samples, case.processes, case.state, case.flops, case.bytes]
     return [case.key[0], *(columns.get(name) for name in _KEY), further, *ends, *counts]
 
@@ -110,6 +111,24 @@ def read_summary(path: Path) -> dict[Key, CaseSummary]:
     return _cases(read_columns(path))
 
 
+def require_summary(run: Run) -> None:
+    """Refuse a run whose summary.csv is not one of its samples: other cases, other counts, times that no sample has."""
+    if not (run.path / FILE).is_file() or run.has("summary"):
+        return
+    stored, measured = read_summary(run.path), {}
+    for topic in {topic for topic, _ in stored}:
+        measured |= cases_of(run, topic) if run.has(topic) else {}
+    for number, (key, case) in enumerate(stored.items(), start=2):
+        samples = measured.get(key)
+        counts = samples and (len(samples["net_ns"]), len(np.unique(samples["process"])))
+        if samples is None or (case.samples, case.processes) != counts:
+            what = "is of no case" if samples is None else "has another number of samples or processes than its case"
+            raise RunError(f"{run.path / FILE}: row {number}: {what} in {key[0]}.csv")
+        ends = samples["net_ns"].min() - 1 / PS, samples["net_ns"].max() + 1 / PS
+        if not ends[0] <= case.time_ns.value <= ends[1]:
+            raise RunError(f"{run.path / FILE}: row {number}: median_ps lies outside of the samples in {key[0]}.csv")
+
+
 def columns_of(run: Run) -> dict[str, list[Any]]:
     """The columns of a run that was opened: of its summary, or of its samples where it has none."""
     if (run.path / FILE).is_file() and not run.has("summary"):
@@ -120,13 +139,12 @@ def columns_of(run: Run) -> dict[str, list[Any]]:
 def read_columns(path: Path) -> dict[str, list[Any]]:
     """The columns of summary.csv as lists, 5 ms for 900 cases; RunError names a wrong checksum, or a row and its fault."""
     file = path / FILE
-    try:
-        content, sums = file.read_bytes(), (path / SUMS).read_text(encoding="utf-8", errors="replace")
-    except OSError as problem:
-        raise RunError(f"{problem.filename}: cannot be read: {problem.strerror}") from None
+    content, sums = read_file(file), read_file(path / SUMS, MOST_DOCUMENT_BYTES).decode(errors="replace")
     if f"{digest(content)}  {FILE}" not in sums.splitlines():
         raise RunError(f"{file}: checksum differs from {SUMS}; the file was changed after it was recorded")
-    header, rows, _ = read_rows(file)
+    header, rows, whole = read_rows(file)
+    if not whole:
+        raise RunError(f"{file}: row {len(rows) + 1}: torn, its end of line is missing")
     if header != [*SUMMARY_COLUMNS]:
         raise RunError(f"{file}: row 1: must be {','.join(SUMMARY_COLUMNS)}")
     return _checked(file, rows)
@@ -134,24 +152,11 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
 
 def _checked(file: Path, rows: list[list[str]]) -> dict[str, list[Any]]:
     """The columns of rows of text, numbers as integers or None."""
-    for number, fields in enumerate(rows, start=2):
-        if len(fields) != len(SUMMARY_COLUMNS):
-            raise RunError(f"{file}: row {number}: must have {len(SUMMARY_COLUMNS)} fields, got {len(fields)}")
-    columns: dict[str, list[Any]] = dict(
-        zip(SUMMARY_COLUMNS, zip(*rows, strict=True) if rows else [()] * len(SUMMARY_COLUMNS), strict=True)
-    )
+    columns = checked(file, [*SUMMARY_COLUMNS], rows, SUMMARY_COLUMNS)
     for name, column in SUMMARY_COLUMNS.items():
         if column.kind != "string":
-            columns[name] = _integers(file, name, columns[name], column)
-    for further in dict.fromkeys(columns["parameters"]):
-        if further and not _PARAMETERS.fullmatch(further):
-            number = _row_of(further, columns["parameters"])
-            raise RunError(f"{file}: row {number}: parameters must be name=number with a space between, got {further!r}")
-    for state in dict.fromkeys(columns["state"]):
-        if state in STATES:
-            continue
-        number = _row_of(state, columns["state"])
-        raise RunError(f"{file}: row {number}: state must be {', '.join(STATES)}; got {state!r}")
+            values, empty = (array.tolist() for array in columns[name])
+            columns[name] = [None if gone else v for v, gone in zip(values, empty, strict=True)] if any(empty) else values
     low, median, high = (columns[f"{name}_ps"] for name in ("low", "median", "high"))
     if not (all(map(le, low, median)) and all(map(le, median, high))):
         number, ends = next(
@@ -159,25 +164,6 @@ def _checked(file: Path, rows: list[list[str]]) -> dict[str, list[Any]]:
         )
         raise RunError(f"{file}: row {number}: low_ps, median_ps, high_ps must rise, got {', '.join(map(str, ends))}")
     return columns
-
-
-def _row_of(value: Any, values: Sequence[Any]) -> int:
-    """The row of a file in which a value stands first; the header is row 1."""
-    return 2 + list(values).index(value)
-
-
-def _integers(file: Path, name: str, texts: Sequence[str], column: Column) -> list[int | None]:
-    least, empty = column.minimum, not column.required
-    known = {
-        t: int(t) if t.isdecimal() and t.isascii() and len(t) < 19 else -1 for t in dict.fromkeys(texts)
-    }  # most stand there often
-    if empty:
-        known[""] = None
-    for text, value in known.items():
-        if value is not None and value < least:
-            requirement = f"{name} must be an integer of at least {least}"
-            raise RunError(f"{file}: row {_row_of(text, texts)}: {requirement}, got {text!r}")
-    return [known[text] for text in texts]
 
 
 def _cases(columns: Mapping[str, Sequence[Any]]) -> dict[Key, CaseSummary]:

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -36,20 +37,10 @@ from ..errors import RunError
 from ..files import PACKAGE, recording_folder, replace_text
 from ..hardware.facts import Machine
 from ..system.lock import release, take
-from .integrity import SUMS, TOPICS, digest
-from .store import (
-    BLOCK_COLUMNS,
-    COLUMNS,
-    SCHEMA,
-    SUMMARY_COLUMNS,
-    Run,
-    load_run,
-    read_blocks,
-    read_meta,
-    read_rows,
-    runs_in,
-)
+from .integrity import AS_IT_IS, MOST_BYTES, SUMS, TOPICS, digest, opened, read_file, require_own
+from .store import SCHEMA, Run, load_run, read_meta, runs_in
 from .summaries import FILE, summary_rows
+from .tables import BLOCK_COLUMNS, COLUMNS, SUMMARY_COLUMNS, read_blocks, read_rows
 
 MOST_DIGITS = 10
 """Of the number of a process."""
@@ -74,6 +65,7 @@ class RunWriter:
                 if meta["finished"] is not None or meta["command"] != command:
                     continue
                 if not (names := _differences(meta, facts)):
+                    require_own(path)
                     return cls(path, [f"continuing run {path.name}"]).cut_unfinished()
                 reason = f"{', '.join(names)} changed since"
             except RunError as problem:
@@ -119,7 +111,7 @@ class RunWriter:
         text, run = _json(meta), Run(self.path, meta)
         _replace(self.path / FILE, "".join(map(_line, [SUMMARY_COLUMNS, *summary_rows(run)])))
         with _storing(self.path):
-            sums = {f.name: digest(f.read_bytes()) for f in sorted(self.path.glob(TOPICS))}
+            sums = {f.name: digest(read_file(f)) for f in sorted(self.path.glob(TOPICS))}
         sums["run.json"] = digest(text.encode())
         _replace(self.path / SUMS, "".join(f"{value}  {name}\n" for name, value in sums.items()))
         _replace(self.path / "run.json", text)  # last: it makes the checksums count
@@ -134,6 +126,7 @@ class RunWriter:
         if names := _differences(meta, json.loads(_json({"machine": machine.to_dict(), "code": _code()}))):
             changed = f"{', '.join(names)} changed since its first session"
             raise RunError(f"run {self.path.name} cannot go on: {changed}; record again: perflib record")
+        require_own(self.path)
         writer = RunWriter(self.path, self.notices)
         return writer if meta["finished"] is not None else writer.cut_unfinished()
 
@@ -266,8 +259,7 @@ def _open_lock(path: Path) -> io.TextIOWrapper:
 
 def _open(path: Path, flags: int = 0) -> io.TextIOWrapper:
     """A file of numbers for reading and writing; neither a link nor a pipe is followed or waited for."""
-    flags |= os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # Windows has neither
-    number = os.open(path, flags)
+    number = os.open(path, flags | os.O_RDWR | AS_IT_IS)
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise OSError(errno.EINVAL, "it is no regular file")
@@ -283,8 +275,12 @@ def _new_folder(facts: dict[str, Any]) -> Path:
     path = runs / "-".join([stamp, *words[:3], facts["command"]])
     with _storing(path):
         path.mkdir(parents=True)
-    _append(path / "blocks.csv", [_line(BLOCK_COLUMNS)])
-    _replace(path / "run.json", _json({"schema": SCHEMA, "started": f"{now:%FT%TZ}", "finished": None, **facts}))
+    try:
+        _append(path / "blocks.csv", [_line(BLOCK_COLUMNS)])
+        _replace(path / "run.json", _json({"schema": SCHEMA, "started": f"{now:%FT%TZ}", "finished": None, **facts}))
+    except RunError:
+        shutil.rmtree(path, ignore_errors=True)  # a folder without run.json is no run
+        raise
     return path
 
 
@@ -342,8 +338,12 @@ def _line(fields: Iterable[Any]) -> str:
 
 
 def _append(file: Path, lines: Iterable[str]) -> None:
-    with _storing(file), file.open("a", newline="", encoding="utf-8") as stream:
-        stream.write("".join(lines))
+    content = "".join(lines).encode()
+    with _storing(file), opened(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as stream:
+        if os.fstat(stream.fileno()).st_size + len(content) > MOST_BYTES:
+            most = f"{MOST_BYTES >> 20} MiB"
+            raise RunError(f"{file}: would have more than {most}; record fewer sizes or sessions in one run")
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
 

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..display.progress import progress_bar, step
-from ..runs.store import TABLES
+from ..runs.tables import TABLES
 from ..runs.writer import RunWriter
 from ..system.children import bound
 from ..timer import Timer

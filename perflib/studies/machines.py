@@ -266,7 +266,10 @@ def _machine(name: str, runs: list[Path], notes: Mapping[str, str]) -> FleetMach
 
 def _judged(one: FleetMachine) -> FleetMachine:
     """With the reason why its run does not count, if that can be read."""
-    return replace(one, problem=not_usable(one.run)) if one.run else one
+    try:
+        return replace(one, problem=not_usable(one.run)) if one.run else one
+    except RunError as problem:
+        return replace(one, run=None, problem=f"damaged: {problem}")
 
 
 def not_usable(run: Run) -> str:

@@ -25,7 +25,7 @@ from ..display.text import shortened
 from ..errors import RunError
 from ..hardware.facts import Machine
 from ..kernels.caches import FLOAT32_BYTES, LINE_BYTES, Cache
-from ..kernels.catalog import find
+from ..kernels.catalog import KERNELS
 from ..models.blocked_traces import Choices, choices
 from ..models.simulator import TRACES, simulate
 from ..runs.queries import summary
@@ -75,7 +75,10 @@ def register_tile(mr: int, nr: int, itemsize: int = FLOAT32_BYTES) -> float:
 def bandwidth(run: Run) -> pd.DataFrame:
     """GB/s of every kernel and working set, of counted bytes and of moved ones; `bytes` is that of all arrays."""
     rates = summary(run, "memory", block="bandwidth")
-    cases = [(find(name), int(n)) for name, n in zip(rates["kernel"], rates["n"], strict=True)]
+    kernels = {name: KERNELS.get(name) for name in rates["kernel"]}
+    if unknown := [name for name, kernel in kernels.items() if kernel is None]:
+        raise RunError(f"run {run.id} has bandwidths of {unknown[0]}, whose bytes are not known here")
+    cases = [(kernels[name], int(n)) for name, n in zip(rates["kernel"], rates["n"], strict=True)]
     moved = [k.moved(n, 4) for k, n in cases]
     return rates.assign(bytes=[k.bytes(n, 4) for k, n in cases], moved_gb_per_s=np.array(moved) / rates["ns"])
 
@@ -83,7 +86,7 @@ def bandwidth(run: Run) -> pd.DataFrame:
 def ceilings(run: Run) -> Ceilings:
     """Peaks by width, and the best rate of counted bytes that a read, copy or triad reached in the middle of each level."""
     peaks = summary(run, "limits", dtype="float32")
-    peaks = peaks[peaks["kernel"].str.startswith("fma_peak_")].set_index("kernel")["gflops"]
+    peaks = peaks[peaks["kernel"].str.fullmatch(r"fma_peak_(scalar|\d+)")].set_index("kernel")["gflops"]
     if peaks.empty:
         raise RunError(f"run {run.id} has no peaks by width")
     by_width = {k.removeprefix("fma_peak_"): float(v) for k, v in peaks.items()}

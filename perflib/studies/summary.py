@@ -16,7 +16,7 @@ import scipy  # loads scipy.stats, half a second, when it is used
 
 from ..display.table import Table, or_missing
 from ..display.text import text
-from ..errors import RunError, SampleError
+from ..errors import LACKS, RunError
 from ..kernels.catalog import find
 from ..kernels.description import verify
 from ..models.access_counts import count_accesses, count_allocations
@@ -80,7 +80,7 @@ def above(interval: Interval, threshold: float) -> str:
 def _judge(run: Run, name: str, stated: str, rule: str, judge: Callable[[Run], tuple[str, str]]) -> Claim:
     try:
         verdict, evidence = judge(run)
-    except (RunError, SampleError) as problem:
+    except LACKS as problem:
         return Claim(name, stated, rule, UNDECIDED, f"not recorded: {problem}", FULL)
     return Claim(name, stated, rule, verdict, evidence, _advice(run, name) if verdict == UNDECIDED else "")
 
@@ -137,7 +137,7 @@ def growth_sentences(run: Run) -> list[str]:
     """How the kernels of S1 and S2 grow, a sentence each; those that the run lacks are left out."""
     sentences = []
     for rule in _GROWTH.values():
-        with suppress(RunError, SampleError):
+        with suppress(*LACKS):
             sentences.append(f"{rule.kernel} {rule.fit(run).verdict(rule.expected).sentence}")
     return sentences
 

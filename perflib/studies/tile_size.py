@@ -166,6 +166,8 @@ def block_map(axes: Axes, run: Run) -> str:
     n, times = block_times(run)
     shares = times.median().min() / times.median()
     grid = shares.unstack("kc").sort_index().dropna(thresh=3).dropna(axis="columns", thresh=3)
+    if grid.empty:
+        raise RunError(f"run {run.id} has fewer than three blocks of the packed matrix multiplication in a row or column")
     cells, least = grid.to_numpy(), np.floor(10 * np.nanmin(grid)) / 10
     share_map(axes, cells, list(grid.columns), list(grid.index), "speed / speed of the best blocks", least, LOW)
     row, column = np.unravel_index(np.nanargmax(cells), cells.shape)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ..runs.columns import MOST
+
 Label = int | float | str | tuple
 """A size: a positive number, or the name of an input."""
 
@@ -55,7 +57,7 @@ def axis(name: str, values: Iterable[Any]) -> Axis:
     if all(isinstance(value, float) and value.is_integer() for value in plain):
         plain = [int(value) for value in plain]
     distinct = [value for place, value in enumerate(plain) if not any(_same(value, other) for other in plain[:place])]
-    whole = all(type(value) is int and value >= 0 for value in distinct)
+    whole = all(type(value) is int and 0 <= value <= MOST for value in distinct)
     return Axis(name, tuple(distinct), tuple(distinct) if whole else tuple(range(1, len(distinct) + 1)))
 
 

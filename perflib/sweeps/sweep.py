@@ -12,7 +12,6 @@ Ctrl-C, with what is kept.
 
 import inspect
 import math
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,10 +29,10 @@ from ..kernels.checks import positive_integer
 from ..kernels.description import Kernel
 from ..runs.described import description
 from ..runs.grid import GridPoint
-from ..runs.integrity import digest
+from ..runs.integrity import TOPIC, digest
 from ..runs.recorder import Block, StopEarly
-from ..runs.store import COLUMNS, NO_TOPICS
 from ..runs.sweep import record_grid
+from ..runs.tables import COLUMNS, NO_TOPICS
 from ..stats import fewest_samples
 from ..timing.case import require_scope
 from ..timing.fresh_arguments import State
@@ -83,8 +82,9 @@ def sweep(
     that gets the share done after each step; `recorder.StopEarly` from it ends. wait: for the end of another measurement on
     this machine, which else is an error.
     """
-    if not re.fullmatch(r"[\w-]+", name) or name in NO_TOPICS:
-        raise ValueError(f"name must be letters, digits, - and _, and not {' or '.join(NO_TOPICS)}; got {name!r}")
+    if not TOPIC.fullmatch(name) or name in NO_TOPICS:
+        words = f"at most 80 letters, digits, - and _, and not {' or '.join(NO_TOPICS)}"
+        raise ValueError(f"name must be {words}; got {name!r}")
     for argument, amount in {"budget_s": budget_s, "limit_s": limit_s}.items():
         if not amount > 0:
             raise ValueError(f"{argument} must be above 0, got {amount}")
@@ -140,12 +140,17 @@ def axes_of(
     axes = {"n": size_axis(sizes), "threads": axis("threads", [positive_integer("threads", count) for count in several])}
     axes["dtype"] = axis("dtype", [np.dtype(one).name for one in types])
     for key, alternatives in values.items():
-        if key in COLUMNS.keys() - {"tile", "rows"}:
+        if _is_column(key):
             raise ValueError(f"parameters must not be named like a column, got {key!r}")
         if isinstance(alternatives, str) or not isinstance(alternatives, Iterable):
             raise TypeError(f"{key} must be a list of the values to sweep, got {alternatives!r}; write [{alternatives!r}]")
         axes[key] = axis(key, alternatives)
     return axes
+
+
+def _is_column(name: str) -> bool:
+    """Whether a parameter cannot have a column of its own in a table of samples; net_ns and floor_ns are computed."""
+    return name in COLUMNS.keys() - {"tile", "rows"} or name.endswith("_ns")
 
 
 def _points(
@@ -196,8 +201,8 @@ def _variants(
         if unknown := set(keys) - {*kernel.params, *kernel.tuning}:
             known = ", ".join(sorted({*kernel.params, *kernel.tuning})) or "none"
             raise ValueError(f"parameters of {kernel.name} must be among {known}; got {min(unknown)!r}")
-        if columns := {*kernel.params, *kernel.tuning} & COLUMNS.keys() - {"tile", "rows"}:
-            raise ValueError(f"parameters of {kernel.name} must not be named like a column, got {min(columns)!r}")
+        if columns := list(filter(_is_column, (*kernel.params, *kernel.tuning))):
+            raise ValueError(f"parameters of {kernel.name} must not be named like a column, got {columns[0]!r}")
         own = kernel if kernel.name == recorded(name, function) else replace(kernel, name=recorded(name, function))
         yield from ((own, codes) for codes in combinations)
         return

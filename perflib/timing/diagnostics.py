@@ -93,9 +93,8 @@ def disturbances(e: Evidence) -> Iterator[str]:
     count, e = len(e.own), replace(e, own=[s.as_calm() for s in e.own])
     if e.is_asynchronous:
         e = replace(e, own=[replace(s, cpu_ns=max(s.cpu_ns, min(s.process_ns, s.elapsed_ns))) for s in e.own])
-    usual = float(np.median([s.waited_ns for s in e.own]))  # a function may wait by itself
-    pauses = [s for s in e.own if s.waited_ns > max(s.cpu_ns, usual + SUSPENDED_NS + TURN_NS * s.switches)]
-    if pauses:
+    times = (np.array([getattr(s, name) for s in e.own]) for name in ("waited_ns", "cpu_ns", "switches"))
+    if pauses := [s for s, is_one in zip(e.own, suspended(*times), strict=True) if is_one]:
         yield f"suspended in {len(pauses)} of {count} samples, for up to {max(s.waited_ns for s in pauses) / 1e6:.0f} ms"
     interruptions = [s for s in e.own if s.switches and s not in pauses]
     share = _share_waited(interruptions, e.own)
@@ -117,6 +116,12 @@ def disturbances(e: Evidence) -> Iterator[str]:
     low, middle, high = np.percentile([s.per_run_ns for s in e.canary], [10, 50, 90])
     if (spread := (high - low) / middle) > CANARY_SPREAD:
         yield f"the reference loop moved by {change(spread)}: clock frequency or stolen time"
+
+
+def suspended(waited_ns: np.ndarray, cpu_ns: np.ndarray, switches: np.ndarray) -> np.ndarray:
+    """Whether the process was suspended inside each sample of a case: it waited long, and longer than it usually does."""
+    usual = float(np.median(waited_ns))  # a function may wait by itself
+    return waited_ns > np.maximum(cpu_ns, usual + SUSPENDED_NS + TURN_NS * switches)
 
 
 def _share_waited(some: Sequence[Sample], every: Sequence[Sample]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import RunError, SampleError
+from ..errors import LACKS
 from ..models.block_choice import block_loss, conflicts
 from ..models.tile_choice import model_losses
 from ..models.time_model import explain, miss_table
@@ -46,8 +46,8 @@ def _judge(run: Run, what: str, judge: Callable[[Run], list[Score]]) -> list[Sco
     """Its figures, or an open one where the run cannot tell."""
     try:
         return judge(run)
-    except (RunError, SampleError) as lack:
-        return [Score(what, str(lack), "", None)]
+    except LACKS as problem:
+        return [Score(what, str(problem), "", None)]
 
 
 def lost(what: str, ratio: float, most: float, among: str) -> Score:

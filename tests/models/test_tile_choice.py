@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from runs import MACHINE, isolate, row, start
+from runs import MACHINE, in_order, isolate, row, start
 
 from perflib import best_tile, load_run
 from perflib.errors import RunError, SampleError
@@ -20,7 +20,7 @@ HERE = replace(MACHINE, caches=(Cache(1, "Instruction", 1 << 20, 64, 2), CACHE))
 
 @pytest.fixture
 def tiled(tmp_path, monkeypatch):
-    """A run of tiles from {n: {tile: nanoseconds per round}}."""
+    """A run of tiles from {n: {tile: tenths of a millisecond per round}}."""
     isolate(tmp_path, monkeypatch)
 
     def record(sizes, machine=HERE, **changes):
@@ -29,7 +29,7 @@ def tiled(tmp_path, monkeypatch):
             with run.block("tiles", f"n={n}") as append:
                 cells = [(t, i, ns) for t, times in tiles.items() for i, ns in enumerate(times) if ns]
                 known = {"kernel": "matmul_tiled", "n": n, "reps": 1, **changes}
-                append([row(f"n={n}", i, tile=t, elapsed_ns=ns, **known) for t, i, ns in cells])
+                append(in_order([row(f"n={n}", i, tile=t, elapsed_ns=100_000 * ns, **known) for t, i, ns in cells]))
         return run.finish()
 
     return record
@@ -75,7 +75,7 @@ def test_tiles_are_paired_by_round(tiled):
     times = tile_times(run, 128)
 
     assert list(times.columns) == [32, 64]
-    assert times.to_numpy().tolist() == [[100, 200], [120, 240]]
+    assert (times / 100_000).to_numpy().tolist() == [[100, 200], [120, 240]]
 
 
 @pytest.mark.parametrize("changes", [{"dtype": "float64"}, {"scope": "call"}, {"kernel": "matmul_tiled_vectorised"}])

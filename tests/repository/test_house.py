@@ -40,7 +40,7 @@ MODULES_IN_A_FOLDER = 15
 ENTRIES_AT_THE_TOP = 24
 FILES_AT_THE_TOP = 14
 LOCAL_IMPORTS = 30
-LINES_OF_CODE = 21_680
+LINES_OF_CODE = 22_100
 FACES = ("perflib/__init__.py", "perflib/kernels/__init__.py")
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 

@@ -20,7 +20,8 @@ from perflib.runs.cases import cases, label
 from perflib.runs.compare import OUTCOMES, compare_runs, require_plausible
 from perflib.runs.integrity import digest
 from perflib.runs.repeatability import earlier_recordings, not_repeatable
-from perflib.runs.store import COLUMNS, TABLES, Run, load_run
+from perflib.runs.store import Run, list_runs, load_run
+from perflib.runs.tables import COLUMNS, TABLES
 from perflib.stats import Interval
 
 SIZES = (64, 128, 256)
@@ -149,7 +150,7 @@ def test_versions_and_dates_make_no_other_machine_and_are_listed():
 
 def test_an_interval_that_the_samples_cannot_give_is_unresolved():
     def short(ns):
-        run = record(("matmul", "all sizes", [cell("matmul_ikj", n, [ns * n] * 3) for n in SIZES]))
+        run = record(("matmul", "all sizes", [cell("k", n, [ns * n] * 3) for n in SIZES]))
         return load_run(sealed(run.path, schema=1))
 
     found = compare_runs(short(10.0), short(20.0))
@@ -378,7 +379,7 @@ def test_an_earlier_run_that_is_old_unfinished_or_of_another_machine_marks_nothi
     machine = ELSEWHERE if changes.pop("elsewhere", False) else HERE
     dated_first = dated(restless(0, machine=machine), 1)
     if changes:
-        sealed(dated_first.path, **changes)
+        sealed(dated_first.path, command="other", **changes)  # another command: no start continues it
     before, after = (dated(restless(seed), second) for seed, second in ((1, 3), (2, 5)))
 
     assert earlier_recordings(before, after) == []
@@ -442,17 +443,58 @@ def test_a_rate_above_the_peak_of_its_own_machine_is_refused(refused):
         require_plausible(run)
 
 
-@pytest.mark.parametrize("limit", [{"value": 0, "low": 0, "high": 0}, {"value": 1, "low": -1, "high": 2}, 7, {}])
+@pytest.mark.parametrize(
+    "limit", [{"value": 0, "low": 0, "high": 0}, {"value": 1, "low": -1, "high": 2, "coverage": 1}, 7, {}, {"value": 1e300}]
+)
 def test_a_limit_that_cannot_be_is_refused(limit, refused):
     folder = sealed(product().path, limits={"peak_gflops_float32": limit})
 
-    with refused(RunError, "limits: peak_gflops_float32 must be above 0 and finite"):
-        require_plausible(load_run(folder))
+    with refused(RunError, "run.json: limits.peak_gflops_float32"):
+        load_run(folder)
+
+
+def test_a_rate_that_no_machine_reaches_is_refused_without_limits_too(refused):
+    words = "matmul.csv: row 6: matmul_ikj at n = 128 does 2.", "e+06 operations", "more than any machine"
+
+    with refused(RunError, *words):
+        record(("matmul", "all sizes", [cell("matmul_ikj", 128, [1e5, 1e5, 1, 1e5])]))
+    with refused(RunError, *words):
+        load_run(list_runs()[-1]).samples("matmul")
+
+
+def test_flops_without_a_peak_to_hold_them_against_are_refused(refused):
+    run = record(("matmul", "all sizes", [cell("matmul_ikj", 128, noisy(2 * 128**3 / 50))]))
+
+    with refused(RunError, "matmul_ikj at n = 128 counts flops, and the run has no peak of float32"):
+        require_plausible(run)
+
+
+def test_one_row_does_not_switch_the_limits_off(refused):
+    run = record(*limits(100.0), ("matmul", "all sizes", [cell("matmul_ikj", 128, noisy(2 * 128**3 / 150))]))
+    for name, change in {
+        "limits.csv": lambda lines: lines[:-1],
+        "matmul.csv": lambda lines: [*lines[:-1], lines[-1].replace(",float32,1,", ",float32,2,")],
+    }.items():
+        copied = Path(shutil.copytree(run.path, run.path.with_name(f"{run.id}-{name}")))
+        lines = (copied / name).read_text().splitlines(keepends=True)
+        kernel_last = sorted(lines[1:], key=lambda line: "matmul_ikj" in line)
+        (copied / name).write_text("".join(change([lines[0], *(kernel_last if name == "matmul.csv" else lines[1:])])))
+
+        with refused(RunError, f"{name}: "):
+            require_plausible(load_run(sealed(copied)))
+
+
+def test_the_ends_of_a_limit_lie_on_either_side_of_it(refused):
+    run = record(("matmul", "all sizes", [cell("matmul_ikj", 128, noisy(2 * 128**3 / 50))]))
+    limit = {"value": 100.0, "low": 101.0, "high": 102.0, "coverage": 0.95}
+
+    with refused(RunError, "run.json: limits.peak_gflops_float32 must rise from low to high"):
+        load_run(sealed(run.path, limits={"peak_gflops_float32": limit}))
 
 
 def test_code_that_is_no_object_is_refused(refused):
-    with refused(RunError, "run.json: code must be an object, got 'a1'"):
-        require_plausible(load_run(sealed(product().path, code="a1")))
+    with refused(RunError, "run.json: code must be object, got 'a1'"):
+        load_run(sealed(product().path, code="a1"))
 
 
 def spoilt(how, folder):
@@ -477,8 +519,8 @@ def spoilt(how, folder):
         ("schema", "run.json: schema must be 1 or 2, got 9"),
         ("missing", "matmul.csv: missing"),
         ("checksum", "matmul.csv: checksum differs from SHA256SUMS"),
-        ("link", "matmul.csv: must lie in the folder of its run, got a link out of it"),
-        ("listed", "SHA256SUMS: must list files of its folder, got '../outside.csv'"),
+        ("link", "matmul.csv: must be a regular file in the folder of its run, got a link"),
+        ("listed", "must list a file of its folder, got '../outside.csv'"),
     ],
 )
 def test_a_folder_from_elsewhere_is_refused_where_it_is_not_what_was_written(tmp_path, how, words, capsys):

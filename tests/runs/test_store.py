@@ -1,5 +1,6 @@
 """Runs are read whole or refused: with the file, the row where there is one, and the reason."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,10 @@ from runs import MACHINE, isolate, row, start, write
 from perflib import files
 from perflib.errors import RunError
 from perflib.files import data_folder
-from perflib.runs.store import COLUMNS, Run, list_runs, load_run
+from perflib.runs.store import Run, list_runs, load_run
+from perflib.runs.tables import COLUMNS
+
+COUNTS = {"packed_fma": 4, "scalar_fma": 0, "gathers": 0, "vector_bits": 256}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +38,7 @@ def unfinished():
 def finished():
     run = start()
     write(run, "tiles", "n=64")
-    return run.finish(codegen={"k": {"packed": 4}}).path
+    return run.finish(codegen={"k": COUNTS}).path
 
 
 def edit(file, old, new):
@@ -48,7 +52,7 @@ def test_a_finished_run_reads_back_what_was_recorded(finished):
 
     assert (run.id, run.finished, run.machine) == (finished.name, True, MACHINE)
     assert run.meta["settings"] == {"seed": 0}
-    assert run.meta["codegen"] == {"k": {"packed": 4}}
+    assert run.meta["codegen"] == {"k": COUNTS}
     assert run.blocks == {("tiles", "n=64"): 3}
     samples = run.samples("tiles")
     assert list(samples.columns) == list(COLUMNS)
@@ -86,6 +90,17 @@ def test_a_marker_torn_at_any_byte_leaves_its_block_unfinished(unfinished):
         run = load_run(unfinished)
         assert set(run.blocks) == {("tiles", "n=64")}, f"cut at byte {cut}"
         assert len(run.samples("tiles")) == 3
+
+
+def test_a_torn_marker_of_a_finished_run_is_refused(finished, refused):
+    content = (finished / "blocks.csv").read_bytes()
+    (finished / "blocks.csv").write_bytes(content + b"\0" * 9)
+    sums = (finished / "SHA256SUMS").read_text()
+    digests = [hashlib.sha256(text).hexdigest() for text in (content, content + b"\0" * 9)]
+    (finished / "SHA256SUMS").write_text(sums.replace(*digests))
+
+    with refused(RunError, "blocks.csv: row 3: torn, its end of line is missing"):
+        _ = load_run(finished).blocks
 
 
 def test_a_row_torn_at_any_byte_of_a_complete_block_is_refused(refused):
@@ -207,8 +222,8 @@ def test_a_machine_that_is_not_described_is_refused(unfinished, refused):
     meta = json.loads((unfinished / "run.json").read_text())
     (unfinished / "run.json").write_text(json.dumps(meta | {"machine": {"cpu": "x"}}))
 
-    with refused(RunError, "run.json: machine"):
-        _ = load_run(unfinished).machine
+    with refused(RunError, "run.json: machine must contain"):
+        load_run(unfinished)
 
 
 def test_one_digit_changed_in_a_finished_run_is_refused(finished, refused):
@@ -337,3 +352,115 @@ def test_runs_can_be_keys(finished):
 
     assert isinstance(run, Run)
     assert {run: 1}[run] == 1
+
+
+def changed(folder, change):
+    """run.json of an unfinished run, changed by a function."""
+    meta = json.loads((folder / "run.json").read_text())
+    change(meta)
+    (folder / "run.json").write_text(json.dumps(meta))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda meta: meta["machine"]["caches"][0].update(ways=0),
+            "machine.caches[0].ways must be bigger than or equal to 1, got 0",
+        ),
+        (
+            lambda meta: meta["machine"]["caches"][0].update(ways=8.0),
+            "machine.caches[0].ways must be integer or null, got 8.0",
+        ),
+        (
+            lambda meta: meta["machine"]["caches"][0].update(size_bytes=True),
+            "machine.caches[0].size_bytes must be integer, got True",
+        ),
+        (
+            lambda meta: meta["machine"]["caches"][0].update(class_="x"),
+            "machine.caches[0] must not contain {'class_'} properties",
+        ),
+        (lambda meta: meta["machine"].update(isa="avx2"), "machine.isa must be array, got 'avx2'"),
+        (lambda meta: meta["machine"].update(packages={"numpy": 2}), "machine.packages.numpy must be string, got 2"),
+        (
+            lambda meta: meta["machine"].update(memory_bytes=-1),
+            "machine.memory_bytes must be bigger than or equal to 1, got -1",
+        ),
+        (lambda meta: meta.update(settings=[]), "settings must be object, got []"),
+        (lambda meta: meta.update(command=None), "command must be string, got None"),
+        (lambda meta: meta.update(code="a1"), "code must be object, got 'a1'"),
+        (lambda meta: meta.update(schema=2.0), "schema must be integer, got 2.0"),
+        (lambda meta: meta.update(started="yesterday"), "started must match pattern"),
+        (
+            lambda meta: meta.update(work=[{"kernel": "k", "dtype": "", "n": 1, "flops": -1, "bytes": 0}]),
+            "work[0].flops must be",
+        ),
+        (lambda meta: meta.update(limits={"peak_gflops_float32": 7}), "limits.peak_gflops_float32 must be object, got 7"),
+        (
+            lambda meta: meta.update(lost=[{"topic": "t"}]),
+            "lost[0] must contain ['block', 'case', 'reason'] properties",
+        ),
+        (lambda meta: meta.update(wrk=[]), "must not contain {'wrk'} properties"),
+        (
+            lambda meta: meta.update(settings=json.loads("[" * 500 + "]" * 500)),
+            "cannot be read: objects and arrays must lie",
+        ),
+    ],
+)
+def test_a_field_that_is_not_of_its_type_is_refused_by_its_name(unfinished, refused, change, words):
+    with refused(RunError, f"{unfinished / 'run.json'}: {words}"):
+        load_run(changed(unfinished, change))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("NaN", "a number must be finite, got NaN"),
+        ("1e999", "a number must be finite, got 1e999"),
+        ("9" * 5000, "an integer must have at most 100 digits, got 5000"),
+        ('{"a": 1, "a": 2}', "field 'a' stands there twice"),
+        ('"\\ud800"', "surrogates not allowed"),
+        ("[" * 100_000 + "]" * 100_000, "recursion"),
+        ("[" * 19 + "1" + "]" * 19, "objects and arrays must lie at most 20 deep in each other"),
+    ],
+)
+def test_what_json_does_not_have_or_has_without_bounds_is_refused(unfinished, refused, value, words):
+    file = unfinished / "run.json"
+    file.write_text(file.read_text().replace('"seed": 0', f'"seed": {value}'))
+
+    with refused(RunError, "run.json: cannot be read: ", words):
+        load_run(unfinished)
+
+
+def test_samples_of_a_process_that_nobody_noted_are_refused(refused):
+    run = start()
+    write(run, "tiles", "n=64", process=1)
+    folder = changed(run.path, lambda meta: meta.update(processes=[{"process": 2, "entropy": 1}]))
+
+    with refused(RunError, "tiles.csv: row 2: process 1 is none of those in run.json"):
+        load_run(folder).samples("tiles")
+
+
+def test_a_process_of_two_sessions_is_refused(unfinished, refused):
+    twice = [{"process": 1, "entropy": 1, "session": session} for session in (1, 2)]
+
+    with refused(RunError, "run.json: processes: process 1 belongs to two sessions"):
+        load_run(changed(unfinished, lambda meta: meta.update(processes=twice)))
+
+
+def test_a_run_that_ended_before_it_began_is_refused(unfinished, refused):
+    change = {"started": "2026-01-01T00:00:01Z", "finished": "2026-01-01T00:00:00Z"}
+
+    with refused(RunError, "finished 2026-01-01T00:00:00Z, before it was started: 2026-01-01T00:00:01Z"):
+        load_run(changed(unfinished, lambda meta: meta.update(change)))
+
+
+def test_the_columns_of_a_place_may_be_missing_in_schema_1_only(unfinished, refused):
+    table = pd.read_csv(unfinished / "tiles.csv", dtype=str, keep_default_na=False).drop(columns=["process", "placement"])
+    table.to_csv(unfinished / "tiles.csv", index=False)
+
+    with refused(RunError, "tiles.csv: row 1: column 'process' missing"):
+        load_run(unfinished).samples("tiles")
+    old = load_run(changed(unfinished, lambda meta: meta.update(schema=1)))
+    assert set(old.samples("tiles")["process"]) == {0}

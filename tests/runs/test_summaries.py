@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from runs import isolate, row, start, write
+from runs import in_order, isolate, row, start, write
 from synthetic import cell, full, limits, noisy, packing, record
 
 from perflib.errors import RunError
 from perflib.runs.cases import cases
 from perflib.runs.integrity import digest
-from perflib.runs.store import SUMMARY_COLUMNS, load_run
-from perflib.runs.summaries import read_summary, summaries, summary_of
+from perflib.runs.store import load_run
+from perflib.runs.summaries import read_summary, require_summary, summaries, summary_of
+from perflib.runs.tables import SUMMARY_COLUMNS
 from perflib.validation.between import case_intervals
 
 
@@ -45,7 +46,7 @@ def test_a_summary_has_every_case_of_the_samples_and_its_interval():
 
 
 def test_what_is_read_is_what_the_samples_say_parameters_and_limits_included():
-    run = record(*limits(), matmul(), packing({(24, 64): 1e6, (96, 256): 2e6}), processes=4)
+    run = record(*limits(), matmul(), packing({(24, 64): 1e2, (96, 256): 2e2}), processes=4)
 
     read, computed = read_summary(run.path), {case.key: case for case in summaries(run)}
 
@@ -82,14 +83,18 @@ def test_states_say_what_disturbed_a_case():
     with writer.block("tiles", "all") as append:
         for number in range(12):
             changes = {"process": number % 4 + 1, "round": number}
-            append([row("all", number, kernel="calm", **changes)])
-            append([row("all", number, kernel="wide", **changes | {"elapsed_ns": 1000 + 400 * (number % 4)})])
-            append([row("all", number, kernel="pushed", **changes | {"switches": 1})])
-            append([row("all", number, kernel="compiled", **changes | {"compiled": int(number == 3)})])
+            disturbed = {
+                "calm": {},
+                "wide": {"elapsed_ns": 1000 + 400 * (number % 4)},
+                "pushed": {"switches": 1},
+                "compiled": {"compiled": int(number == 3)},
+                "suspended": {"reps": 100_000, "elapsed_ns": 10**8 + 10**8 * (number == 3), "cpu_ns": 10**8 - number},
+            }
+            append(in_order([row("all", number, kernel=name, **changes | what) for name, what in disturbed.items()]))
 
     states = {case.kernel: case.state for case in read_summary(writer.finish().path).values()}
 
-    assert states == {"calm": "stable", "wide": "noisy", "pushed": "noisy", "compiled": "invalid"}
+    assert states == {"calm": "stable", "wide": "noisy", "pushed": "noisy", "compiled": "invalid", "suspended": "noisy"}
 
 
 def test_a_summary_changed_after_it_was_recorded_is_refused(refused):
@@ -107,10 +112,10 @@ def test_a_summary_changed_after_it_was_recorded_is_refused(refused):
     ("old", "new", "words"),
     [
         ("median_ps", "median_ns", ("row 1", "must be topic,kernel")),
-        (",stable", ",splendid", ("row 2", "state must be", "got 'splendid'")),
+        (",stable", ",splendid", ("row 2", "state must match stable|noisy|invalid", "got 'splendid'")),
         ("float32,64", "float32,-64", ("row 2", "n must be an integer of at least 1, got '-64'")),
         ("float32,64", "float32,٦٤", ("row 2", "n must be an integer")),
-        ("float32,64,,,1,,", "float32,64,,,1,mc=x,", ("row 2", "parameters must be name=number")),
+        ("float32,64,,,1,,", "float32,64,,,1,mc=x,", ("row 2", "parameters must match", "got 'mc=x'")),
         (",stable,", ",stable,,", ("row 2", "must have 17 fields, got 18")),
     ],
 )
@@ -119,6 +124,39 @@ def test_a_row_that_cannot_be_is_named(refused, old, new, words):
     edit(run, old, new)
 
     with refused(RunError, *words):
+        read_summary(run.path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda case: {"kernel": "elsewhere"}, "row 2: is of no case in matmul.csv"),
+        (lambda case: {"samples": case.samples + 1}, "row 2: has another number of samples or processes than its case"),
+        (lambda case: {"processes": 5}, "row 2: has another number of samples or processes than its case"),
+        (
+            lambda case: dict.fromkeys(("low_ps", "median_ps", "high_ps"), 1),
+            "row 2: median_ps lies outside of the samples",
+        ),
+    ],
+)
+def test_a_summary_of_other_samples_is_refused(change, words, refused):
+    run = record(matmul(), processes=4)
+    (case,) = read_summary(run.path).values()
+    require_summary(run)
+    header, line = (run.path / "summary.csv").read_text().splitlines()
+    fields = dict(zip(header.split(","), line.split(","), strict=True)) | change(case)
+    edit(run, line, ",".join(map(str, fields.values())))
+
+    with refused(RunError, "summary.csv: ", words):
+        require_summary(load_run(run.path))
+
+
+def test_a_summary_that_is_torn_is_refused(refused):
+    run = record(matmul(), processes=4)
+    last = (run.path / "summary.csv").read_text().splitlines()[-1]
+    edit(run, f"{last}\n", last[:-1])
+
+    with refused(RunError, "summary.csv: row 2: torn, its end of line is missing"):
         read_summary(run.path)
 
 

@@ -223,6 +223,18 @@ def test_a_full_disk_is_one_line_and_loses_nothing(monkeypatch, refused):
     assert again.finish().samples("tiles")["block"].tolist() == 3 * ["n=64"] + 3 * ["n=128"]
 
 
+def test_a_full_disk_at_the_start_leaves_no_folder(data, monkeypatch, refused):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with refused(RunError, "No space left on device"):
+            start()
+
+    assert list((data / "runs").iterdir()) == []
+
+
 def test_a_full_disk_at_the_end_leaves_a_run_that_can_be_finished(monkeypatch, refused):
     run = start()
     write(run, "tiles", "n=64")

@@ -25,7 +25,7 @@ def power(kernel, exponent, at_64=1000.0, **columns):
 
 
 def test_times_and_rates_are_drawn_for_every_kernel_of_a_topic():
-    run = record(*limits(), ("mine", "all sizes", [*power("matmul_naive", 3), *power("matmul_ikj", 3, 500.0)]))
+    run = record(*limits(1000.0), ("mine", "all sizes", [*power("matmul_naive", 3), *power("matmul_ikj", 3, 500.0)]))
 
     drawn = grid_figures.times(run, "mine")
     assert isinstance(drawn, Picture)

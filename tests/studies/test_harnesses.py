@@ -8,7 +8,8 @@ import pytest
 from runs import isolate, start, tell, told
 
 from perflib.errors import RunError
-from perflib.runs.store import TABLES, load_run
+from perflib.runs.store import load_run
+from perflib.runs.tables import TABLES
 from perflib.studies import harnesses as program
 from perflib.studies.harnesses import HARNESSES, Harness, Question, Refusal, Reported, ask, plan, question, record_harnesses
 

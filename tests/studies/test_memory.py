@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import isolate, row, start
+from runs import in_order, isolate, row, start
 from synthetic import HERE, limits, matmul, record, rmsnorm
 
 from perflib.display.figure import Picture
@@ -56,19 +56,23 @@ def run(request, tmp_path_factory):
         for block in memory_blocks(request.param, MACHINE):
             rng = np.random.default_rng(0)
             with writer.block(block.topic, block.name, COLUMNS) as append:
+                rows = []
                 for cell in block.cells:
                     times = 100 * nanoseconds(cell) * rng.lognormal(0, 0.002, block.least_rounds)
                     took = [{"reps": 100, "elapsed_ns": max(1, round(ns))} for ns in times]
-                    append([row(block.name, i, **one, **cell.columns()) for i, one in enumerate(took)])
+                    rows += [row(block.name, i, **one, **cell.columns()) for i, one in enumerate(took)]
+                append(in_order(rows))
         rates = {"scalar": 10.0, "256": 100.0}
         for topic, name, cells in (*limits(), matmul(), rmsnorm()):
             rows = [row(name, i, reps=1, elapsed_ns=round(ns), **c) for c, times in cells for i, ns in enumerate(times)]
             with writer.block(topic, name) as append:
-                append(rows)
+                append(in_order(rows))
         with writer.block("limits", "widths") as append:
+            rows = []
             for width, rate in rates.items():
                 shared = {"kernel": f"fma_peak_{width}", "n": 262144, "elapsed_ns": round(524288 / rate), "reps": 1}
-                append([row("widths", i, **shared) for i in range(6)])
+                rows += [row("widths", i, **shared) for i in range(6)]
+            append(in_order(rows))
         return writer.finish(codegen={})
 
 

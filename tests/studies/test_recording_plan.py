@@ -20,7 +20,8 @@ from perflib.models.tile_choice import worst_ratio
 from perflib.runs import writer
 from perflib.runs.grid import GridPoint
 from perflib.runs.recorder import Block
-from perflib.runs.store import list_runs, load_run, read_blocks
+from perflib.runs.store import list_runs, load_run
+from perflib.runs.tables import read_blocks
 from perflib.runs.writer import measuring_lock
 from perflib.studies import matmul_scaling
 from perflib.studies import recording_plan as program

@@ -1,8 +1,8 @@
-"""By hand: kill `perflib record --quick` at ten random moments, restart it, compare with an undisturbed one.
+"""By hand: kill `perflib record --quick` at twenty random moments, restart it, compare with an undisturbed one.
 
     python tests/support/kill_record.py [SEED]
 
-Takes some five minutes, in a folder of its own. Exit status 1 if the blocks differ or a sample is there twice.
+Takes some ten minutes, in a folder of its own. Exit status 1 if the blocks differ or a sample is there twice.
 """
 
 import os
@@ -13,9 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from perflib.runs.store import TABLES, Run, load_run
+from perflib.runs.store import Run, load_run
+from perflib.runs.tables import TABLES
 
-KILLS = 10
+KILLS = 20
 ROW = ["block", "kernel", "scope", "dtype", "n", "tile", "rows", "round"]
 
 

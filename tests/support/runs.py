@@ -1,11 +1,12 @@
 """Small runs written by hand, in a folder of the test's own."""
 
 import tempfile
+from collections import Counter
 
 from perflib.hardware.facts import Machine
 from perflib.kernels.caches import Cache
 from perflib.runs import writer
-from perflib.runs.store import TABLES
+from perflib.runs.tables import TABLES
 from perflib.runs.writer import RunWriter
 from perflib.stats import Interval
 
@@ -46,6 +47,15 @@ def row(block, number, **changes):
     cell = {"kernel": "k", "scope": "kernel", "dtype": "float32", "threads": 1, "n": 64, "process": 0, "placement": 0}
     sample = {"round": number, "position": 0, "reps": 10, "elapsed_ns": 1000 + number, "cpu_ns": 900, "switches": 0}
     return {"block": block, **cell, **sample, "compiled": 0, **changes}
+
+
+def in_order(rows):
+    """The rows by their rounds, their positions counted, as a recorder writes them."""
+    rows, positions = sorted(rows, key=lambda one: one["round"]), Counter()
+    for one in rows:
+        one["position"] = positions[one["round"]]
+        positions[one["round"]] += 1
+    return rows
 
 
 def write(run, topic, block, rows=3, marker=True, **changes):

@@ -9,7 +9,7 @@ full(**chosen)                              all blocks, those named replaced
 from dataclasses import replace
 
 import numpy as np
-from runs import MACHINE, row, start, tell, told
+from runs import MACHINE, in_order, row, start, tell, told
 
 from perflib.kernels.caches import Cache
 from perflib.kernels.catalog import find
@@ -49,16 +49,17 @@ def record(*blocks, codegen=CODEGEN, machine=HERE, floors=True, processes=1):
         if topic == "harness":
             tell(run, *cells)
             continue
-        rows = []
-        for columns, times in [*cells, *(_floors(cells) if floors else ())]:
-            floor = FLOOR_NS[columns["scope"]] if floors and columns["kernel"] != "floor" else 0
+        rows, reps, has_floors = [], 1 if topic == "clock" else REPS, floors and topic != "clock"
+        for columns, times in [*cells, *(_floors(cells) if has_floors else ())]:
+            floor = FLOOR_NS[columns["scope"]] if has_floors and columns["kernel"] != "floor" else 0
             for number, ns in enumerate(times):
                 if ns is not None:
                     drawn = {"process": number * processes // len(times) + 1, "placement": number + 1}
-                    rows.append(row(block, number, reps=REPS, elapsed_ns=round((ns + floor) * REPS), **drawn | columns))
+                    drawn |= {"reps": reps, "elapsed_ns": round((ns + floor) * reps)}
+                    rows.append(row(block, number, **drawn | columns))
         further = sorted({name for columns, _ in cells for name in columns} & FURTHER)
         with run.block(topic, block, further) as append:
-            append(rows)
+            append(in_order(rows))
     return run.finish(codegen=codegen)
 
 
@@ -121,8 +122,8 @@ def tiles(sizes):
 
 
 def packing(times, n=768):
-    """{(MC, KC): ns} of the packed product in one block."""
-    cells = [cell("matmul_packed", n, ns, mc=mc, kc=kc, nc=1024) for (mc, kc), ns in times.items()]
+    """{(MC, KC): time in tens of microseconds} of the packed product in one block."""
+    cells = [cell("matmul_packed", n, 1e4 * ns, mc=mc, kc=kc, nc=1024) for (mc, kc), ns in times.items()]
     return "packing", f"n={n}", cells
 
 
@@ -173,8 +174,7 @@ def places(aligned=140.0, off=170.0, behind=1.5):
 
 def clock(step_ns=40):
     """Smallest steps: one observation per row, no loop."""
-    step = step_ns / REPS - FLOOR_NS["call"]
-    return "clock", "steps", [cell("perf_counter_ns", "", [step] * 30, "call", dtype="")]
+    return "clock", "steps", [cell("perf_counter_ns", "", [step_ns] * 30, "call", dtype="")]
 
 
 def harness():
@@ -201,7 +201,7 @@ def full(codegen=CODEGEN, machine=HERE, **chosen):
         "timing": timing(),
         "matmul": [matmul(), matmul_called()],
         "tiles": tiles({n: {16: n**3 * 1.1, 32: n**3, 64: n**3 * 1.2} for n in (128, 256, 512)}),
-        "packing": [packing({(mc, kc): 1e7 * (1 + abs(mc - 96) / 1e3) * (1 + 9 / kc) for mc in MCS for kc in KCS})],
+        "packing": [packing({(mc, kc): 1e3 * (1 + abs(mc - 96) / 1e3) * (1 + 9 / kc) for mc in MCS for kc in KCS})],
         "conflicts": [conflicts()],
         "rmsnorm": [
             rmsnorm(),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runs import isolate, row, start
+from runs import in_order, isolate, row, start
 
 from perflib.display.figure import Picture
 from perflib.display.table import Missing
@@ -31,14 +31,15 @@ def recorded(times, rounds=12, axes=None, names=None, canary=lambda number: 1000
         for number in range(rounds):
             own = {"scope": "call", "cpu_ns": 0, "reps": 10, "dtype": "", "process": 1}
             hidden = [("floor", 10 * FLOOR), ("canary", canary(number))]
-            append([row("all sizes", number, **own | {"kernel": k, "n": "", "elapsed_ns": ns}) for k, ns in hidden])
+            lines = [row("all sizes", number, **own | {"kernel": k, "n": "", "elapsed_ns": ns}) for k, ns in hidden]
             place = 0
             for name, ns in times.items():
                 for n in axes["n"].codes:
                     elapsed = int(10 * (ns(n) + FLOOR) * noise[number, place])
                     line = own | {"kernel": name, "n": n, "elapsed_ns": elapsed, "cpu_ns": elapsed, "placement": 1, **more}
-                    append([row("all sizes", number, **line)])
+                    lines.append(row("all sizes", number, **line))
                     place += 1
+            append(in_order(lines))
     return Sweep(run.finish(), "sweep", names or {name: name for name in times}, axes)
 
 
@@ -186,3 +187,8 @@ def test_left_out_points_and_notes_stand_below_the_table(data):
     noted = Sweep(s.run, s.topic, s.names, s.axes, ("g at n = 8 is left out: it raised KeyError: 'x'",))
 
     assert repr(noted).splitlines()[-1] == "g at n = 8 is left out: it raised KeyError: 'x'"
+
+
+def test_an_integer_that_a_table_cannot_hold_has_a_code():
+    assert axis("key", [10**15, 7]).codes == (10**15, 7)
+    assert axis("key", [10**16, 7]).codes == (1, 2)

@@ -15,7 +15,7 @@ import numpy as np
 import pyperf
 import pytest
 
-from perflib.runs.pyperf_file import write_pyperf
+from perflib.report.pyperf_file import write_pyperf
 from perflib.stats import Interval, median_interval
 from perflib.timing.measure import measure
 from perflib.timing.results import Comparison
