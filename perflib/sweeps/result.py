@@ -21,7 +21,7 @@ import pandas as pd
 from ..display.figure import Picture
 from ..display.html import table as html_table
 from ..display.table import Missing, Table
-from ..display.text import aligned, duration
+from ..display.text import aligned, duration, on_one_line
 from ..errors import SampleError
 from ..files import replace_text
 from ..report.own_page import write_page
@@ -185,7 +185,9 @@ class Sweep:
             return self.plot().save(path)
         if path.suffix != ".csv":
             raise ValueError(f"path must end in .csv, .png, .svg or .html; got {str(path)!r}")
-        replace_text(path, self.frame.to_csv(index=False))
+        words = self.frame.select_dtypes(exclude="number")
+        words = words.map(lambda value: on_one_line(value) if isinstance(value, str) else value)
+        replace_text(path, self.frame.assign(**words).to_csv(index=False))
         return path
 
     def to_html(self, path: str | Path, title: str = "") -> Path:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from runs import in_order, isolate, row, start
 
@@ -173,6 +174,16 @@ def test_it_is_saved_as_samples_figure_and_page(two, tmp_path, refused):
     assert "grows as n" in page
     with refused(ValueError, "path must end in .csv, .png, .svg or .html; got"):
         two.save(tmp_path / "a.xlsx")
+
+
+def test_words_of_a_saved_table_have_no_control_characters(two, tmp_path):
+    names = {kernel: f"\x1b[31m{name}\u202e\x07" for kernel, name in two.names.items()}
+    saved = Sweep(two.run, two.topic, names, two.axes).save(tmp_path / "a.csv")
+
+    assert (
+        pd.read_csv(saved)["kernel"].drop_duplicates().tolist()
+        == pd.read_csv(two.save(saved))["kernel"].drop_duplicates().tolist()
+    )
 
 
 def test_the_figure_says_what_is_to_be_seen(two):
