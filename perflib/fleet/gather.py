@@ -27,7 +27,7 @@ from ..display.text import on_one_line
 from ..errors import FleetError, PerflibError, RunError
 from ..files import replace_text
 from ..runs.store import load_run
-from ..studies.machines import JOURNAL, Fleet, folder_of, home_of, load_fleet
+from ..studies.machines import JOURNAL, Fleet, folder_of, home_of, load_fleet, read_journal
 from ..sweeps.result import Sweep
 from ..sweeps.subjects import named, recorded
 from ..sweeps.sweep import axes_of
@@ -146,7 +146,7 @@ class _Journal:
     def __init__(self, folder: Path, kind: str, request: Mapping[str, Any] | bytes) -> None:
         self._file = folder / JOURNAL
         text = request if isinstance(request, bytes) else json.dumps(request, sort_keys=True).encode()
-        self.content = self._read() or {"schema": 1, "id": uuid4().hex, "jobs": {}}
+        self.content = {"schema": 1, "id": uuid4().hex} | self._read()
         self._job = hashlib.sha256(b" ".join([self.content["id"].encode(), kind.encode(), text])).hexdigest()[:24]
         self.machines = self.content["jobs"].setdefault(self._job, {"kind": kind, "machines": {}})["machines"]
         folder.mkdir(parents=True, exist_ok=True)
@@ -161,16 +161,11 @@ class _Journal:
         self.machines[name] = {what: getattr(outcome, what) for what in ("state", "run", "problem", "note")}
         self._write()
 
-    def _read(self) -> dict[str, Any] | None:
-        if not self._file.is_file():
-            return None
+    def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._file.read_text(encoding="utf-8"))
-            if content["schema"] != 1 or type(content["id"]) is not str or type(content["jobs"]) is not dict:
-                raise ValueError("schema must be 1, with id and jobs")
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise FleetError(f"{self._file}: cannot be read: {on_one_line(problem)}; collect into another folder") from None
-        return content
+            return read_journal(self._file.parent)
+        except RunError as problem:
+            raise FleetError(f"{problem}; collect into another folder") from None
 
     def _write(self) -> None:
         try:

@@ -13,7 +13,7 @@ from typing import Any
 from ..display.text import on_one_line
 from ..errors import RunError
 from ..runs.compare import require_plausible
-from ..runs.integrity import SUMS
+from ..runs.integrity import SUMS, TOPICS, read_file
 from ..runs.store import Run, load_run
 
 MOST_FILES, MOST_BYTES = 100, 64 << 20
@@ -23,8 +23,8 @@ _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,80}\.csv")
 
 def pack(path: Path) -> dict[str, bytes]:
     """The files of a finished run."""
-    files = [path / "run.json", path / SUMS, *sorted(path.glob("[!.]*.csv"))]
-    return {"": path.name.encode(), **{file.name: file.read_bytes() for file in files}}
+    files = [path / "run.json", path / SUMS, *sorted(path.glob(TOPICS))]
+    return {"": path.name.encode(), **{file.name: read_file(file) for file in files}}
 
 
 def unpack(parcel: Any, folder: Path) -> Run:
@@ -35,7 +35,7 @@ def unpack(parcel: Any, folder: Path) -> Run:
     name, files = _checked(parcel)
     home = folder / name
     if home.exists():
-        if {file.name: file.read_bytes() for file in home.iterdir()} != files:
+        if not _is_packed(home, parcel):
             raise RunError(f"{home}: is there already and differs; remove it or collect into another folder")
         return load_run(home)
     try:
@@ -55,6 +55,13 @@ def unpack(parcel: Any, folder: Path) -> Run:
             return unpack(parcel, folder)  # another client was faster
         raise RunError(f"cannot write {home}: {problem.strerror or problem}") from None
     return load_run(home)
+
+
+def _is_packed(home: Path, parcel: Any) -> bool:
+    try:
+        return pack(home) == parcel
+    except RunError:
+        return False
 
 
 def _checked(parcel: Any) -> tuple[str, dict[str, bytes]]:

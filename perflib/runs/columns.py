@@ -98,12 +98,12 @@ def _require_shallow(value: Any, left: int) -> None:
         _require_shallow(inner, left - 1)
 
 
-def field_problem(fields: Any) -> str | None:
-    """The first field of run.json that is not as described, with what it must be and its value."""
+def field_problem(fields: Any, schema: str = "run") -> str | None:
+    """The first field of run.json, or of fleet.json, that is not as described, with what it must be and its value."""
     from fastjsonschema import JsonSchemaValueException  # tens of milliseconds, which only a run needs
 
     try:
-        _validator()(fields)
+        _validator(schema)(fields)
     except JsonSchemaValueException as problem:
         value = "" if isinstance(problem.value, dict) else f", got {shortened(repr(problem.value), 60)}"
         return shortened(problem.message.removeprefix("data.").removeprefix("data "), 200) + value
@@ -111,10 +111,10 @@ def field_problem(fields: Any) -> str | None:
 
 
 @cache
-def _validator() -> Callable[[Any], Any]:
+def _validator(schema: str) -> Callable[[Any], Any]:
     import fastjsonschema  # as above
 
-    return fastjsonschema.compile(_read("run.document.json"))
+    return fastjsonschema.compile(_read(f"{schema}.document.json"))
 
 
 class _Real(float):

@@ -78,9 +78,7 @@ def _require_regular(file: Path, status: os.stat_result) -> None:
 
 @contextmanager
 def opened(file: Path, flags: int = os.O_RDONLY) -> Iterator[BinaryIO]:
-    """Open a regular file of a run by its name in the folder: no link is followed, and nothing waits for a pipe."""
-    if not FILE.fullmatch(file.name):
-        raise RunError(f"{file}: must have the name of a file of a run")
+    """Open a regular file: no link is followed, and nothing waits for a pipe."""
     descriptor = os.open(file, flags | AS_IT_IS, 0o666)
     with os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "ab") as stream:
         _require_regular(file, os.fstat(descriptor))
@@ -88,7 +86,7 @@ def opened(file: Path, flags: int = os.O_RDONLY) -> Iterator[BinaryIO]:
 
 
 def read_file(file: Path, most: int = MOST_BYTES) -> bytes:
-    """Contents of a file of a run, which has at most so many bytes."""
+    """Contents of a regular file, which has at most so many bytes."""
     try:
         with opened(file) as stream:
             size = os.fstat(stream.fileno()).st_size

@@ -9,7 +9,7 @@ the reason is shown. A machine is the same one by its hardware, and its newest r
 """
 
 import hashlib
-import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,9 @@ from ..models.cache_model import tile_limit
 from ..models.geometry_counts import Counts
 from ..models.tile_choice import default_losses, model_losses
 from ..runs.cases import topics
+from ..runs.columns import document, field_problem
+from ..runs.compare import require_plausible
+from ..runs.integrity import MOST_DOCUMENT_BYTES, read_file
 from ..runs.store import Run, load_run, runs_in, without_sweeps
 from ..runs.summaries import columns_of, read_columns
 from ..timing.diagnostics import CANARY_SPREAD
@@ -205,7 +209,7 @@ def _members(home: Path) -> list[FleetMachine]:
     """The machines of a fleet, each with a folder of its own, and those that the journal knows to have no recording."""
     entries = _entries(home)
     names = {folder_of(home, name).name: name for name, _ in entries}
-    notes = {entry["run"]: str(entry.get("note", "")) for _, entry in entries}
+    notes = {entry["run"]: entry.get("note", "") for _, entry in entries}
     paths = [path for path in sorted(home.glob("[!.]*")) if path.is_dir()]
     found = [_machine(names.get(path.name, path.name), runs_in(path), notes) for path in paths]
     members = [one for one in found if one]
@@ -249,11 +253,24 @@ def _opened(run: Run | Path) -> FleetMachine:
 def _entries(home: Path) -> list[tuple[str, dict[str, str]]]:
     """Machines of a fleet's journal with what it says of each; none where there is no journal that can be read."""
     try:
-        jobs = json.loads((home / JOURNAL).read_text(encoding="utf-8"))["jobs"]
-        entries = [(name, entry) for job in jobs.values() for name, entry in job["machines"].items()]
-        return [(name, entry) for name, entry in entries if {"state", "run", "problem"} <= entry.keys()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        jobs = read_journal(home)["jobs"]
+    except RunError:
         return []
+    return [(name, entry) for job in jobs.values() for name, entry in job["machines"].items()]
+
+
+def read_journal(home: Path) -> dict[str, Any]:
+    """What a fleet's journal says, no jobs where there is none; RunError for one that is not as described."""
+    file = home / JOURNAL
+    if not os.path.lexists(file):
+        return {"jobs": {}}
+    try:
+        content = document(read_file(file, MOST_DOCUMENT_BYTES))
+    except (ValueError, RecursionError) as problem:
+        raise RunError(f"{file}: cannot be read: {problem}") from None
+    if problem := field_problem(content, "fleet"):
+        raise RunError(f"{file}: cannot be read: {problem}")
+    return content
 
 
 def _machine(name: str, runs: list[Path], notes: Mapping[str, str]) -> FleetMachine | None:
@@ -273,9 +290,10 @@ def _judged(one: FleetMachine) -> FleetMachine:
 
 
 def not_usable(run: Run) -> str:
-    """Why the figures of a run do not count; empty where they do."""
+    """Why the figures of a run do not count, empty where they do; RunError where they cannot be."""
     if not run.finished:
         return "not usable: unfinished"
+    require_plausible(run, needs_peak=False)
     try:
         pairs = self_ratios(run)
     except RunError:

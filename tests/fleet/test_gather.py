@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fleets import until
 
-from perflib.errors import FleetError
+from perflib.errors import FleetError, RunError
 from perflib.fleet import gather, load_fleet, worker
 from perflib.fleet.cluster import cluster
 from perflib.fleet.gather import by_value, record, sweep
@@ -115,6 +115,31 @@ def test_modules_travel_by_value_only_while_functions_are_packed(mine):
     assert "my_own_functions" not in cloudpickle.list_registry_pickle_by_value()
 
 
+def of_another_schema(file):
+    file.write_text('{"schema": 7}')
+
+
+def without_end(file):
+    with file.open("wb") as stream:
+        stream.truncate(1 << 40)
+
+
+def a_pipe(file):
+    os.mkfifo(file)
+
+
+def nested(file):
+    file.write_text("[" * 100_000)
+
+
+def of_other_types(file):
+    entry = {"state": "gone", "run": [], "problem": {}}
+    file.write_text(json.dumps({"schema": 1, "id": "x", "jobs": {"j": {"kind": "record", "machines": {"one": entry}}}}))
+
+
+SPOILT = (of_another_schema, without_end, a_pipe, nested, of_other_types)
+
+
 def test_no_scheduler_is_one_line(home, refused, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("perflib.fleet.cluster.ANSWER_S", 0.5)
@@ -122,12 +147,15 @@ def test_no_scheduler_is_one_line(home, refused, monkeypatch):
         record("tcp://127.0.0.1:9", home)
 
 
-def test_a_journal_that_cannot_be_read_is_refused(home, refused):
+@pytest.mark.parametrize("spoil", SPOILT, ids=lambda spoil: spoil.__name__)
+def test_a_journal_that_cannot_be_read_is_refused_and_shows_no_machine(home, spoil, refused):
     home.mkdir()
-    (home / "fleet.json").write_text('{"schema": 7}')
+    spoil(home / "fleet.json")
 
-    with refused(FleetError, "fleet.json: cannot be read", "collect into another folder"):
+    with refused(FleetError, "fleet.json: ", "collect into another folder"):
         gather._Journal(home, "record", {})
+    with refused(RunError, "has no recordings"):
+        load_fleet(home)
 
 
 @pytest.mark.slow

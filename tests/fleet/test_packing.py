@@ -1,5 +1,6 @@
 """A run travels as bytes; what was changed on its way or is no run is refused, and nothing is written."""
 
+import os
 import re
 
 import pytest
@@ -44,6 +45,10 @@ def test_the_same_run_arrives_twice_and_another_of_its_name_is_refused(parcel, h
 
     assert unpack(parcel, home).path == first.path
     (first.path / "run.json").write_bytes(b"changed here")
+    with refused(RunError, "is there already and differs"):
+        unpack(parcel, home)
+    (first.path / "run.json").unlink()
+    os.mkfifo(first.path / "run.json")
     with refused(RunError, "is there already and differs"):
         unpack(parcel, home)
 

@@ -14,6 +14,7 @@ from perflib.display.table import Missing
 from perflib.errors import RunError
 from perflib.models.cache_model import tile_limit
 from perflib.models.geometry_counts import load_counts
+from perflib.runs.integrity import digest
 from perflib.studies import machines
 from perflib.studies.machines import best_shares, folder_of, known_machines, load_fleet, not_usable, on_most, shares_of_many
 
@@ -110,6 +111,20 @@ def test_half_a_fleet_is_shown_with_the_reasons_for_the_rest(home):
     assert "gone: no sign of progress in 900 s" in text
     assert "damaged: " in text
     assert "checksum differs" in text
+
+
+def test_a_run_whose_rows_cannot_be_spoils_no_fleet(home):
+    put(home, "one", full())
+    path = put(home, "two", full(machine=OTHER))
+    lines = (path / "matmul.csv").read_text().splitlines(keepends=True)
+    (path / "matmul.csv").write_text("".join([*lines[:-2], lines[-1], lines[-2]]))
+    (path / "SHA256SUMS").write_text("".join(f"{digest(f.read_bytes())}  {f.name}\n" for f in path.glob("[!S]*")))
+
+    text = str(load_fleet(home))
+
+    assert "2 machines, 1 usable." in text
+    assert "damaged: " in text
+    assert "matmul.csv: row " in text
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".", "ä «ö» \n", "x" * 300, "-", "con", "a b"])
