@@ -19,6 +19,7 @@ of them was damaged or is implausible.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from html import escape
@@ -210,8 +211,8 @@ def compare_runs(before: Run, after: Run) -> RunComparison:
     return RunComparison(before.id, after.id, same, bound, tuple(changes), missing, remark, notes, names)
 
 
-def require_plausible(run: Run) -> None:
-    """Read every table of a run and refuse what cannot be: rates above its own peak, or without a peak beside them."""
+def require_plausible(run: Run, needs_peak: bool = True) -> None:
+    """Read every table of a run and refuse what cannot be: rates above its own peak, or without a peak if it needs one."""
     for topic in dict.fromkeys(topic for topic, _ in run.blocks):
         if topic in TABLES:
             run.table(topic)
@@ -221,7 +222,7 @@ def require_plausible(run: Run) -> None:
             continue
         for number, row, (flops, _) in run.fastest(samples[~samples["kernel"].isin(HIDDEN)]):
             what = f"{run.path / topic}.csv: row {number + 2}: {row['kernel']} at n = {row['n']}"
-            ceiling = SAMPLE_ABOVE_PEAK * _ceiling(run, row, what) if flops else np.inf
+            ceiling = SAMPLE_ABOVE_PEAK * _ceiling(run, row, what, needs_peak) if flops else np.inf
             if (rate := flops * row["reps"] / row["elapsed_ns"]) > ceiling:
                 raise RunError(f"{what} reaches {rate:.3g} GFLOP/s, above the {ceiling:.3g} of this run's machine")
     for (topic, case), samples in cases(run).items():
@@ -229,29 +230,32 @@ def require_plausible(run: Run) -> None:
         if not (flops := (work(run, row) or (0,))[0]) or (ns := float(np.median(samples["net_ns"]))) <= 0:
             continue
         what = f"{run.path / topic}.csv: {row['kernel']} at n = {row['n']}"
-        if (rate := flops / ns) > (ceiling := ABOVE_PEAK * _ceiling(run, row, what)):
+        if (rate := flops / ns) > (ceiling := ABOVE_PEAK * _ceiling(run, row, what, needs_peak)):
             raise RunError(f"{what} reaches {rate:.3g} GFLOP/s, above the {ceiling:.3g} of this run's machine")
     require_summary(run)
 
 
-def _ceiling(run: Run, case: Mapping[str, object], what: str) -> float:
-    """GFLOP/s of the cores of a case; infinite for a type without a peak, and a library with units of its own."""
+def _ceiling(run: Run, case: Mapping[str, object], what: str, needs_peak: bool) -> float:
+    """GFLOP/s of the cores of a case; infinite for a type without a peak, and a library with units of its own.
+
+    An unfinished run may not have measured its peak yet.
+    """
     kernel = KERNELS.get(case["kernel"])
     has_units = kernel is not None and not kernel.compiled and re.search("arm|aarch", run.machine.os.lower())
     if case["dtype"] not in ("float32", "float64") or has_units:
         return np.inf
     if (peak := _peak(run, case["dtype"])) is None:
-        raise RunError(f"{what} counts flops, and the run has no peak of {case['dtype']} to hold them against")
+        if needs_peak and run.finished:
+            raise RunError(f"{what} counts flops, and the run has no peak of {case['dtype']} to hold them against")
+        return np.inf
     return min(case["threads"], run.machine.logical_cpus) * peak.high
 
 
 @lru_cache(maxsize=64)
 def _peak(run: Run, dtype: str) -> Interval | None:
-    """The peak of a finished run; an unfinished one may not have measured it yet, so that it is without a bound."""
-    try:
+    with suppress(RunError):
         return peak_gflops(run, dtype)
-    except RunError:
-        return None if run.finished else Interval(np.inf, np.inf, np.inf, 1.0)
+    return None
 
 
 Pairs = Mapping[Key, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]

@@ -21,6 +21,7 @@ from ..kernels.catalog import find
 from ..kernels.description import verify
 from ..models.access_counts import count_accesses, count_allocations
 from ..models.tile_choice import default_losses
+from ..runs.compare import require_plausible
 from ..runs.queries import interval_of, peak_gflops, ratio, summary
 from ..runs.store import Run
 from ..scaling.fit import ScalingFit
@@ -56,7 +57,11 @@ class Claim:
 
 @lru_cache(maxsize=4)
 def judge_all(run: Run) -> tuple[Claim, ...]:
-    """Every claim, in order; one whose series the run lacks is undecided and says so."""
+    """Every claim, in order; one whose series the run lacks is undecided and says so, and all of a run that cannot be."""
+    try:
+        require_plausible(run, needs_peak=False)
+    except RunError as problem:
+        return tuple(Claim(*stated, UNDECIDED, f"not believed: {problem}", AGAIN) for *stated, _ in _CLAIMS)
     return tuple(_judge(run, *stated) for stated in _CLAIMS)
 
 
