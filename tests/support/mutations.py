@@ -739,9 +739,9 @@ def continued(folder):
     repr(again.finish())
 
 
-def judge(base, folder, must, rng, figures):
-    """What was wrong with the handling of one mutated run: sentences."""
-    wrong, refused, slow = [], False, []
+def judge(base, folder, must, rng, figures, usual=frozenset()):
+    """What was wrong with the handling of a mutated run, and what refused it besides the `usual`, which its base lacks."""
+    wrong, refused, slow = [], set(), []
     outside = folder.parent.parent / "outside.txt"
     before = outside.read_bytes() if outside.exists() else None
     others = sorted(path for path in folder.parent.parent.iterdir())
@@ -758,12 +758,13 @@ def judge(base, folder, must, rng, figures):
             if name == "invariants":
                 wrong += [f"accepted: {reason}" for reason in result]
             if name in ("compare", "model") and err.getvalue().startswith("perflib: "):
-                refused = True
+                refused.add(name)
                 if len(err.getvalue().splitlines()) > 1:
                     wrong.append(f"{name}: more than one line: {err.getvalue()!r}")
             text = out.getvalue() + err.getvalue() + (result if isinstance(result, str) else "")
         except PerflibError as problem:
-            refused, text = True, str(problem)
+            refused.add(name)
+            text = str(problem)
             if "\n" in text or len(text) > 3000:
                 wrong.append(f"{name}: an error of {len(text)} letters or more than one line")
         except Exception as problem:
@@ -771,12 +772,14 @@ def judge(base, folder, must, rng, figures):
             place = [frame for frame in frames if "perflib/" in frame.filename][-1]
             what = f"{type(problem).__name__}: {str(problem)[:150]!r} at {Path(place.filename).name}:{place.lineno}"
             wrong.append(f"{name}: traceback {what}")
-            refused, text = True, ""
+            refused.add(name)
+            text = ""
         if found := TERMINAL.search(text):
             wrong.append(f"{name}: shows {found[0]!r} in {text[max(0, found.start() - 40) : found.end() + 20]!r}")
         took = time.process_time() - began
         if took > MOST_S:
             slow.append(f"{name}: took {took:.1f} s")
+    refused -= usual
     if refused:  # `compare` alone holds rates against the peak of the machine
         wrong = [sentence for sentence in wrong if "faster than its machine" not in sentence]
     if must and not refused:
@@ -826,7 +829,7 @@ def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def one(number, seed, chosen, figures, only):
+def one(number, seed, chosen, usual, figures, only):
     """Mutate and judge in this process; returns what is printed."""
     rng = random.Random(f"{seed} {number}")
     base = rng.choice(chosen)
@@ -850,11 +853,11 @@ def one(number, seed, chosen, figures, only):
         if kind not in UNSEALED:
             sealed(folder)
         idle = peak_mb()
-        wrong, refused = judge(base, folder, must, rng, figures)
+        wrong, refused = judge(base, folder, must, rng, figures, usual[base])
         grown = peak_mb()
         if grown > max(MOST_MB, idle + 250):
             wrong.append(f"took {grown:.0f} MB")
-        return {"kind": kind, "base": base.name[-12:], "wrong": wrong, "refused": refused, "mb": round(grown)}
+        return {"kind": kind, "base": base.name[-12:], "wrong": wrong, "refused": bool(refused), "mb": round(grown)}
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -897,13 +900,14 @@ def main():
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"PERFLIB_DATA": home, "TMPDIR": home}
         chosen = [path.resolve() for path in args.run] if args.run else bases(Path(home))
+        usual = {}
         for base in dict.fromkeys(chosen):  # compiles what is compiled, before anything is timed
-            wrong, _ = judge(base, base, None, random.Random(0), 99)
+            wrong, usual[base] = judge(base, base, None, random.Random(0), 99)
             if lasting := [sentence for sentence in wrong if "took" not in sentence]:
                 sys.exit(f"a run that nobody changed: {lasting}")
         kinds, counts, refused = Counter(), Counter(), 0
         for number in range(args.first, args.first + args.count):
-            result = child(number, args.seed, chosen, args.figures, args.only)
+            result = child(number, args.seed, chosen, usual, args.figures, args.only)
             kinds[result["kind"]] += 1
             refused += result["refused"]
             for sentence in result["wrong"]:
