@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import RunError, SampleError
 from ..stats import Interval, median_interval
 from ..timing.diagnostics import HALF_WIDTH, OFTEN, suspended
-from .cases import Key, cases_of, topics
+from .cases import Key, cases_of, label, topics
 from .integrity import MOST_DOCUMENT_BYTES, SUMS, digest, read_file
 from .queries import CASE, process_medians, topic_prior, work
 from .store import Run
@@ -53,16 +53,24 @@ class CaseSummary:
 
 def summaries(run: Run) -> Iterator[CaseSummary]:
     """The cases of a run that take time, from its samples, in the order recorded."""
-    for topic in [*(["limits"] if run.has("limits") else []), *topics(run)]:
+    for topic in _topics(run):
         prior = topic_prior(run, topic)
         for key, samples in cases_of(run, topic).items():
-            if (time_ns := interval_of_case(samples, prior)) is None or round(PS * time_ns.value) < 1:
+            if not _has_time(time_ns := interval_of_case(samples, prior)):
                 continue
             amounts = work(run, {**dict.fromkeys(CASE), **dict(key[1])}) or (None, None)
             state = _state(samples, time_ns)
             yield CaseSummary(
                 key, time_ns, len(samples["net_ns"]), len(np.unique(samples["process"])), state, *map(_count, amounts)
             )
+
+
+def _topics(run: Run) -> list[str]:
+    return [*(["limits"] if run.has("limits") else []), *topics(run)]
+
+
+def _has_time(interval: Interval | None) -> bool:
+    return interval is not None and round(PS * interval.value) >= 1
 
 
 def interval_of_case(samples: Mapping[str, np.ndarray], prior: Any) -> Interval | None:
@@ -113,11 +121,15 @@ def read_summary(path: Path) -> dict[Key, CaseSummary]:
 
 def require_summary(run: Run) -> None:
     """Refuse a run whose summary.csv is not one of its samples: other cases, other counts, times that no sample has."""
-    if not (run.path / FILE).is_file() or run.has("summary"):
+    if not run.finished or not (run.path / FILE).is_file() or run.has("summary"):
         return
-    stored, measured = read_summary(run.path), {}
-    for topic in {topic for topic, _ in stored}:
-        measured |= cases_of(run, topic) if run.has(topic) else {}
+    columns = read_columns(run.path)
+    stored, measured = (
+        _cases(columns),
+        {key: arrays for topic in _topics(run) for key, arrays in cases_of(run, topic).items()},
+    )
+    if len(stored) < len(columns["topic"]):
+        raise RunError(f"{run.path / FILE}: a case stands there twice")
     for number, (key, case) in enumerate(stored.items(), start=2):
         samples = measured.get(key)
         counts = samples and (len(samples["net_ns"]), len(np.unique(samples["process"])))
@@ -127,6 +139,9 @@ def require_summary(run: Run) -> None:
         ends = samples["net_ns"].min() - 1 / PS, samples["net_ns"].max() + 1 / PS
         if not ends[0] <= case.time_ns.value <= ends[1]:
             raise RunError(f"{run.path / FILE}: row {number}: median_ps lies outside of the samples in {key[0]}.csv")
+    for key in measured.keys() - stored.keys():
+        if _has_time(interval_of_case(measured[key], None)):
+            raise RunError(f"{run.path / FILE}: {label(key)} of {key[0]}.csv has no row")
 
 
 def columns_of(run: Run) -> dict[str, list[Any]]:

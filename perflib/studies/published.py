@@ -3,6 +3,8 @@
 Published times come from another machine; their precision is half a step of the last digit.
 """
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
@@ -10,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ..display.figure import Picture
 from ..display.table import Table, or_missing
-from ..errors import RunError
+from ..errors import RunError, SampleError
 from ..files import PUBLISHED
 from ..kernels.catalog import find
 from ..kernels.gemm.textbook import DEFAULT_TILE
@@ -33,12 +35,20 @@ def matmul_fit(run: Run, kernel: str = "matmul_tiled", dtype: str = "float32") -
     """How a matrix multiplication grows over the sizes 64 to 512, kernel scope, tile 64 where it has one."""
     tile = PUBLISHED_TILE["tile"] if "tile" in find(kernel).tuning else None
     conditions = {**ALONE, "dtype": dtype, "tile": tile, "block": f"{dtype} scaling"}
-    return scaling(run, "matmul", kernel, MATMUL_RANGE, **conditions)
+    return _scaling(run, "matmul", kernel, MATMUL_RANGE, **conditions)
 
 
 def rms_fit(run: Run, kernel: str = "rms_norm_fast", dtype: str = "float32") -> ScalingFit:
     """How an RMS norm grows over the sizes 512 to 8192, kernel scope."""
-    return scaling(run, "rmsnorm", kernel, RMS_RANGE, **{**RMS, "dtype": dtype, "block": f"{dtype} scaling"})
+    return _scaling(run, "rmsnorm", kernel, RMS_RANGE, **{**RMS, "dtype": dtype, "block": f"{dtype} scaling"})
+
+
+def _scaling(run: Run, topic: str, *args: Any, **wanted: object) -> ScalingFit:
+    """As `scaling`; SampleError for a run that varies a parameter which no recording varies."""
+    try:
+        return scaling(run, topic, *args, **wanted)
+    except ValueError as problem:
+        raise SampleError(f"run {run.id}: {problem}") from None
 
 
 def growth_picture(run: Run, fit: ScalingFit, kernel: str, expected: float) -> Picture:

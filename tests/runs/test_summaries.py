@@ -151,6 +151,16 @@ def test_a_summary_of_other_samples_is_refused(change, words, refused):
         require_summary(load_run(run.path))
 
 
+@pytest.mark.parametrize(("times", "words"), [(0, "of matmul.csv has no row"), (2, "a case stands there twice")])
+def test_a_summary_has_each_case_once(times, words, refused):
+    run = record(matmul(), processes=4)
+    last = (run.path / "summary.csv").read_text().splitlines()[-1] + "\n"
+    edit(run, last, times * last)
+
+    with refused(RunError, "summary.csv: ", words):
+        require_summary(load_run(run.path))
+
+
 def test_a_summary_that_is_torn_is_refused(refused):
     run = record(matmul(), processes=4)
     last = (run.path / "summary.csv").read_text().splitlines()[-1]
