@@ -32,8 +32,13 @@ COPIES = ("copy_loop", "memory_copy_nt", "numpy_copy")
 
 @lru_cache(maxsize=16)
 def net_times(run: Run, topic: str) -> pd.DataFrame:
-    """Samples of a topic without `floor` and `canary`; `net_ns` is time per run less the round's loop overhead."""
+    """Samples of a topic without `floor` and `canary`; `net_ns` is time per run less the round's loop overhead.
+
+    What the system did not tell is what an undisturbed sample shows, as in `Sample.as_calm`.
+    """
     samples = run.samples(topic)
+    calm = {"cpu_ns": samples["elapsed_ns"], "switches": 0}
+    samples = samples.assign(**{name: samples[name].fillna(value).astype("int64") for name, value in calm.items()})
     samples = samples.assign(net_ns=samples["elapsed_ns"] / samples["reps"])
     floor = samples[samples["kernel"] == "floor"].groupby(["block", "scope", "round"])["net_ns"].min().rename("floor_ns")
     cases = samples[~samples["kernel"].isin(HIDDEN)].join(floor, on=["block", "scope", "round"])

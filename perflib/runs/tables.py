@@ -31,6 +31,8 @@ PLACED = ("process", "placement")
 PARAMETER = Column("integer")  # one that no description names
 HIDDEN = ("floor", "canary")
 """What stands beside the kernels in every table: the loop overhead, and the reference loop."""
+UNTOLD = ("cpu_ns", "switches")
+"""What a sample lacks where the system does not tell."""
 OF_SAMPLE = ("placement", "position", "reps", "elapsed_ns", "cpu_ns", "switches", "compiled")
 """Columns in which two samples of one case and round differ."""
 MOST_COLUMNS = 64
@@ -113,7 +115,8 @@ def read_table(
         if (got := int(present.get(block, 0))) != count:
             raise RunError(f"{file}: block {block!r} must have {count} rows, got {got}")
     if "elapsed_ns" in columns:
-        table = table.assign(**{name: 0 for name in PLACED if name not in table})
+        told = {name: table[name].astype("int64") for name in UNTOLD if not table[name].hasnans}
+        table = table.assign(**told, **{name: 0 for name in PLACED if name not in table})
         _require_possible(file, table)
     return table
 
@@ -186,7 +189,7 @@ def _integers(texts: Sequence[str], column: Column) -> tuple[np.ndarray, np.ndar
 
 def _require_possible(file: Path, table: pd.DataFrame) -> None:
     """Refuse the first sample that no measurement gives."""
-    elapsed, reps, cpu = (table[name].to_numpy(float) for name in ("elapsed_ns", "reps", "cpu_ns"))
+    elapsed, reps, cpu = (table[name].to_numpy(float, na_value=np.nan) for name in ("elapsed_ns", "reps", "cpu_ns"))
     counted = ~table["kernel"].isin(HIDDEN)
     declared = table["threads"].where(counted).groupby(table["block"]).transform("first")
     series = table.groupby(["block", "process"], sort=False).ngroup().to_numpy()

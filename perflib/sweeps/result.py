@@ -283,4 +283,5 @@ def _evidence(rows: pd.DataFrame, samples: pd.DataFrame, time: Interval) -> Evid
 
 def _samples(rows: pd.DataFrame) -> list[Sample]:
     columns = ("kernel", "round", "position", "reps", "elapsed_ns", "cpu_ns", "switches", "compiled")
-    return [Sample(*row) for row in rows[list(columns)].itertuples(index=False, name=None)]
+    fields = rows[list(columns)].astype(object).where(rows[list(columns)].notna(), None)
+    return [Sample(*row) for row in fields.itertuples(index=False, name=None)]

@@ -57,6 +57,18 @@ two = perflib.compare({"naive": matmul_naive, "ikj": matmul_ikj}, a, a, budget_s
 sample = one.samples[0]
 print(json.dumps([one.state, list(one.reasons), sample.cpu_ns, sample.switches, sample.faults, str(two)]))
 """
+SWEEP = """
+os.environ["PERFLIB_DATA"] = os.getcwd()
+import perflib
+make = lambda n, rng: rng.random(n)
+versions = {"sort": np.sort, "sorted": lambda x: np.array(sorted(x))}
+one = perflib.sweep(versions, [100, 1000], make=make, budget_s=0.2, progress=False)
+again = perflib.load_run(one.run.path)
+cells = [line.split(",") for line in (again.path / "sweep.csv").read_text().splitlines()]
+places = [cells[0].index(name) for name in ("cpu_ns", "switches")]
+untold = {cells[1][place] == "" for place in places}
+print(json.dumps([sorted(untold), str(one), str(one.growth())]))
+"""
 FACTS = """
 import perflib
 here = perflib.machine()
@@ -92,6 +104,14 @@ def test_functions_are_measured_and_compared(system, tmp_path):
     unknown = (cpu_ns, switches, faults) == (None, None, None)
     assert unknown == (system == "win32"), "what is not counted is not 0"
     assert "naive" in compared and "ikj" in compared
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_sweep_is_recorded_and_read_again(system, tmp_path):
+    untold, table, growth = result_of(system, SWEEP, tmp_path)
+
+    assert untold == [system == "win32"], "what is not counted is left empty"
+    assert "sorted" in table and "sorted" in growth
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
