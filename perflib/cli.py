@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     machine.add_argument("--model", type=Path, metavar="FILE", help="predict for the machine described there (JSON)")
 
     record = commands.add_parser("record", help="measure this machine into data/runs/<run-id>/; continues if interrupted")
-    record.add_argument("--quick", action="store_true", help="every series on a coarser grid: two to three minutes")
+    record.add_argument("--quick", action="store_true", help="every series on a coarser grid: three to five minutes")
     record.add_argument("--peers", action="store_true", help="MKL and PyTorch too, those that are installed")
     record.add_argument("--wait", action="store_true", help="wait until another measurement on this machine ends")
     record.add_argument("--repeat", type=int, default=1, metavar="K", help="sessions of the run, each a whole recording")

@@ -44,7 +44,7 @@ from .sampling import Sample, take_sample
 
 MUCH_SLOWER = 10  # times a later call: the first one of a function without a cache is slower for other reasons too
 LEAST_NS = 2_000  # difference between two calls that the clock and the caches do not explain
-LEAST_PROBED_NS = 20_000  # to try other values
+LEAST_PROBED_NS = 100_000  # to try other values: cold code alone can take some tens of microseconds
 WORTH_A_NOTE_NS = 1_000_000
 PER_NS = 160  # turns of a loop: 32 elements in a cycle, five cycles in a nanosecond
 LONG_S = 1.0  # from here on every call counts

@@ -41,9 +41,8 @@ def told(writer, series, attention, ffn):
     case = {"rows": 1, "new": 1, "n": 128, "scope": "call", "dtype": "F32", "reps": 1}
     with writer.block("forward", series, ["new"]) as append:
         for number in range(10):
-            append(
-                runs.row(series, number, **case, kernel=part, elapsed_ns=1000 * us + number) for part, us in times.items()
-            )
+            rows = [runs.row(series, number, **case, kernel=k, elapsed_ns=1000 * us + number) for k, us in times.items()]
+            append(runs.in_order(rows))
 
 
 def test_every_series_is_recorded_once_with_all_its_parts(writer, monkeypatch):
@@ -221,10 +220,8 @@ def planted(writer, series, times_us, new=1, rows=1, n=128):
     case = {"rows": rows, "new": new, "n": n, "scope": "call", "dtype": "F32", "reps": 1}
     with writer.block("forward", series, ["new"]) as append:
         for number in range(10):
-            append(
-                runs.row(series, number, **case, kernel=kernel, elapsed_ns=round(1000 * us))
-                for kernel, us in times_us.items()
-            )
+            taken = ((kernel, round(1000 * us)) for kernel, us in times_us.items())
+            append(runs.in_order(runs.row(series, number, **case, kernel=k, elapsed_ns=ns) for k, ns in taken))
 
 
 def passes_of(whole, ffn):
