@@ -102,12 +102,13 @@ def read_table(
     header = next(lines, [])
     columns = _columns(file, header, {k: c for k, c in columns.items() if k in header or k not in optional})
     total, number, chunks = sum(counts.values()), 0, [_typed(file, header, [], columns, 2)]
+    further = None if total else next(lines, None)
     while number < total and (rows := list(islice(lines, min(CHUNK, total - number)))):
         number += len(rows)
-        if number == total and not whole and next(lines, None) is None:
+        if number == total and (further := next(lines, None)) is None and not whole:
             raise RunError(f"{file}: row {total + 1}: torn, its end of line is missing")
         chunks.append(_typed(file, header, rows, columns, number - len(rows) + 2))
-    if finished and number == total and next(lines, None) is not None:
+    if finished and further is not None:
         raise RunError(f"{file}: row {total + 2}: stands behind the last block")
     table = pd.concat(chunks[1:] or chunks, ignore_index=True)
     present = table["block"].value_counts()

@@ -9,6 +9,7 @@ import pytest
 from runs import isolate, row, start
 
 from perflib.errors import RunError
+from perflib.runs.integrity import digest
 from perflib.runs.store import load_run
 from perflib.runs.tables import COLUMNS
 
@@ -98,6 +99,19 @@ def test_rows_behind_the_last_block_belong_to_an_unfinished_run_only(refused):
     assert len(load_run(run.path).samples("tiles")) == 1
     with refused(RunError, "tiles.csv: row 3: stands behind the last block"):
         run.finish().samples("tiles")
+
+
+def test_zeros_that_a_disk_left_behind_the_last_row_are_refused(refused):
+    run = start()
+    with run.block("tiles", "n=64") as append:
+        append([row("n=64", 0)])
+    finished, file = run.finish(), run.path / "tiles.csv"
+    before, sums = digest(file.read_bytes()), finished.path / "SHA256SUMS"
+    file.write_bytes(file.read_bytes() + bytes(512))
+    sums.write_text(sums.read_text().replace(before, digest(file.read_bytes())))
+
+    with refused(RunError, "tiles.csv: row 3: stands behind the last block"):
+        load_run(run.path).samples("tiles")
 
 
 def test_a_column_that_is_computed_is_no_parameter(refused):
