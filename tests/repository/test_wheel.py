@@ -1,4 +1,4 @@
-"""A wheel is whole: far from the clone it has the notebooks and the reference run."""
+"""A wheel is whole: far from the clone it records, reports, and has the notebooks and the reference run."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
+import pages
 import pytest
 
 from perflib import cli, files
@@ -67,7 +68,11 @@ class Installed:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PERFLIB", "PYTHON", "XDG"))}
         temporary = folder / "temporary"
         temporary.mkdir()
-        self.environment = kept | {"HOME": str(self.folder), "TMPDIR": str(temporary)}
+        self.environment = kept | {
+            "HOME": str(self.folder),
+            "TMPDIR": str(temporary),
+            "JUPYTER_PATH": f"{sys.prefix}/share/jupyter",
+        }
 
     def run(self, program, *words):
         """Status, stdout and stderr."""
@@ -136,6 +141,24 @@ def test_an_installed_perflib_copies_its_notebooks(installed):
     assert where == f"notebooks are in {installed.folder / 'here'}"
     assert f"--ServerApp.root_dir={installed.folder / 'here'}" in opened.split()
     assert sorted(path.name for path in (installed.folder / "here").iterdir()) == NOTEBOOKS
+
+
+@pytest.mark.slow
+def test_an_installed_perflib_records_and_reports(installed):
+    before = sorted(installed.site.rglob("*.*[!c]"))
+
+    recorded = Path(installed.perflib("record", "--quick").strip())
+    report = installed.perflib("report")
+    single = installed.perflib("report", "--single-file", REFERENCE)
+
+    assert recorded.is_relative_to(installed.folder / ".local" / "share" / "perflib" / "runs")
+    assert report == f"{installed.folder / 'reports' / 'index.html'}\n"
+    assert single == f"{installed.folder / REFERENCE}.html\n"
+    assert pages.problems(Path(single.strip())) == []
+    assert [problem for page in (installed.folder / "reports").glob("*.html") for problem in pages.problems(page)] == []
+    assert "1 recording" in installed.perflib("history")
+    assert recorded.name in installed.perflib("runs")
+    assert sorted(installed.site.rglob("*.*[!c]")) == before, "nothing is written beside the package but compiled code"
 
 
 def test_lab_copies_the_notebooks_and_opens_them_there(tmp_path, monkeypatch, capsys):

@@ -711,7 +711,8 @@ def pieces(base, mutated, rng, figures):
     yield "history", lambda: cli.run(["history"])
     yield "fleet", lambda: cli.run(["fleet", "show", str(folder.parent)])
     yield "parcel", lambda: parcel(folder)
-    yield "page", lambda: page(load_run(folder))
+    if figures:
+        yield "page", lambda: page(load_run(folder))
     for name in rng.sample(sorted(FIGURES), min(figures, len(FIGURES))):
         yield f"figure {name}", lambda name=name: FIGURES[name](load_run(folder))
     yield "claims", lambda: repr(summary.claims_table(load_run(folder)))
@@ -896,7 +897,7 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--run", type=Path, action="append", help="mutate this run instead of small ones made by hand")
-    parser.add_argument("--figures", type=int, default=3)
+    parser.add_argument("--figures", type=int, default=3, help="to draw of each run, and a page; 0 draws nothing")
     parser.add_argument("--only", default="")
     parser.add_argument("--seconds", type=float, default=MOST_S, help="of CPU time that a step may take")
     args = parser.parse_args()
@@ -907,7 +908,7 @@ def main():
         chosen = [path.resolve() for path in args.run] if args.run else bases(Path(home))
         usual = {}
         for base in dict.fromkeys(chosen):  # compiles what is compiled, before anything is timed
-            wrong, usual[base] = judge(base, base, None, random.Random(0), 99)
+            wrong, usual[base] = judge(base, base, None, random.Random(0), 99 if args.figures else 0)
             if lasting := [sentence for sentence in wrong if "took" not in sentence]:
                 sys.exit(f"a run that nobody changed: {lasting}")
         kinds, counts, refused = Counter(), Counter(), 0
