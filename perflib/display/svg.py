@@ -169,11 +169,29 @@ def _theme(root: Element) -> None:
             if name in element.attrib:
                 element.set(name, _rounded(" ".join(element.get(name, "").split())))
         if "d" in element.attrib:
-            element.set("d", re.sub(r" ?([A-Za-z]) ?", r"\1", element.get("d", "")))
+            element.set("d", _straight(re.sub(r" ?([A-Za-z]) ?", r"\1", element.get("d", ""))))
         if element.get("transform", "").startswith(("rotate(-0 ", "rotate(0 ")):
             del element.attrib["transform"]
         if "cell" in element.get("id", ""):
             del element.attrib["id"]
+    own = {f"#{path.get('id')}": path.get("style") for path in root.iter("path") if "id" in path.attrib}
+    for marker in root.iter("use"):
+        if own.get(marker.get("href")) == marker.get("style"):
+            marker.attrib.pop("style", None)
+
+
+def _straight(path: str) -> str:
+    """The path with the shorter commands for lines along an axis."""
+    parts, x, y = [], "", ""
+    for command, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
+        to = numbers.split()
+        if command == "L" and len(to) == 2 and x and y in to[1:]:
+            command, numbers = "H", to[0]
+        elif command == "L" and len(to) == 2 and x and x == to[0]:
+            command, numbers = "V", to[1]
+        x, y = to[-2:] if len(to) > 1 else ("", "")
+        parts.append(command + numbers)
+    return "".join(parts)
 
 
 def _walk(element: Element, is_cell: bool) -> Iterator[tuple[Element, bool]]:
