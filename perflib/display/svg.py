@@ -185,9 +185,9 @@ def _straight(path: str) -> str:
     parts, x, y = [], "", ""
     for command, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
         to = numbers.split()
-        if command == "L" and len(to) == 2 and x and y in to[1:]:
+        if command == "L" and to[1:] == [y]:
             command, numbers = "H", to[0]
-        elif command == "L" and len(to) == 2 and x and x == to[0]:
+        elif command == "L" and to[:-1] == [x]:
             command, numbers = "V", to[1]
         x, y = to[-2:] if len(to) > 1 else ("", "")
         parts.append(command + numbers)

@@ -2,7 +2,8 @@
 
     schema("samples")["elapsed_ns"]     Column(kind="integer", minimum=1, required=True, ...)
     topic_columns("matmul")             those of the topic's schema as data/datapackage.json names it, none if it names none
-    document(content)                   run.json, every field of it of the type that data/run.document.json describes
+    document(content)                   the fields of run.json, within bounds
+    field_problem(fields)               what is not as data/run.document.json describes it, None if everything is
 
 A schema of a table is one of the frictionless standard: fields in the order of the columns, a type, and constraints. That
 of run.json is a JSON Schema, from which fastjsonschema makes the validator. In a clone the files are data/*.json; an
@@ -77,7 +78,7 @@ def _column(kind: str, limits: Mapping[str, Any]) -> Column:
 
 
 def document(content: bytes) -> dict[str, Any]:
-    """The fields of run.json. ValueError, one line, for what is no JSON or a field that is not of its type."""
+    """The fields of run.json. ValueError, one line, for what is no JSON, too deep, or a number without bounds."""
     fields = json.loads(
         content.decode(),
         object_pairs_hook=_once_each,
