@@ -4,8 +4,8 @@ A `State` knows the arrays and containers among the arguments, and those behind 
 that its code names, in its defaults and in `self`.
 
 A `Pool` has a set of arguments for each run of a batch, in the cache that holds one set, and is refilled before the batch,
-untimed. Where such a batch would be too short for the clock, the arrays are copied in the run, and the time of the copy,
-measured in the same rounds, is subtracted.
+untimed. Where such a batch would be too short for the clock, the pool reaches into the next cache if that delays a run
+little. Otherwise the arrays are copied in the run, and the time of the copy, measured in the same rounds, is subtracted.
 
     state = State(np.ndarray.sort, (x,))
     x.sort()
@@ -64,7 +64,7 @@ PLAIN = (NoneType, bool, int, float, complex, bytes, range, slice, np.generic, n
 ATOMS = (*PLAIN, str, PurePath)
 OBJECT_DEPTH = 2  # objects in objects whose attributes are looked at
 ROOM = 0.75  # of a cache, for the sets of a pool: code and the other arguments need the rest
-BEYOND = 2  # times that room, where fewer sets are too short a batch: a copy in the run costs more than the next cache
+NEXT_CACHE = 10 * 1.5 / LINE_BYTES  # nanoseconds of a run per byte, for which lines of the next cache at 1.5 ns are little
 SPARE = 10  # times the runs that fill a batch: the first calls take longer than later ones
 SHORTEST_NS = 40_000  # a batch of sets; the clock steps by some 40 ns at most
 LARGEST_POOL = 256 << 20
@@ -582,14 +582,14 @@ class Pool:
         self._sets = [self._set(room[row], others, row) for row in range(len(room))]
 
     def _sets_that_fit(self, shared: int, call_ns: float, draw_ns: float, budget_s: float) -> int:
-        """As many as a batch takes, in the smallest cache that holds one set."""
+        """As many as a batch takes, in the smallest cache that holds one set; more where the next cache costs little."""
         wanted = int(SPARE * BATCH_NS / max(1.0, call_ns)) + 1
         least = int(SHORTEST_NS / max(1.0, call_ns)) + 1
         sizes = sorted(ROOM * cache.size_bytes - shared for cache in data_caches(reported_caches()))
         level = next((size for size in sizes if size >= self.set_bytes), LARGEST_POOL)
         count = max(1, min(wanted, int(level / max(1, self.set_bytes))))
-        if count < least and least * self.set_bytes <= BEYOND * level:
-            count = least
+        if call_ns >= NEXT_CACHE * self.set_bytes:  # a copy in the run would take longer, and hide behind the run before
+            count = max(count, least)
         if draw_ns:
             count = min(count, max(least, int(budget_s * 1e9 / 20 / draw_ns)))
         return count

@@ -31,7 +31,7 @@ from traitlets.config import Config
 from perflib import Measurement, compare, described, measure
 from perflib.errors import CallError, Unmeasurable
 from perflib.stats import fewest_samples
-from perflib.timing.fresh_arguments import COPIES, State
+from perflib.timing.fresh_arguments import COPIES, Pool, State
 from perflib.timing.preflight import agree, formula_reason, run_preflight
 
 BRIEF = {"budget_s": 0.03}
@@ -652,6 +652,14 @@ def test_fresh_and_in_place_exclude_each_other_and_other_modes(refused):
         measure(np.ndarray.sort, numbers, fresh=True, mode="cold")
 
 
+@pytest.mark.parametrize(("call_ns", "is_copied"), [(2_500, False), (300, True)])
+def test_a_run_that_the_next_cache_hardly_delays_is_not_timed_with_a_copy(call_ns, is_copied):
+    """A copy before a sort of 1,000 hides behind the last one: subtracted, it made the sort 8 to 13 % too fast."""
+    pool = Pool((np.ones(1000),), (0,), call_ns)
+
+    assert (pool.is_copied("call"), pool.is_copied("kernel")) == (is_copied, is_copied)
+
+
 @njit
 def sort_rows(rows):
     for i in range(len(rows)):
@@ -659,10 +667,10 @@ def sort_rows(rows):
 
 
 def sorting_ns(fn, size, scope, clock):
-    """Nanoseconds of a sort in a loop of the test over numbers that it has never seen; the shortest of some loops."""
+    """Nanoseconds of a sort in a loop of the test over numbers that it has never seen; the median of some loops."""
     rng, times = np.random.default_rng(), []
-    for _ in range(30):
-        rows = rng.random((max(1, 4000 // size), size))
+    for _ in range(30 if size < 10_000 else 5):
+        rows = rng.random((20, size))
         each = list(rows)
         start = clock()
         if scope == "kernel":
@@ -671,7 +679,7 @@ def sorting_ns(fn, size, scope, clock):
             for row in each:
                 fn(row)
         times.append((clock() - start) / len(rows))
-    return min(times)
+    return np.median(times)
 
 
 @pytest.mark.parametrize(("fn", "scope"), [(np.ndarray.sort, "call"), (sort_compiled, "call"), (sort_compiled, "kernel")])
@@ -681,11 +689,8 @@ def sorting_ns(fn, size, scope, clock):
     ids=["short", "long"],
 )
 def test_a_sort_in_place_takes_as_long_as_in_a_loop_over_different_numbers(fn, scope, size, clock):
-    """The shortest times of both, as in a race: whoever takes the core or the caches makes times only longer."""
-
     def measured_ns():
-        found = measure(fn, fresh=lambda rng: rng.random(size), scope=scope, budget_s=0.2, clock=clock)
-        return min(sample.per_run_ns for sample in found.samples)
+        return measure(fn, fresh=lambda rng: rng.random(size), scope=scope, budget_s=0.2, clock=clock).time_ns.value
 
     sorting_ns(sort_compiled, 9, scope, clock)  # compiles
 
@@ -739,18 +744,18 @@ def test_an_update_in_place_takes_as_long_as_one_whose_output_is_described(monke
     monkeypatch.setattr("perflib.kernels.catalog._registered", {})
     work = {"make": lambda n, dtype, rng: tuple(rng.random((3, n, n))), "flops": lambda n: 2 * n**3}
     outputs = described(**work, bytes=lambda n, itemsize: 3 * n * n * itemsize, output=0)(njit(add_product.py_func))
-    a, b, c, out = np.random.default_rng(0).random((4, 40, 40))
-    before = fingerprint(a, b, c)
+    a, b, c = np.random.default_rng(0).random((3, 40, 40))
     settings = {"scope": "kernel", "placement": "mine", "budget_s": 0.1, "clock": time.thread_time_ns}
 
-    ratio = ratio_in_turn(
-        lambda: measure(add_product, c, a, b, in_place=True, **settings).time_ns.value,
-        lambda: measure(outputs, out, a, b, **settings).time_ns.value,
-        0.02,
-    )
+    def in_place_ns():
+        before = fingerprint(a, b, c)
+        found = measure(add_product, c, a, b, in_place=True, **settings)
+        assert fingerprint(a, b, c) == before
+        return found.time_ns.value
+
+    ratio = ratio_in_turn(in_place_ns, lambda: measure(outputs, c, a, b, **settings).time_ns.value, 0.02)
 
     assert not is_outside(ratio, 0.02), f"{ratio:.3f}"
-    assert fingerprint(a, b, c) == before
 
 
 # what is no result
