@@ -213,11 +213,11 @@ def _collections() -> int:
 
 
 def busy_libraries(threads: int) -> str:
-    """Names of the loaded libraries whose pools are larger than declared, or that have pools which nothing else can set."""
+    """Names of the loaded libraries whose pools are larger than declared; where none is, who else can have threads."""
     pools = [pool for pool in threadpool_info() if pool["num_threads"] > threads]
     names = [pool.get("internal_api") or pool["user_api"] for pool in pools]
-    names += [name for module, name in POOLS.items() if module in sys.modules]
-    return ", ".join(dict.fromkeys(names)) or "threads of its own"
+    unseen = [name for module, name in POOLS.items() if module in sys.modules]
+    return ", ".join(dict.fromkeys(names)) or " or of ".join(["threads of its own", *unseen])
 
 
 @contextmanager

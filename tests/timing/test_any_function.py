@@ -13,6 +13,7 @@ import os
 import pickle
 import random
 import subprocess
+import sys
 import threading
 import time
 from collections import OrderedDict, defaultdict, deque
@@ -33,6 +34,7 @@ from perflib.errors import CallError, Unmeasurable
 from perflib.stats import fewest_samples
 from perflib.timing.fresh_arguments import COPIES, Pool, State
 from perflib.timing.preflight import agree, formula_reason, run_preflight
+from perflib.timing.sampling import POOLS, busy_libraries
 
 BRIEF = {"budget_s": 0.03}
 BOTH_WAYS = ("fresh=make or fresh=True", "in_place=True")
@@ -562,6 +564,7 @@ def test_no_alternative_sees_what_another_one_left():
 
 def test_a_run_that_is_shorter_than_the_clock_can_tell_copies_in_the_run_and_subtracts_it(monkeypatch):
     monkeypatch.setattr("perflib.timing.fresh_arguments.SHORTEST_NS", 1e12)
+    monkeypatch.setattr("perflib.timing.fresh_arguments.NEXT_CACHE", 1e12)
     monkeypatch.setattr("perflib.timing.fresh_arguments.SMALL_SET", 0)
 
     found = measure(sort_compiled, numbers, fresh=True, **BRIEF)
@@ -573,6 +576,7 @@ def test_a_run_that_is_shorter_than_the_clock_can_tell_copies_in_the_run_and_sub
 
 def test_alternatives_with_the_copy_in_their_runs_are_compared_without_it(monkeypatch):
     monkeypatch.setattr("perflib.timing.fresh_arguments.SHORTEST_NS", 1e12)
+    monkeypatch.setattr("perflib.timing.fresh_arguments.NEXT_CACHE", 1e12)
     monkeypatch.setattr("perflib.timing.fresh_arguments.SMALL_SET", 0)
 
     found = compare([sort_compiled, sort_compiled], numbers, fresh=True, **BRIEF)
@@ -862,7 +866,18 @@ def test_cores_beyond_those_declared_are_told_with_whose_they_are():
     found = measure(both, budget_s=0.3)
 
     told = [r for r in found.reasons if "cores were busy" in r]
-    assert not told or "cores were busy by threads of its own where threads = 1" in told[0]
+    assert not told or "cores were busy by threads of its own" in told[0]
+
+
+@pytest.mark.parametrize(("count", "names"), [(2, "openblas"), (1, "threads of its own or of XLA")])
+def test_a_library_whose_threads_nothing_counts_is_not_blamed_alone(monkeypatch, count, names):
+    for module in POOLS:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "jaxlib", object())
+    pools = [{"internal_api": "openblas", "user_api": "blas", "num_threads": count}]
+    monkeypatch.setattr("perflib.timing.sampling.threadpool_info", lambda: pools)
+
+    assert busy_libraries(1) == names
 
 
 @pytest.mark.parametrize(("n", "time_ns", "is_one"), [(10_000, 1.6, True), (10_000, 3000.0, False), (100, 1.6, False)])
