@@ -275,6 +275,7 @@ def test_a_frame_and_the_attributes_of_an_argument_are_watched(refused):
 class Parts:
     items: list
     count: int = 0
+    total: complex = 0j
 
 
 class Slots:
@@ -358,6 +359,7 @@ def test_counters_and_random_numbers_are_no_change_and_go_back():
         nonlocal calls
         calls += 1
         parts.count += 1
+        parts.total += 1j
         return x.random() + other.random() + np.random.rand() + random.random()  # noqa: NPY002
 
     hidden = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
@@ -365,7 +367,7 @@ def test_counters_and_random_numbers_are_no_change_and_go_back():
     found = measure(work, rng, **BRIEF)
 
     assert not blamed(found)
-    assert (calls, parts.count) == (0, 0)
+    assert (calls, parts.count, parts.total) == (0, 0, 0)
     assert (rng.bit_generator.state, other.getstate()) == before
     assert (random.getstate(), np.random.get_state()[1].tolist()) == hidden  # noqa: NPY002
 
