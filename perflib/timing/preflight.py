@@ -48,6 +48,7 @@ LEAST_PROBED_NS = 100_000  # to try other values: cold code alone can take some 
 WORTH_A_NOTE_NS = 1_000_000
 PER_NS = 160  # turns of a loop: 32 elements in a cycle, five cycles in a nanosecond
 LONG_S = 1.0  # from here on every call counts
+GROUPINGS = ("GroupBy", "Rolling", "Expanding", "Resampler")
 IN_PLACE = "in_place=True (runs go on with what is left)"
 REMEDY = f"give fresh=make or fresh=True (own arguments in every run) or {IN_PLACE}"
 BEHIND = "pass it as an argument and "
@@ -272,10 +273,13 @@ def _plan(result: Any) -> str | None:
     """How to carry out a lazy frame or a graph; None for data."""
     if isinstance(result, type):
         return None
+    library, name = type(result).__module__.partition(".")[0], type(result).__name__
+    if library in ("pandas", "polars", "xarray") and any(word in name for word in GROUPINGS):
+        return ".mean(), or what you ask of the groups"
     graph = getattr(type(result), "__dask_graph__", None)
     if graph is not None and result.__dask_graph__() is not None:
         return ".compute()"
-    is_lazy = "lazy" in type(result).__name__.lower() or hasattr(type(result), "explain")
+    is_lazy = "lazy" in name.lower() or hasattr(type(result), "explain")
     methods = ("collect", "compute", "execute", "evaluate", "to_arrow")
     return next((f".{name}()" for name in methods if is_lazy and callable(getattr(type(result), name, None))), None)
 

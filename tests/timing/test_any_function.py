@@ -21,6 +21,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 from blamed import blamed
 from in_turn import is_outside, ratio_in_turn
@@ -779,6 +780,8 @@ def test_an_update_in_place_takes_as_long_as_one_whose_output_is_described(monke
         (Future, "returns a Future"),
         (LazyFrame, "the result is a plan (LazyFrame) and not its data; measure lambda: f(...).collect()"),
         (Graph, "the result is a plan (Graph) and not its data; measure lambda: f(...).compute()"),
+        (lambda: pd.Series([1.0, 2.0]).groupby([0, 1]), "the result is a plan (SeriesGroupBy) and not its data"),
+        (lambda: pd.Series([1.0, 2.0]).rolling(2), "measure lambda: f(...).mean(), or what you ask of the groups"),
         (lambda: squares(1000), "squares answers from its cache (cache_info().hits rose): measure squares.__wrapped__"),
         (functools.partial(squares, 1000), "squares answers from its cache"),
     ],
