@@ -14,6 +14,7 @@ import nbformat
 import pytest
 from hand_clock import HandClock
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 import perflib.studies.your_kernel  # noqa: F401  registers its example once, whatever a test does to the registry
 from perflib.runs.store import load_run, recorded_runs
@@ -43,6 +44,13 @@ def few_objects():
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_of_blas():
+    """As many processes as there are cores share the tests: threads of each would wait for those of the others."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ Raises `SampleError` for sizes and samples that are no such curve.
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..errors import SampleError
 from ..stats import MIN_SAMPLES, Interval, median_interval
@@ -77,6 +78,7 @@ class _Edge:
         return self.ninth - self.tenth
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # for small matrices threads cost more than they save
 def find_levels(sizes_bytes: np.ndarray, ns: np.ndarray, least_jump: float = LEAST_JUMP) -> tuple[Level, ...]:
     """Levels of the memory that a latency sweep shows, nearest first.
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from perflib.timing.case import Case
 from perflib.timing.sampling import BATCH_NS, Sample, calibrate, plan_batch, plan_rounds, quiet, rounds
@@ -274,11 +274,18 @@ def test_the_time_of_a_batch_is_planned_without_another_batch(hand_clock, cost_n
 
 
 def state():
-    blas = sorted((pool["user_api"], pool["num_threads"]) for pool in threadpool_info())
-    return gc.isenabled(), numba.get_num_threads(), blas
+    threads = numba.get_num_threads()  # starts them, a pool more
+    return gc.isenabled(), threads, sorted((pool["user_api"], pool["num_threads"]) for pool in threadpool_info())
 
 
-def test_quiet_sets_threads_and_stops_the_collector():
+@pytest.fixture
+def two_threads():
+    """Of BLAS, so that there are some to take away."""
+    with threadpool_limits(limits=2, user_api="blas"):
+        yield
+
+
+def test_quiet_sets_threads_and_stops_the_collector(two_threads):
     with quiet(1):
         collecting, threads, blas = state()
 
@@ -286,7 +293,7 @@ def test_quiet_sets_threads_and_stops_the_collector():
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt, SystemExit])
-def test_quiet_restores_everything_however_it_ends(error):
+def test_quiet_restores_everything_however_it_ends(two_threads, error):
     before = state()
 
     try:
@@ -327,7 +334,7 @@ def test_quiet_leaves_a_stopped_collector_stopped():
         gc.enable()
 
 
-def test_quiet_within_quiet_restores_step_by_step():
+def test_quiet_within_quiet_restores_step_by_step(two_threads):
     before = state()
 
     with quiet(1):
