@@ -33,11 +33,13 @@ from ..sweeps.subjects import named, recorded
 from ..sweeps.sweep import axes_of
 from ..sweeps.sweep import sweep as sweep_here
 from . import worker
-from .cluster import FETCH_S, Cluster, Silent, cluster
+from .cluster import FETCH_S, Cluster, Member, Silent, cluster
 from .machines import FleetSweep
 from .packing import unpack
 
 LOOK_S = 0.5
+STARTS_S = 30.0
+"""A worker that was started a moment ago loads perflib before the scheduler knows it."""
 DEADLINE_S = 900.0
 """Without a sign of progress: the longest block of a full recording takes a minute."""
 WAIT_S = 2 * 3600.0
@@ -184,7 +186,7 @@ def _gather(
     wait_s: float,
 ) -> dict[str, Outcome]:
     """Begin, watch and collect one job on each machine until each is done, failed or gone."""
-    members = machines.members()
+    members = _members(machines, progress)
     journal = _Journal(folder, kind, request)
     outcomes = {name: _known(folder, name, noted) for name, noted in journal.machines.items()}
     outcomes |= {one.name: Outcome(address=one.address) for one in members if one.name not in outcomes}
@@ -207,6 +209,16 @@ def _gather(
             if any(one.state == "open" for one in outcomes.values()):
                 time.sleep(LOOK_S)
     return outcomes
+
+
+def _members(machines: Cluster, progress: bool) -> list[Member]:
+    """The workers, once there is one."""
+    end = time.monotonic() + STARTS_S
+    with progress_bar(1, progress) as bar:
+        while not _addresses(machines) and time.monotonic() < end:
+            bar.set_description_str(f"waiting for a worker of {machines.address}")
+            time.sleep(LOOK_S)
+    return machines.members()
 
 
 def _known(folder: Path, name: str, noted: Mapping[str, str]) -> Outcome:

@@ -108,7 +108,8 @@ class History(Answer):
         counts = Counter(series.verdict for series in self.series)
         judged = sum(len(series.times) >= 2 * SIDE for series in self.series)
         ends = dict.fromkeys(recording.started for recording in (self.recordings[0], self.recordings[-1]))
-        words = [f"{len(self.recordings)} recordings of {self.machine.cpu}, {' to '.join(ends)}"]
+        count = "1 recording" if len(self.recordings) == 1 else f"{len(self.recordings)} recordings"
+        words = [f"{count} of {self.machine.cpu}, {' to '.join(ends)}"]
         words.append(f"{counts['changed']} of {len(self.series)} series have a step, {counts['steady']} are steady")
         words.append(f"{counts['undecided']} undecided")
         chance = f"Without any change about {FALSE_ALARMS * judged:.2g} would show one." if judged else ""
@@ -149,8 +150,8 @@ def history(kernels: Iterable[str] = (), folders: Sequence[Path] | None = None, 
     """The recordings of one machine: this one if it has any, else that of the newest.
 
     kernels: names of those to show, all by default. folders: of runs, by default all that are listed. cpu: part of the
-    name of a machine, `AMD EPYC, 2 cores`: the newest such machine is shown. Left out, counted and named:
-    runs of other machines, unfinished or damaged ones, and those of one process and one place.
+    name of a machine, as `znver4` of `AMD EPYC (znver4), 2 cores, 16 GiB`; the newest such machine is shown. Left out,
+    counted and named: runs of other machines, unfinished or damaged ones, and those of one process and one place.
     """
     runs, notes = _readable(list_runs() if folders is None else folders)
     if not runs:
@@ -188,7 +189,8 @@ def _chosen(machines: Sequence[Machine], cpu: str) -> Machine:
 
 
 def _name(machine: Machine) -> str:
-    return on_one_line(f"{machine.cpu}, {machine.logical_cpus} cores")
+    memory = f", {machine.memory_bytes / 2**30:.0f} GiB" if machine.memory_bytes else ""
+    return on_one_line(f"{machine.cpu} ({machine.target}), {machine.logical_cpus} cores{memory}")
 
 
 def _readable(folders: Iterable[Path]) -> tuple[list[Run], list[str]]:

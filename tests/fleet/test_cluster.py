@@ -17,6 +17,7 @@ ADDRESS = "tcp://127.0.0.1:8786"
 @pytest.fixture(autouse=True)
 def data(tmp_path, monkeypatch):
     monkeypatch.setattr(gather, "LOOK_S", 0.01)
+    monkeypatch.setattr(gather, "STARTS_S", 0.1)
     return isolate(tmp_path / "data", monkeypatch)
 
 
@@ -176,7 +177,7 @@ def test_a_look_at_many_machines_wants_their_addresses_once(home):
     machines.addresses = counted
 
     assert {one.state for one in outcomes(machines, home, deadline_s=5).values()} == {"done"}
-    assert len(looks) == 4, "and not once for each of five machines"
+    assert len(looks) == 1 + 4, "to find a worker and in each look, not once for each of five machines"
 
 
 def test_waiting_for_another_measurement_is_no_silence(home):
@@ -207,6 +208,21 @@ def test_a_worker_that_vanishes_and_comes_back_elsewhere_goes_on(home):
 
     assert outcomes(machines, home, deadline_s=5)["a"].state == "done"
     assert ("tcp://b:9", "facts") in machines.asked, "its versions are looked at again"
+
+
+def test_a_worker_that_was_started_a_moment_ago_is_waited_for(home, monkeypatch):
+    monkeypatch.setattr(gather, "STARTS_S", 60)
+    machines = Known({})
+    known = iter([{}, {}, {"tcp://b:1": Machine(run=finished())}])
+    look = machines.addresses
+
+    def addresses():
+        machines.answers = next(known, machines.answers)
+        return look()
+
+    machines.addresses = addresses
+
+    assert outcomes(machines, home)["a"].state == "done"
 
 
 def test_a_scheduler_that_is_gone_is_waited_for_until_the_deadline(home):

@@ -189,7 +189,8 @@ def test_two_workers_of_one_machine_are_refused(machines, home, boots, words, re
 
 
 @pytest.mark.slow
-def test_workers_by_another_command_and_with_more_threads_are_refused(machines, home, refused):
+def test_workers_by_another_command_and_with_more_threads_are_refused(machines, home, refused, monkeypatch):
+    monkeypatch.setattr("perflib.fleet.gather.STARTS_S", 0.1)
     with refused(FleetError, "has no workers; on each machine run: perflib fleet worker tcp://"):
         recorded(machines, home)
     machines.foreign("--nthreads", "1")

@@ -130,7 +130,7 @@ def test_other_machines_unfinished_and_damaged_runs_are_left_out_and_counted(rec
 
     assert len(found.recordings) == 1
     assert any("summary.csv: checksum differs" in note for note in found.notes)
-    others = f"3 of Other <b>chip</b>, {HERE.logical_cpus} cores; --machine NAME shows them."
+    others = f"3 of Other <b>chip</b> (generic), {HERE.logical_cpus} cores, 1 GiB; --machine NAME shows them."
     assert f"Recordings of other machines: {others}" in found.notes
     assert any("1 run is left out, unfinished." in note for note in found.notes)
     assert any(note.startswith("Left out: ") and "cannot be read" in note for note in found.notes)
@@ -150,12 +150,14 @@ def test_a_machine_is_chosen_by_a_part_of_its_name(recorded, refused, capsys):
     recorded(3)
     recorded(2, machine=ELSEWHERE, first=5)
     recorded(1, machine=replace(ELSEWHERE, logical_cpus=96), first=8)
+    recorded(1, machine=replace(ELSEWHERE, target="znver4", isa=("avx512f",), logical_cpus=96), first=9)
 
     assert len(history().recordings) == 3
     assert len(history(cpu="other").recordings) == 1, "the newest one so called"
-    assert len(history(cpu=f"chip</b>, {HERE.logical_cpus} c").recordings) == 2
+    assert len(history(cpu=f"chip</b> (generic), {HERE.logical_cpus} c").recordings) == 2
+    assert history(cpu="(generic), 96").machine.target == "generic", "another processor that is sold by one name"
     with refused(
-        RunError, "no recording is of a machine 'Intel'; recorded: Test(R) Chip 9000, ", "Other <b>chip</b>, 96 cores"
+        RunError, "no recording is of a machine 'Intel'; recorded: Test(R) Chip 9000 (generic), ", "(znver4), 96 cores"
     ):
         history(cpu="Intel")
     assert cli.run(["history", "matmul", "--machine", "Test(R)"]) == 0
