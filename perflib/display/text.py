@@ -52,6 +52,11 @@ def change(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %" if share <= 1 else f"a factor of {1 + share:.3g}"
 
 
+def how_many(count: int, noun: str) -> str:
+    """`1 machine`, `2 machines`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def aligned(rows: Sequence[Sequence[object]]) -> str:
     """A line per row; rows may end early. Columns are two spaces apart."""
     rows = [[on_one_line(cell) for cell in row] for row in rows]

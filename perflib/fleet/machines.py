@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..display.table import Answer, Table
-from ..display.text import on_one_line
+from ..display.text import how_many, on_one_line
 from ..stats import Interval
 from ..studies.machines import on_most
 from ..sweeps.result import Sweep
@@ -45,7 +45,7 @@ class FleetSweep(Answer):
     @property
     def headline(self) -> str:
         """How many machines have one."""
-        return f"{len(self.sweeps)} machines."
+        return f"{how_many(len(self.sweeps), 'machine')}."
 
     @property
     def notes(self) -> list[str]:

@@ -3,6 +3,7 @@
 The other pages of a report are of one run. Here every column is a machine, and no time stands beside that of another.
 """
 
+from ..display.text import how_many
 from ..studies.machines import Fleet, shares_figure
 from .markup import render
 from .page import Page, align, contents, gather_missing, parse, to_markup
@@ -34,4 +35,12 @@ def fleet_page(fleet: Fleet) -> Page:
         align(block)
     gather_missing(tree)
     toc = contents(tree)
-    return Page(STEM, f"What do {len(fleet.machines)} machines say?", fleet.headline, to_markup(tree), toc, "fleet")
+    count = len(fleet.machines)
+    return Page(
+        STEM,
+        f"What {'does' if count == 1 else 'do'} {how_many(count, 'machine')} say?",
+        fleet.headline,
+        to_markup(tree),
+        toc,
+        "fleet",
+    )

@@ -21,7 +21,7 @@ from matplotlib.gridspec import GridSpec
 
 from ..display.figure import COLOURS, Picture, is_narrow, label_point, most_ticks, picture, plain_ticks
 from ..display.table import Answer, Table
-from ..display.text import change, duration, on_one_line, shortened, unit_of
+from ..display.text import change, duration, how_many, on_one_line, shortened, unit_of
 from ..errors import RunError
 from ..hardware.facts import Machine, hardware_differences, machine, software
 from ..runs.cases import Key, label
@@ -108,8 +108,7 @@ class History(Answer):
         counts = Counter(series.verdict for series in self.series)
         judged = sum(len(series.times) >= 2 * SIDE for series in self.series)
         ends = dict.fromkeys(recording.started for recording in (self.recordings[0], self.recordings[-1]))
-        count = "1 recording" if len(self.recordings) == 1 else f"{len(self.recordings)} recordings"
-        words = [f"{count} of {self.machine.cpu}, {' to '.join(ends)}"]
+        words = [f"{how_many(len(self.recordings), 'recording')} of {self.machine.cpu}, {' to '.join(ends)}"]
         words.append(f"{counts['changed']} of {len(self.series)} series have a step, {counts['steady']} are steady")
         words.append(f"{counts['undecided']} undecided")
         chance = f"Without any change about {FALSE_ALARMS * judged:.2g} would show one." if judged else ""

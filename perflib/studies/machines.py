@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 
 from ..display.figure import COLOURS, LOOKS, MARKERS, label_ends, level, most_ticks, name_above, picture
 from ..display.table import Answer, Table
-from ..display.text import change, on_one_line, shortened, size_text
+from ..display.text import change, how_many, on_one_line, shortened, size_text
 from ..display.ticks import size_ticks
 from ..errors import RunError, SampleError
 from ..files import data_folder
@@ -108,7 +108,7 @@ class Fleet(Answer):
     @property
     def headline(self) -> str:
         """How many machines there are, and how many count."""
-        return f"{len(self.machines)} machines, {len(self.usable)} usable."
+        return f"{how_many(len(self.machines), 'machine')}, {len(self.usable)} usable."
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -184,7 +184,7 @@ def test_two_machines_of_one_kind_in_a_fleet_are_two(home):
 
 def test_a_run_stands_beside_folders_and_the_reference_and_works_alone(home, data):
     run = full()
-    assert known_machines(run).headline == "1 machines, 1 usable."
+    assert known_machines(run).headline == "1 machine, 1 usable."
     shutil.copytree(full(machine=replace(HERE, cpu="Reference")).path, data / "reference" / "20260101T000000Z-r-full")
     shutil.copytree(full().path, data / "reference" / "20260102T000000Z-same-full")
     put(home, "node", full(machine=replace(HERE, cpu="Node")))
@@ -274,8 +274,8 @@ def test_the_command_shows_a_folder_and_writes_a_page(home, tmp_path, capsys):
     put(home, "one", full())
 
     assert cli.run(["fleet", "show", str(home), "--html", str(tmp_path / "fleet.html")]) == 0
-    assert capsys.readouterr().out.startswith("1 machines, 1 usable.")
-    assert "1 machines, 1 usable." in (tmp_path / "fleet.html").read_text()
+    assert capsys.readouterr().out.startswith("1 machine, 1 usable.")
+    assert "1 machine, 1 usable." in (tmp_path / "fleet.html").read_text()
 
 
 def test_how_many_agree():
