@@ -6,7 +6,7 @@ FULL ?=
 ALL ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help report check test test-slow test-oldest fuzz fuzz-runs lab bench fleet-bench readme faults clean
+.PHONY: help report check test test-slow test-oldest fuzz fuzz-runs lab bench fleet-bench readme faults mutants clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -57,8 +57,11 @@ readme: .venv/base ## renew the README: pictures of the reference run, results o
 faults: .venv/test ## insert the bugs of tests/faults in what changed since origin/main, and show that tests turn red (ALL=1: all)
 	$(RUN)/python tests/faults/run.py $(if $(ALL),--all)
 
+mutants: .venv/test ## mutate the package in COUNT places drawn by SEED, and list what no test notices: some hours for 200
+	$(RUN)/python tests/support/mutants.py --count $(or $(COUNT),200) --seed $(or $(SEED),24)
+
 clean: ## remove what was built: .venv, reports, caches; recorded runs stay
-	rm -rf .venv reports build perflib.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest reports build perflib.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

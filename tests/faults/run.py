@@ -10,8 +10,6 @@ test is red without any bug.
 """
 
 import argparse
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,38 +22,9 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "support"))
 from changed import base, changed_files  # noqa: E402  found on the path above
+from tree_copies import copy_to, holds_compiled, run_tests  # noqa: E402
 
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "reports", "__pycache__", ".*cache", ".hypothesis", "*.egg-info")
 WORKERS = 2
-
-
-def run(tree: Path, *words: str, fresh: bool = False) -> subprocess.CompletedProcess:
-    """Python in a copy that shadows the installed package, with the copy's cache of compiled code or a fresh one."""
-    with tempfile.TemporaryDirectory() as empty:
-        cache = empty if fresh else f"{tree}-compiled"
-        environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": cache, "PYTHONDONTWRITEBYTECODE": "1"}
-        environment.pop("PERFLIB_RUN", None)
-        command = [sys.executable, *words]
-        return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-
-
-def run_tests(tree: Path, *tests: str, fresh: bool = False) -> subprocess.CompletedProcess:
-    """pytest in a copy, up to the first test that is red."""
-    return run(tree, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests, fresh=fresh)
-
-
-def recorded_runs(folder: str) -> set[str]:
-    """What was recorded here is no part of a copy; perflib/runs and tests/runs are."""
-    return {"runs"} if Path(folder) == ROOT / "data" else set()
-
-
-def copy_to(tree: Path) -> Path:
-    """A copy of the tree, sure to be the one that is imported there."""
-    shutil.copytree(ROOT, tree, ignore=lambda folder, names: LEFT_OUT(folder, names) | recorded_runs(folder))
-    imported = run(tree, "-c", "import perflib; print(perflib.__file__)").stdout
-    if not imported.startswith(str(tree)):
-        sys.exit(f"the copy must shadow the installed perflib, got {imported.strip()}")
-    return tree
 
 
 def plant(tree: Path, fault: dict[str, str]) -> str:
@@ -66,7 +35,7 @@ def plant(tree: Path, fault: dict[str, str]) -> str:
         return f"its text occurs {sound.count(fault['find'])} times"
     file.write_text(sound.replace(fault["find"], fault["replace"]))
     try:
-        done = run_tests(tree, fault["test"], fresh="kernels" in file.parts or "njit" in sound or "@compiled" in sound)
+        done = run_tests(tree, fault["test"], fresh=holds_compiled(file, sound))
     finally:
         file.write_text(sound)
     if done.returncode in (1, -signal.SIGABRT, -signal.SIGSEGV):  # wrong memory is not always a wrong value
