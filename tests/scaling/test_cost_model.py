@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perflib.scaling.cost_model import COSTS, Data, fit_work, usable
+from perflib.scaling.cost_model import COSTS, Arrangement, Data, fit_work, usable
 
 SIZES = np.geomspace(10, 10_000, 16).round()
 
@@ -22,6 +22,34 @@ def test_a_fixed_cost_is_a_share_of_the_shortest_time(share):
 
     assert fit.fixed == pytest.approx(share, abs=0.05)
     assert np.exp(fit.prices[0] - fit.offset) * SIZES[0] == pytest.approx(1 - share, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("levels", "odd", "fixed", "lower", "freedom"),
+    [
+        ([0, 0, 0, 0, 0, 0], 0, 0.0, 0.0, 5),
+        ([0, 0, 0, 0, 0, 0], 0, 0.1, 0.2, 3),
+        ([0, 0, 0, -1, 1, 1], 1, 0.0, 0.0, 2),
+        ([0, 0, -1, -1, 1, 1], 0, 0.1, 0.0, 1),
+        ([0, 0, -1, -1, 1, 1], 1, 0.1, 0.2, 1),
+    ],
+)
+def test_its_freedom_is_what_is_left_of_the_sizes_on_levels_and_at_least_one(levels, odd, fixed, lower, freedom):
+    shape = {
+        "cost": 0.0,
+        "log_work": np.arange(6.0),
+        "offset": 0.0,
+        "drift": 0.0,
+        "model_error": 0.0,
+        "residuals": np.zeros(6),
+    }
+    is_odd = np.arange(6) < odd
+
+    fit = Arrangement(
+        fixed=fixed, lower=lower, levels=np.array(levels), odd=is_odd, prices=np.zeros(max(levels) + 1), **shape
+    )
+
+    assert fit.freedom == freedom
 
 
 def test_lower_order_work_is_a_share_of_the_smallest():

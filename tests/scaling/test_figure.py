@@ -86,3 +86,16 @@ def test_the_title_is_the_sentence_on_short_lines(texts):
     title = next(words for words in texts if "go on" in words)
     assert max(map(len, title.splitlines())) <= figure.LETTERS
     assert " ".join(title.split()) == ("words that go on " * 20).strip()
+
+
+def test_the_price_of_a_level_stands_below_all_its_points_the_last_one_too(monkeypatch):
+    labels = []
+    monkeypatch.setattr(figure, "label_point", lambda axes, words, at, colour: labels.append((words, at)))
+    fit = fit_of(lambda n: n**3 * (0.97 if n == SIZES[-1] else 1.0))
+
+    growth_figure(fit)
+
+    prices = np.array(fit.times_ns) / [fit.work(n) for n in SIZES]
+    ((_, (x, y)),) = [label for label in labels if not label[0].startswith("×")]
+    assert x == pytest.approx(np.sqrt(SIZES[0] * SIZES[-1]))
+    assert y * figure._price_unit(np.median(prices))[1] == pytest.approx(prices[-1]) == pytest.approx(prices.min())

@@ -116,6 +116,27 @@ def test_an_open_verdict_names_the_rival():
     assert "6 rounds or more instead of 3" in verdict.advice
 
 
+@pytest.mark.parametrize(
+    ("count", "first", "last", "rounds", "advice"),
+    [
+        (8, 10, 20, 9, "measure 12 sizes or more between 10 and 100 instead of 8"),
+        (8, 10, 1000, 9, "measure 12 sizes or more between 10 and 1000 instead of 8"),
+        (12, 10, 99, 9, "spread the sizes up to 100"),
+        (12, 10, 100, 9, "add sizes above 100, or twice as many between 10 and 100"),
+        (12, 10, 99, 5, "spread the sizes up to 100, and take 6 rounds or more instead of 5"),
+        (12, 10, 100, 6, "add sizes above 100, or twice as many between 10 and 100"),
+    ],
+)
+def test_a_curve_that_no_growth_describes_wants_what_it_lacks(count, first, last, rounds, advice):
+    sizes = np.geomspace(first, last, count)
+    jumps = np.exp(0.6 * np.sin(1.7 * np.arange(count)))
+
+    verdict = fit_scaling(sizes, noisy(1000 * sizes * jumps, rounds=rounds)).verdict(1)
+
+    assert "follows no growth" in verdict.sentence
+    assert verdict.advice == advice
+
+
 def test_a_rival_that_fits_closer_must_be_worse_by_more_than_its_structure_costs():
     """ladder-046: n^2.81 describes it within the smaller model error, n³ with fewer parts."""
     sizes = [8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 64]
