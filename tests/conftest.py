@@ -3,10 +3,12 @@
 import fcntl
 import gc
 import os
+import pickle
 import re
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -147,6 +149,18 @@ def once(tmp_path_factory):
             return Path(made.read_text())
 
     return path
+
+
+@pytest.fixture(scope="session")
+def pictures(once):
+    """`pictures(name)`: a figure of the reference run, for a wide and for a narrow page, drawn by one of the processes."""
+    from figures import draw
+
+    @cache
+    def read(name):
+        return pickle.loads(once(f"picture {name}", lambda folder: draw(name, folder / "picture.pickle")).read_bytes())
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,9 @@ def _lines_by_set(n: int, rows: int, width: int, itemsize: int, shape: Geometry)
     """Lines that a block of rows x width items at a stride of n items has in each set."""
     first = np.arange(rows) * n * itemsize // shape.line_bytes
     last = (np.arange(rows) * n + width - 1) * itemsize // shape.line_bytes
-    lines = np.unique(np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)]))
+    first[1:] = np.maximum(first[1:], last[:-1] + 1)  # a line that two rows share is one
+    counts = last - first + 1
+    lines = np.arange(counts.sum()) + np.repeat(last + 1 - counts.cumsum(), counts)
     return np.bincount(lines % shape.sets, minlength=shape.sets)
 
 

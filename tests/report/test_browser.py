@@ -7,7 +7,6 @@ pytest.importorskip("playwright", reason="playwright is not installed: pages wer
 from browser import NEEDS_CHROMIUM, chromium, drawings, faults
 from figures import FIGURES
 
-from perflib import load_run
 from perflib.report.notebooks import NOTEBOOKS
 from perflib.report.own_page import write_page
 from perflib.report.page import ENTRANCE
@@ -85,12 +84,11 @@ def test_the_check_sees_every_kind_of_fault(browser, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def figures(once):
+def figures(once, pictures):
     """A page of every figure of the reference run."""
 
     def make(folder):
-        run = load_run()
-        parts = [part for name, draw in FIGURES.items() for part in (f"# {name}", draw(run))]
+        parts = [part for name in FIGURES for part in (f"# {name}", pictures(name))]
         return write_page(folder / "figures.html", "All figures", *parts)
 
     return once("figures", make)

@@ -1,11 +1,8 @@
 """What tests of studies start from: a run of everything whose times are known, and a folder of data of their own."""
 
 import pytest
-from figures import FIGURES, both
 from runs import isolate
 from synthetic import full
-
-from perflib import load_run
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +21,3 @@ def data(tmp_path, monkeypatch):
 def unsaved(monkeypatch):
     """Figures are drawn, and not turned into pixels."""
     monkeypatch.setattr("perflib.display.figure._png", lambda figure: b"")
-
-
-@pytest.fixture(scope="session")
-def pictures():
-    """`pictures(name)`: a figure of the reference run, for a wide and for a narrow page, drawn once."""
-    run, drawn = load_run(), {}
-
-    def draw(name):
-        if name not in drawn:
-            drawn[name] = both(FIGURES[name](run))
-        return drawn[name]
-
-    return draw

@@ -10,7 +10,6 @@ from partial_runs import PARTS, TILE_TIMES
 from synthetic import cell, full, record, tiles
 from synthetic import timing as timing_blocks
 
-from perflib.display.figure import Picture
 from perflib.display.table import Missing, Table
 from perflib.report.index_page import overview
 from perflib.studies import matmul_scaling, published, rmsnorm, tile_size, timing
@@ -118,16 +117,6 @@ def test_a_run_without_anything_gives_the_standard_sentence(data, figure):
     assert isinstance(shown, Missing)
     assert repr(shown).startswith("Not in this run: ")
     assert repr(shown).endswith("`perflib record` measures it.")
-
-
-@pytest.mark.parametrize("part", PARTS)
-def test_a_part_of_a_run_gives_pictures_or_sentences_and_no_error(data, unsaved, part):
-    run = record(*PARTS[part])
-
-    for figure in FIGURES:
-        shown = figure(run)
-        assert isinstance(shown, Picture | Missing), figure.__name__
-        assert "nan" not in getattr(shown, "alt", ""), figure.__name__
 
 
 def test_the_sentences_say_what_is_in_the_run(data, unsaved):

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from colour_vision import VISIONS, difference
-from figures import FIGURES, drawn_by, texts
+from figures import FIGURES, both, drawn_by, texts
 from matplotlib.colors import to_hex, to_rgb
 from partial_runs import PARTS
 from synthetic import SIZES, record
@@ -162,7 +162,7 @@ def test_points_and_their_intervals_are_read_back(run):
 @each_figure
 def test_every_curve_is_named_at_both_widths(pictures, name):
     """Beside it or in a legend; the parts of a growth are explained by its title."""
-    for width, figure in pictures(name).items():
+    for width, figure in both(pictures(name)).items():
         words = " | ".join(text.get_text() for text in texts(figure))
         curves = {name_of(line, axes) for axes in figure.axes for line in data_lines(axes)} - {"", "fit", "measured"}
         assert [curve for curve in curves if curve not in words] == [], width
@@ -170,7 +170,7 @@ def test_every_curve_is_named_at_both_widths(pictures, name):
 
 @each_figure
 def test_text_stands_out_in_both_themes(pictures, name):
-    for width, figure in pictures(name).items():
+    for width, figure in both(pictures(name)).items():
         for text in texts(figure):
             colour = to_hex(text.get_color())
             if text.get_gid() == CELL:
@@ -181,7 +181,7 @@ def test_text_stands_out_in_both_themes(pictures, name):
 
 @each_figure
 def test_numbers_stand_out_from_their_cells(pictures, name):
-    for figure in pictures(name).values():
+    for figure in both(pictures(name)).values():
         for axes in figure.axes:
             for text in (text for text in axes.texts if text.get_gid() == CELL):
                 assert contrast(text.get_color(), ground(axes, text)) >= 4.5, text.get_text()
@@ -198,7 +198,7 @@ def ground(axes, text):
 
 @each_figure
 def test_curves_and_bars_stand_out_in_both_themes(pictures, name):
-    for figure in pictures(name).values():
+    for figure in both(pictures(name)).values():
         for axes in figure.axes:
             for line in (line for line in axes.lines if line.get_linestyle() != "None" or line.get_marker() != "None"):
                 for ground, colour in (
@@ -214,7 +214,7 @@ def test_curves_and_bars_stand_out_in_both_themes(pictures, name):
 
 @each_figure
 def test_no_text_of_a_narrow_page_is_smaller_than_eleven_pixels(pictures, name):
-    figure = pictures(name)["narrow"]
+    figure = pictures(name).draw_narrow()
 
     assert figure.get_figwidth() * 100 <= 358, "what a page of 390 pixels leaves"
     assert [(t.get_text(), t.get_fontsize()) for t in texts(figure) if t.get_fontsize() * 100 / 72 < SMALLEST_PX] == []
@@ -222,7 +222,7 @@ def test_no_text_of_a_narrow_page_is_smaller_than_eleven_pixels(pictures, name):
 
 @each_figure
 def test_curves_are_told_apart_by_every_reader_and_in_grey(pictures, name):
-    for axes in pictures(name)["wide"].axes:
+    for axes in pictures(name).figure.axes:
         lines = [line for line in data_lines(axes) if name_of(line, axes)]
         for number, line in enumerate(lines):
             for other in lines[:number]:

@@ -1,13 +1,17 @@
 """Every figure of a study by name: `FIGURES[name](run)` draws it.
 
+draw(name, file)    draws it for the reference run and keeps it in a file, wide and narrow
 both(picture)       the figure for a wide page, and that for a narrow one
 texts(figure)       the texts that are drawn
 """
 
+from dataclasses import replace
 from functools import partial, wraps
 
+import cloudpickle
 from labels import drawn_texts
 
+from perflib import load_run
 from perflib.models.geometry_counts import load_counts
 from perflib.studies import (
     forward_pass,
@@ -58,6 +62,14 @@ def drawn_by(value):
     """The module of a function that gives a Picture; None for anything else."""
     is_figure = hasattr(value, "__wrapped__") and "axes" in value.__annotations__
     return value.__module__ if is_figure else None
+
+
+def draw(name, file):
+    """The file with a figure of the reference run, pickled, and no run in it."""
+    picture = FIGURES[name](load_run())
+    narrow = picture.draw_narrow()
+    file.write_bytes(cloudpickle.dumps(replace(picture, draw_narrow=lambda: narrow)))
+    return file
 
 
 def both(picture):

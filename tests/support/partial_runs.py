@@ -1,13 +1,13 @@
 """Runs that lack series: every figure and table must say so in one sentence."""
 
-from synthetic import cell, clock, limits, matmul, rmsnorm, tiles, timing
+from synthetic import SIZES, cell, clock, limits, matmul, rmsnorm, tiles, timing
 
 TILE_TIMES = {16: 900.0, 32: 800.0, 64: 1000.0}
 PARTS = {
     "limits": limits()[:1],
     "timing": timing(pairs=0),
     "a-a alone": timing()[3:],
-    "matmul": [matmul()],
+    "matmul": [matmul(sizes=SIZES[:6])],
     "few sizes": [matmul(sizes=(64, 128)), *limits()],
     "one rung": [("matmul", "float32 scaling", [cell("matmul_naive", n, 1.0 * n**3) for n in (64, 128)]), *limits()],
     "tiles without 64": tiles({256: {16: 100.0, 32: 90.0}}),
