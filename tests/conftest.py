@@ -5,6 +5,7 @@ import gc
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from perflib.timing.results import Measurement
 from perflib.timing.sampling import Sample
 
 os.environ.pop("PERFLIB_RUN", None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("perflib", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("perflib")

@@ -251,6 +251,16 @@ def test_importing_perflib_leaves_ctrl_c_alone():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no sh")
+def test_tests_of_ctrl_c_are_green_in_the_background_where_a_shell_ignores_it():
+    test = f"{__file__}::{test_importing_perflib_leaves_ctrl_c_alone.__name__}"
+    pytest_words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+
+    done = subprocess.run(["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *pytest_words], capture_output=True, text=True)
+
+    assert "1 passed" in done.stdout
+
+
 def growth_file(tmp_path, **laws):
     """A CSV with a curve for each law, and its name."""
     sizes = (64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 640, 800)
