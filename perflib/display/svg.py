@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from .colours import in_the_dark
@@ -46,7 +47,7 @@ def svg(figure: Figure, words: str, kind: str = "wide") -> str:
         figure.set_dpi(POINTS)
         places = [group.artist.get_transform().transform(group.places) if len(group.places) else () for group in groups]
         with rc_context(SETTINGS):
-            figure.savefig(text := io.BytesIO(), format="svg", metadata={"Date": None})
+            FigureCanvasSVG(figure).print_svg(text := io.BytesIO(), metadata={"Date": None})  # savefig draws twice
     finally:
         figure.set_dpi(dpi)
         for artist, gid in before.items():
