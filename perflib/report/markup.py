@@ -19,7 +19,7 @@ GENERATOR = Markup('<meta name="generator" content="perflib">')
 HEAD = 2000  # characters of a page in which its generator is named
 INTERVAL = re.compile(r"\d[\d.,]*(?: [^\s\[\]<]{1,7})? \[[^\[\]<]{1,40}\](?: %)?")
 DRAWING = re.compile(r'<svg\b[^>]*\bclass="drawing.*?</svg>', re.S)
-LOCAL, EMPTY = re.compile(r'(?<=id="|f="#|rl\(#)drawing-'), re.compile(r"></(?:circle|line|path|rect|use)>")
+LOCAL, EMPTY = re.compile(r'(?<=id="|f="#|rl\(#)drawing-'), re.compile(r"(<(circle|line|path|rect|use)\b[^<>]*)></\2>")
 
 
 @cache
@@ -55,7 +55,7 @@ def figure(picture: Picture) -> Markup:
 def distinct(html: str) -> Markup:
     """Number the ids inside the drawings of a page, so that no two on it are the same, and close what is empty briefly."""
     numbers = count(1)
-    return Markup(DRAWING.sub(lambda drawing: LOCAL.sub(f"d{next(numbers)}-", EMPTY.sub("/>", drawing[0])), html))
+    return Markup(DRAWING.sub(lambda drawing: LOCAL.sub(f"d{next(numbers)}-", EMPTY.sub(r"\1/>", drawing[0])), html))
 
 
 def is_own(file: Path) -> bool:

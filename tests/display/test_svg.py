@@ -159,6 +159,16 @@ def test_ids_of_drawings_on_one_page_differ():
     assert "drawing-0" in ids, "which is no part of a drawing"
 
 
+def test_on_a_page_every_point_keeps_its_title_and_stands_beside_the_others():
+    drawings = rates().drawings
+    page = distinct("".join(drawings) + to_markup(parse("".join(drawings))))
+
+    found = re.findall("<svg.*?</svg>", page, re.S)
+
+    assert [titled(drawing) for drawing in found] == 2 * [titled(drawing) for drawing in drawings]
+    assert not any(list(tree(drawing).iterfind(f".//{shape}/*//{shape}")) for drawing in found for shape in ("use", "path"))
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_is_text_whatever_it_tries(name):
     picture = rates(name=HOSTILE[name])

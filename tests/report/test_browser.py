@@ -67,6 +67,7 @@ def test_the_check_sees_every_kind_of_fault(browser, tmp_path):
     wide, pale = '<div style="width: 2000px">wide</div>', '<p style="color: #aaaaaa; background: #ffffff">pale</p>'
     (tmp_path / "bad.html").write_text(
         f'{policy}<img src="https://example.org/a.png" alt="far"><script>1</script><h1>a</h1><h3>b</h3>{wide}{pale}'
+        '<svg class="drawing"><path d="M0 0H9"><title>a</title/><path d="M0 9H9"><title>b</title/></svg>'
     )
 
     found = "\n".join(faults(browser, tmp_path / "bad.html", 1200, "light"))
@@ -77,6 +78,7 @@ def test_the_check_sees_every_kind_of_fault(browser, tmp_path):
         "a picture is not drawn: far",
         "pixels too wide for 1200",
         "headings out of order: [1, 3]",
+        "1 elements inside a shape, where nothing is drawn",
         "axe: color-contrast, 1 times",
         "axe: html-has-lang",
     ):

@@ -19,6 +19,7 @@ LIMIT_MS = 60_000
 SEEN = """() => ({
     undrawn: [...document.images].filter(i => !i.naturalWidth || i.checkVisibility() && !i.width).map(i => i.alt),
     levels: [...document.querySelectorAll("h1, h2, h3, h4, h5")].filter(h => h.checkVisibility()).map(h => +h.tagName[1]),
+    hidden: document.querySelectorAll(".drawing :is(circle, line, path, rect, use) :not(title)").length,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 })"""
 
@@ -56,6 +57,7 @@ def faults(browser: BrowserContext, file: Path, width: int, scheme: str) -> list
     seen = page.evaluate(SEEN)
     found += [f"requests {url[:100]}" for url in asked[1:] if not url.startswith("data:")]
     found += [f"a picture is not drawn: {alt}" for alt in seen["undrawn"]]
+    found += [f"{seen['hidden']} elements inside a shape, where nothing is drawn"] if seen["hidden"] else []
     found += [f"{seen['overflow']} pixels too wide for {width}"] if seen["overflow"] else []
     found += [] if _in_order(seen["levels"]) else [f"headings out of order: {seen['levels']}"]
     found += inaccessible(page)
