@@ -297,7 +297,7 @@ def not_usable(run: Run) -> str:
     try:
         pairs = self_ratios(run)
     except RunError:
-        pairs = []
+        pairs = ()
     wrong = sum(not one.low <= 1 <= one.high for one in pairs)
     if pairs and scipy.stats.binom.sf(wrong - 1, len(pairs), 0.05) < CHANCE:
         return f"not usable: {wrong} of {len(pairs)} comparisons of a kernel with itself find a difference"

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -107,13 +108,14 @@ def record_clock_steps(writer: RunWriter) -> None:
             append([{"block": "steps", **row, "elapsed_ns": step, "cpu_ns": 0, "switches": 0, "compiled": 0}])
 
 
-def self_ratios(run: Run) -> list[Interval]:
+@lru_cache(maxsize=8)  # the first page, the guide and a notebook ask
+def self_ratios(run: Run) -> tuple[Interval, ...]:
     """Paired ratio of rms_norm_fast at 512 with itself, one per A/A block of the run."""
     blocks = sorted(b for topic, b in run.blocks if topic == "timing" and b.startswith("a-a"))
     if not blocks:
         raise RunError(f"run {run.id} has no kernel compared with itself")
     names = "rms_norm_fast", "rms_norm_fast" + AGAIN
-    return [ratio(run, "timing", *({"kernel": name, "n": 512, "block": b} for name in names)) for b in blocks]
+    return tuple(ratio(run, "timing", *({"kernel": name, "n": 512, "block": b} for name in names)) for b in blocks)
 
 
 @or_missing

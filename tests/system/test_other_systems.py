@@ -81,23 +81,30 @@ print(json.dumps([here.cpu, len(here.caches), here.memory_bytes, here.page_polic
 """
 
 
-def result_of(system, program, tmp_path):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFLIB")}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SYSTEMS[system] + program],
-        cwd=tmp_path,
-        env=kept | {"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture(scope="module", params=SYSTEMS)
+def other(request, once):
+    """A system, and what one process of it printed of functions, of the machine and of a sweep: loading costs most."""
+
+    def run(folder):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PERFLIB")}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", SYSTEMS[request.param] + MEASURE + FACTS + SWEEP],
+            cwd=folder,
+            env=kept | {"TMPDIR": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        (printed := folder / "printed.txt").write_text(done.stdout)
+        return printed
+
+    lines = once(request.param, run).read_text().splitlines()
+    return request.param, *map(json.loads, lines[-3:])
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_functions_are_measured_and_compared(system, tmp_path):
-    state, reasons, cpu_ns, switches, faults, compared = result_of(system, MEASURE, tmp_path)
+def test_functions_are_measured_and_compared(other):
+    system, (state, reasons, cpu_ns, switches, faults, compared), _, _ = other
 
     assert state in ("stable", "noisy")
     assert [reason for reason in reasons if "it sleeps" in reason] == []
@@ -106,22 +113,20 @@ def test_functions_are_measured_and_compared(system, tmp_path):
     assert "naive" in compared and "ikj" in compared
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_a_sweep_is_recorded_and_read_again(system, tmp_path):
-    untold, table, growth = result_of(system, SWEEP, tmp_path)
-
-    assert untold == [system == "win32"], "what is not counted is left empty"
-    assert "sorted" in table and "sorted" in growth
-
-
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_the_machine_is_described_and_the_reference_run_is_read(system, tmp_path):
-    cpu, caches, memory_bytes, page_policy, text, claims = result_of(system, FACTS, tmp_path)
+def test_the_machine_is_described_and_the_reference_run_is_read(other):
+    _, _, (cpu, caches, memory_bytes, page_policy, text, claims), _ = other
 
     assert cpu
     assert (caches, page_policy, claims) == (0, None, 10)
     assert memory_bytes == 8 << 30
     assert "unknown" in text
+
+
+def test_a_sweep_is_recorded_and_read_again(other):
+    system, _, _, (untold, table, growth) = other
+
+    assert untold == [system == "win32"], "what is not counted is left empty"
+    assert "sorted" in table and "sorted" in growth
 
 
 def test_an_unknown_count_is_judged_as_calm_and_stays_unknown():

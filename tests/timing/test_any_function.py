@@ -676,8 +676,8 @@ def sort_rows(rows):
 def sorting_ns(fn, size, scope, clock):
     """Nanoseconds of a sort in a loop of the test over numbers that it has never seen; the median of some loops."""
     rng, times = np.random.default_rng(), []
-    for _ in range(30 if size < 10_000 else 5):
-        rows = rng.random((20, size))
+    for _ in range(30 if size < 10_000 else 3):
+        rows = rng.random((20 if size < 10_000 else 10, size))
         each = list(rows)
         start = clock()
         if scope == "kernel":
