@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from runs import in_order, isolate, row, start
 from synthetic import HERE, limits, matmul, record, rmsnorm
+from touched import touched
 
 from perflib.display.figure import Picture
 from perflib.display.table import Missing
@@ -136,6 +138,17 @@ def test_levels_of_the_run_are_those_that_were_put_in(run):
     assert {d.grade for d in found[:3]} == {"agrees"}
 
 
+def test_the_table_of_levels_says_what_is_reported_of_each(run, monkeypatch):
+    first, *others = memory.levels(run)
+    monkeypatch.setattr(memory, "levels", lambda _: (replace(first, reported_bytes=None), *others))
+
+    rows = {name: (reported, measured, error) for name, reported, measured, error, *_ in memory.level_table(run).rows}
+
+    assert [row[0] for row in rows.values()] == ["unknown", "1 MiB", "8 MiB", ""]
+    assert rows["L1d"][2] == rows["memory"][2] == rows["memory"][1] == ""
+    assert abs(float(rows["L2"][2])) < 15
+
+
 def test_a_load_of_a_chase_is_a_share_of_its_run(run):
     found = memory.chase(run, "chains")
 
@@ -226,6 +239,16 @@ def test_where_the_ways_are_not_known_the_formula_says_it():
     assert found["matmul_tiled"] == {"L1d": 0.25, "L2": 16, "L3": 16, "memory": 8}
     assert found["matmul_ikj"]["L2"] == 0.5
     assert (found["matmul_register_blocked"]["L1d"], found["matmul_register_blocked"]["L2"]) == (register_tile(12, 32), 6)
+
+
+@pytest.mark.parametrize("name", sorted(studies_roofline.FIRST))
+def test_flops_per_byte_of_the_first_level_count_what_the_innermost_loop_touches(name):
+    sizes, flops = ((4, 256), 4) if name.startswith("rms") else ((8, 8, 256), 2)
+    loops = SimpleNamespace(tile=256, lanes=8, stream_bytes=1 << 30)
+
+    elements = round(len(touched(name, sizes, loops)) / np.prod(sizes))
+
+    assert studies_roofline.FIRST[name] == flops / (4 * elements)
 
 
 def test_ceilings_are_the_measured_peaks_and_reads(run):

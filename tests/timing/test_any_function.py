@@ -19,6 +19,7 @@ import time
 from collections import OrderedDict, defaultdict, deque
 from concurrent.futures import Future
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from traitlets.config import Config
 
 from perflib import Measurement, compare, described, measure
 from perflib.errors import CallError, Unmeasurable
+from perflib.kernels.caches import Cache
 from perflib.stats import fewest_samples
 from perflib.timing.fresh_arguments import COPIES, Pool, State
 from perflib.timing.preflight import agree, formula_reason, run_preflight
@@ -563,6 +565,17 @@ def test_no_alternative_sees_what_another_one_left():
     compare([list.sort, lambda x: (x == sorted(x) and next(seen), x.sort())[1]], list(numbers), fresh=True, **BRIEF)
 
     assert next(seen) == 0
+
+
+@pytest.mark.parametrize(
+    ("set_bytes", "shared", "count"),
+    [(48 << 10, 0, 1), (24 << 10, 0, 2), (24 << 10, 24 << 10, 1), ((48 << 10) + 64, 0, 15)],
+)
+def test_a_pool_lies_in_the_smallest_cache_that_holds_a_set_and_leaves_it_a_quarter(monkeypatch, set_bytes, shared, count):
+    caches = (Cache(1, "Data", 64 << 10), Cache(2, "Unified", 1 << 20))
+    monkeypatch.setattr("perflib.timing.fresh_arguments.reported_caches", lambda: caches)
+
+    assert Pool._sets_that_fit(SimpleNamespace(set_bytes=set_bytes), shared, call_ns=1000, draw_ns=0, budget_s=1) == count
 
 
 def test_a_run_that_is_shorter_than_the_clock_can_tell_copies_in_the_run_and_subtracts_it(monkeypatch):

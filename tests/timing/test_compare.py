@@ -7,6 +7,8 @@ import pytest
 from numba import jit, njit
 
 from perflib import compare, kernels
+from perflib.stats import Interval
+from perflib.timing import measure
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not compute what")  # most functions here are no alternatives
 
@@ -59,6 +61,17 @@ def test_what_noise_hides_is_unresolved(simulated, hand_clock):
     assert found.verdicts["new"] == "unresolved"
     assert found.bound == pytest.approx(max(1 / found.again.low, found.again.high) - 1)
     assert found.bound > 0.02
+
+
+def test_between_the_margin_and_what_the_baseline_shows_against_itself_nothing_is_claimed(measurement):
+    pair, both = Interval(1.0, 0.9, 1.1, 0.95), {"old": measurement(), "new": measurement()}
+
+    def verdict(low, high):
+        over = {"new": Interval((low + high) / 2, low, high, 0.95)}
+        return measure._comparison(both, over, pair, 0.02).verdicts["new"]
+
+    assert [verdict(*ends) for ends in ((1.05, 1.08), (0.92, 0.95), (0.95, 1.05))] == 3 * ["unresolved"]
+    assert [verdict(*ends) for ends in ((1.12, 1.2), (0.8, 0.89), (0.99, 1.01))] == ["slower", "faster", "equivalent"]
 
 
 def test_rounds_are_added_until_every_ratio_is_narrow(simulated, hand_clock):
