@@ -178,6 +178,7 @@ def test_a_name_is_text_whatever_it_tries(name):
         elements = {element.tag for element in tree(drawing).iter()}
         assert elements <= {"svg", "style", "g", "defs", "path", "use", "text", "title", "clipPath", "rect"}
         assert not re.search("[\x00-\x09\x0b-\x1f\u202e\u202c\ud800-\udfff]", drawing)
+        assert "[31m" not in drawing
         assert all(len(text.text) <= 44 for text in tree(drawing).iter("text"))
     assert "\x1b" not in picture.description
 
