@@ -483,7 +483,8 @@ def _draw_ceilings(axes: Axes, peak: float, rate: float) -> None:
     intensity = np.array([0.25, peak / rate, 128])
     axes.plot(intensity, np.minimum(intensity * rate, peak), color="#555555", linewidth=1.2)
     label_point(axes, f"memory {rate:.0f} GB/s", (1, rate), "#555555")
-    label_point(axes, f"peak {peak:.0f}", (intensity[-1], peak), "#555555")
+    at = np.sqrt(intensity[1] * intensity[2]) if is_narrow(axes) else intensity[2]  # a prompt's point is near the end
+    label_point(axes, f"peak {peak:.0f}", (at, peak), "#555555")
 
 
 def _reach(run: Run, shape: str, batch: int, new: int, name: str) -> tuple[float, float]:
