@@ -34,7 +34,7 @@ test-oldest: .venv/test ## the fast tests with the lowest versions that are decl
 	$(PYTHON) -m venv .venv-oldest
 	$(RUN)/python tests/support/oldest.py > .venv-oldest/lowest.txt
 	.venv-oldest/bin/pip install --quiet --constraint .venv-oldest/lowest.txt --editable '.[test]'
-	env -u PERFLIB_RUN .venv-oldest/bin/python -m pytest -n auto --dist worksteal -m "not slow"
+	env -u PERFLIB_RUN .venv-oldest/bin/python -m pytest -n auto --dist worksteal -W default::DeprecationWarning -m "not slow"
 
 fuzz: .venv/test ## multiply 100,000 matrices of random shapes and layouts and check every product: ten minutes
 	PYTHONPATH=tests/support $(RUN)/python tests/support/fuzz.py
