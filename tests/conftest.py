@@ -196,15 +196,29 @@ def _recorded(data):
     return Path(done.stdout.strip())
 
 
+@pytest.fixture(scope="session")
+def committed_report(once):
+    """The folder of a report on the reference run with the committed outputs; beside it the same as one file."""
+    from perflib.report import build
+
+    run = load_run()
+
+    def make(folder):
+        build.build_single(run, folder / "single.html")
+        return build.build(run, folder / "reports").parent
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "execute_all", lambda paths, _: [(path, nbformat.read(path, 4)) for path in paths])
+        patch.setattr(build, "_pages", cache(build._pages))
+        return once("committed-report", make)
+
+
 @pytest.fixture(scope="session", params=["committed", pytest.param("quick", marks=pytest.mark.slow)])
 def reported(request, once):
     """A run and the folder of its report: the reference run with the committed outputs, a quick run with those of today."""
+    if request.param == "committed":
+        return load_run(), request.getfixturevalue("committed_report")
     from perflib.report import build
 
-    if request.param == "quick":
-        run = request.getfixturevalue("quick_run")
-        return run, once("quick-report", lambda folder: build.build(run, folder / "reports").parent)
-    run = load_run()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "execute_all", lambda paths, _: [(path, nbformat.read(path, 4)) for path in paths])
-        return run, once("committed-report", lambda folder: build.build(run, folder / "reports").parent)
+    run = request.getfixturevalue("quick_run")
+    return run, once("quick-report", lambda folder: build.build(run, folder / "reports").parent)
