@@ -47,7 +47,8 @@ def data_lines(axes: Axes) -> list[Line2D]:
 
 def levels(axes: Axes) -> list[Line2D]:
     """Lines right across, or up and down, at one value."""
-    return [line for line in axes.lines if line.get_transform() in _across(axes)]
+    # by identity: transforms of axes without limits yet are equal
+    return [line for line in axes.lines if any(line.get_transform() is one for one in _across(axes))]
 
 
 def _across(axes: Axes) -> tuple:

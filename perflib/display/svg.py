@@ -115,20 +115,31 @@ def _add_title(element: Element, title: str) -> None:
 
 
 def _join_segments(root: Element) -> None:
-    """The error bars of a curve as one path; what all children of a group have in common stands at the group."""
+    """What all shapes of a group have in common stands at the group; the error bars of a curve are one path."""
     for group in list(root.iter("g")):
-        children, styles = list(group), {child.get("style", "") for child in group}
-        if len(children) < 2 or len(styles) > 1:
+        children = list(group)
+        if len(children) < 2 or not {child.tag for child in children} <= {"path", "use"}:
             continue
-        (style,) = styles
-        if {child.tag for child in children} == {"use"}:
-            group.set("style", style)
+        styles = [_declarations(child) for child in children]
+        # opacity of a group is that of the whole
+        shared = [part for part in styles[0] if all(part in one for one in styles) and not part.startswith("opacity")]
+        if shared:
+            group.set("style", "; ".join(shared))
+            for child, parts in zip(children, styles, strict=True):
+                child.set("style", "; ".join(part for part in parts if part not in shared))
+        if len(clips := {child.get("clip-path") for child in children}) == 1 and None not in clips:
+            group.set("clip-path", *clips)
             for child in children:
-                child.attrib.pop("style", None)
-        elif all(child.tag == "path" and not len(child) for child in children) and "fill: none" in style:
+                del child.attrib["clip-path"]
+        is_same = len({child.get("style") for child in children}) == 1
+        if is_same and "fill: none" in shared and all(child.tag == "path" and not len(child) for child in children):
             children[0].set("d", " ".join(child.get("d", "") for child in children))
             for child in children[1:]:
                 group.remove(child)
+
+
+def _declarations(element: Element) -> list[str]:
+    return [part.strip() for part in element.get("style", "").split(";") if part.strip()]
 
 
 def _number_ids(root: Element) -> None:
@@ -159,13 +170,15 @@ def _theme(root: Element) -> None:
     """Colours as variables but for the fill of cells, numbers of few digits, styles without spaces and fonts."""
     for element, is_cell in _walk(root, False):
         if "style" in element.attrib:
-            pairs = [part.split(":", 1) for part in element.get("style", "").split(";") if ":" in part]
+            pairs = [part.split(":", 1) for part in _declarations(element)]
             style = {name.strip(): value.strip() for name, value in pairs}
             style = {name: value for name, value in style.items() if name != "font-family"}
             if is_cell and element.tag == "text":
                 style.setdefault("fill", "#000000")
             parts = (f"{k}:{v if is_cell and k == 'fill' else _variables(v)}" for k, v in style.items())
             element.set("style", ";".join(parts))
+            if not style:
+                del element.attrib["style"]
         for name in ("d", "x", "y", "width", "height", "transform"):
             if name in element.attrib:
                 element.set(name, _rounded(" ".join(element.get(name, "").split())))
